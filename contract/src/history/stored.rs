@@ -1,0 +1,508 @@
+//! The stored form: a folder of append-only segments, one per writer.
+//!
+//! A segment starts with the eight bytes `CPNHIST1`. Then come frames: the payload's length (u16,
+//! little endian, never 0), the payload's CRC-32 (u32, little endian) and the payload, a [`Record`]
+//! in postcard encoding. What follows the last frame is zeros, or the end of the file.
+//!
+//! The segment is a shared memory mapping: once [`Segment::append`] returns, the record is the
+//! kernel's and survives a SIGKILL of this process, without a system call per record. Disk space is
+//! reserved before it is mapped, so a full disk is an error and not a SIGBUS. A frame that was being
+//! copied when the process died fails its checksum and ends the segment.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use memmap2::{MmapMut, MmapOptions};
+use serde::{Deserialize, Serialize};
+
+use super::clock::{Probe, locate};
+use super::{Completion, Event, HistoryError, Integrity, Invocation, Promise};
+use crate::campaign::{PerUser, Window};
+
+/// First bytes of every segment.
+const MAGIC: &[u8; 8] = b"CPNHIST1";
+/// Length and checksum before each payload.
+const FRAME_HEAD: usize = 6;
+/// Longest payload. The load generator keeps codes, users and keys far below it.
+pub const MAX_PAYLOAD: usize = 16 * 1024;
+/// How much of a segment is mapped, and reserved on disk, at a time.
+const WINDOW: usize = 4 << 20;
+/// Mappings start at multiples of this: a multiple of every page size in use.
+const PAGE: usize = 64 << 10;
+
+/// Name of the segment that holds campaigns and probes. It is read first.
+pub const CONTROL: &str = "control.seg";
+/// Ending of every segment's name.
+const SUFFIX: &str = "seg";
+
+/// One entry of a segment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Record<'a> {
+    /// What a campaign promised.
+    Campaign(#[serde(borrow)] StoredPromise<'a>),
+    /// The ruling clock was asked.
+    Probe(Probe),
+    /// A request is about to be sent.
+    Invoke(#[serde(borrow)] Invocation<'a>),
+    /// A request is over.
+    Complete(#[serde(borrow)] Completion<'a>),
+    /// The segment is whole: how many invocations and completions it holds.
+    Trailer {
+        /// Invocations in this segment.
+        invocations: u64,
+        /// Completions in this segment.
+        completions: u64,
+    },
+}
+
+/// What a campaign promised, with its start on the clock that rules it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StoredPromise<'a> {
+    /// The campaign's name, unique in the history.
+    pub campaign: std::borrow::Cow<'a, str>,
+    /// How many coupons there are.
+    pub coupons: u64,
+    /// The start by the ruling clock, Unix nanoseconds.
+    pub starts_at_unix_ns: i64,
+    /// The limit per user, if there is one.
+    pub per_user: Option<PerUser>,
+}
+
+/// Appends records to one segment.
+#[derive(Debug)]
+pub struct Segment {
+    file: File,
+    map: MmapMut,
+    /// Where the mapping starts in the file.
+    base: usize,
+    /// Where the next frame goes in the file.
+    end: usize,
+    scratch: Vec<u8>,
+    invocations: u64,
+    completions: u64,
+}
+
+impl Segment {
+    /// Creates the segment `name` (without ending) in `dir`.
+    ///
+    /// # Errors
+    /// When it exists already, or the disk is full.
+    pub fn create(dir: &Path, name: &str) -> io::Result<Self> {
+        let path = dir.join(name).with_extension(SUFFIX);
+        let file = File::options().read(true).write(true).create_new(true).open(path)?;
+        let mut map = map_window(&file, 0)?;
+        map[..MAGIC.len()].copy_from_slice(MAGIC);
+        Ok(Self {
+            file,
+            map,
+            base: 0,
+            end: MAGIC.len(),
+            scratch: Vec::with_capacity(256),
+            invocations: 0,
+            completions: 0,
+        })
+    }
+
+    /// Appends a record. When it returns, the record outlives this process.
+    ///
+    /// # Errors
+    /// When the record is longer than [`MAX_PAYLOAD`] or the disk is full; then nothing was added.
+    pub fn append(&mut self, record: &Record<'_>) -> io::Result<()> {
+        self.scratch.clear();
+        let payload = postcard::to_extend(record, std::mem::take(&mut self.scratch))
+            .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
+        let appended = self.append_frame(&payload);
+        self.scratch = payload;
+        appended?;
+        match record {
+            Record::Invoke(_) => self.invocations += 1,
+            Record::Complete(_) => self.completions += 1,
+            Record::Campaign(_) | Record::Probe(_) | Record::Trailer { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn append_frame(&mut self, payload: &[u8]) -> io::Result<()> {
+        let length = u16::try_from(payload.len())
+            .ok()
+            .filter(|_| payload.len() <= MAX_PAYLOAD)
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "record too long"))?;
+        let size = FRAME_HEAD + payload.len();
+        if self.end - self.base + size > self.map.len() {
+            let base = self.end / PAGE * PAGE;
+            self.map = map_window(&self.file, base)?;
+            self.base = base;
+        }
+        let at = self.end - self.base;
+        let frame = &mut self.map[at..at + size];
+        frame[FRAME_HEAD..].copy_from_slice(payload);
+        frame[2..FRAME_HEAD].copy_from_slice(&crc32fast::hash(payload).to_le_bytes());
+        frame[..2].copy_from_slice(&length.to_le_bytes());
+        self.end += size;
+        Ok(())
+    }
+
+    /// Marks the segment as whole and gives back the space that was reserved and not used.
+    ///
+    /// # Errors
+    /// When the disk is full or the file cannot be cut.
+    pub fn finish(mut self) -> io::Result<()> {
+        let (invocations, completions) = (self.invocations, self.completions);
+        self.append(&Record::Trailer { invocations, completions })?;
+        drop(self.map);
+        self.file.set_len(self.end as u64)
+    }
+}
+
+/// Reserves and maps the window of `file` that starts at `base`.
+#[expect(unsafe_code, reason = "a shared mapping is what survives SIGKILL without a system call")]
+fn map_window(file: &File, base: usize) -> io::Result<MmapMut> {
+    let (offset, length) = (base as u64, WINDOW as u64);
+    match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), offset, length) {
+        Err(rustix::io::Errno::OPNOTSUPP) => file.set_len(offset + length)?,
+        reserved => reserved?,
+    }
+    // SAFETY: the file was created by us with `create_new` and is only ever extended while it is
+    // mapped; readers only read it, and tolerate a frame that is half there.
+    unsafe { MmapOptions::new().offset(offset).len(WINDOW).map_mut(file) }
+}
+
+/// Reads a folder of segments as one history in order of time; see [`super::read`].
+///
+/// # Errors
+/// When the folder holds no history or cannot be read.
+pub fn read(dir: &Path, each: &mut dyn FnMut(Event<'_>)) -> Result<Integrity, HistoryError> {
+    let mut integrity = Integrity::default();
+    emit_campaigns(&read_control(dir, &mut integrity)?, &mut integrity, each);
+    let paths = segments(dir)?;
+    let contents = paths.iter().map(|p| load(p)).collect::<Result<Vec<_>, _>>()?;
+    let mut cursors: Vec<Cursor<'_>> =
+        paths.iter().zip(&contents).map(|(path, bytes)| Cursor::new(path, bytes)).collect();
+    // A load thread writes its records in order of time, so merging the heads orders them all.
+    while let Some(next) = cursors.iter_mut().min_by_key(|c| c.time()) {
+        match next.advance() {
+            Some(Record::Invoke(i)) => each(Event::Invoke(i)),
+            Some(Record::Complete(c)) => each(Event::Complete(c)),
+            Some(Record::Campaign(_) | Record::Probe(_) | Record::Trailer { .. }) => {}
+            None => break,
+        }
+    }
+    for cursor in cursors {
+        cursor.finish(&mut integrity);
+    }
+    Ok(integrity)
+}
+
+/// The campaigns and the probes of a history.
+#[derive(Default)]
+struct Control {
+    campaigns: Vec<StoredPromise<'static>>,
+    probes: Vec<Probe>,
+}
+
+fn read_control(dir: &Path, integrity: &mut Integrity) -> Result<Control, HistoryError> {
+    let path = dir.join(CONTROL);
+    let bytes = load(&path)?;
+    let mut control = Control::default();
+    let mut cursor = Cursor::new(&path, &bytes);
+    while let Some(record) = cursor.advance() {
+        match record {
+            Record::Campaign(c) => control
+                .campaigns
+                .push(StoredPromise { campaign: c.campaign.into_owned().into(), ..c }),
+            Record::Probe(p) => control.probes.push(p),
+            Record::Invoke(_) | Record::Complete(_) | Record::Trailer { .. } => {}
+        }
+    }
+    cursor.finish(integrity);
+    Ok(control)
+}
+
+fn emit_campaigns(control: &Control, integrity: &mut Integrity, each: &mut dyn FnMut(Event<'_>)) {
+    for c in &control.campaigns {
+        let starts_at = locate(c.starts_at_unix_ns, &control.probes).unwrap_or_else(|| {
+            integrity.gaps.push(format!(
+                "campaign {}: its start cannot be placed on the run's clock: {}",
+                c.campaign,
+                if control.probes.is_empty() {
+                    "the ruling clock was never asked"
+                } else {
+                    "the ruling clock stepped while it was watched"
+                }
+            ));
+            // Whatever does not depend on the start can still be proven.
+            Window { earliest: i64::MIN, latest: i64::MAX }
+        });
+        each(Event::Campaign(Promise {
+            campaign: c.campaign.as_ref().into(),
+            coupons: c.coupons,
+            starts_at,
+            per_user: c.per_user,
+        }));
+    }
+}
+
+/// All segments but the control segment, in order of their names.
+fn segments(dir: &Path) -> Result<Vec<PathBuf>, HistoryError> {
+    let entries = std::fs::read_dir(dir).map_err(|e| HistoryError::io(dir, e))?;
+    let mut paths = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(|e| HistoryError::io(dir, e))?.path();
+        let is_segment = path.extension().is_some_and(|e| e == SUFFIX);
+        if is_segment && path.file_name().is_some_and(|n| n != CONTROL) {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+fn load(path: &Path) -> Result<Vec<u8>, HistoryError> {
+    let bytes = std::fs::read(path).map_err(|e| HistoryError::io(path, e))?;
+    if bytes.starts_with(MAGIC) {
+        return Ok(bytes);
+    }
+    let reason = "not a history segment of this version (it does not begin with CPNHIST1)".into();
+    Err(HistoryError::NotAHistory { path: path.to_owned(), reason })
+}
+
+/// Walks through one segment, and notes what is missing or damaged.
+struct Cursor<'a> {
+    path: &'a Path,
+    bytes: &'a [u8],
+    /// Where the frame after the head begins.
+    at: usize,
+    head: Option<Record<'a>>,
+    invocations: u64,
+    completions: u64,
+    end_mark: Option<(u64, u64)>,
+}
+
+impl<'a> Cursor<'a> {
+    fn new(path: &'a Path, bytes: &'a [u8]) -> Self {
+        let (invocations, completions, end_mark) = (0, 0, None);
+        let mut cursor =
+            Self { path, bytes, at: MAGIC.len(), head: None, invocations, completions, end_mark };
+        cursor.advance();
+        cursor
+    }
+
+    /// The head's moment, invocations first; a segment that is over comes last.
+    fn time(&self) -> (i64, u8) {
+        match &self.head {
+            Some(Record::Invoke(i)) => (i.at, 0),
+            Some(Record::Complete(c)) => (c.at, 1),
+            Some(Record::Campaign(_) | Record::Probe(_) | Record::Trailer { .. }) => (i64::MIN, 0),
+            None => (i64::MAX, 2),
+        }
+    }
+
+    /// Takes the head and moves on.
+    fn advance(&mut self) -> Option<Record<'a>> {
+        let next = frame(self.bytes, self.at).map(|(record, end)| {
+            self.at = end;
+            record
+        });
+        let record = std::mem::replace(&mut self.head, next)?;
+        match &record {
+            Record::Invoke(_) => self.invocations += 1,
+            Record::Complete(_) => self.completions += 1,
+            Record::Trailer { invocations, completions } => {
+                self.end_mark = Some((*invocations, *completions));
+            }
+            Record::Campaign(_) | Record::Probe(_) => {}
+        }
+        Some(record)
+    }
+
+    fn finish(self, integrity: &mut Integrity) {
+        let found = (self.invocations, self.completions);
+        integrity.invocations += found.0;
+        integrity.completions += found.1;
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
+        if self.bytes[self.at..].iter().any(|b| *b != 0) {
+            integrity.gaps.push(format!("history segment {name}: damaged at byte {}", self.at));
+        }
+        match self.end_mark {
+            None => integrity.gaps.push(format!(
+                "history segment {name}: no end mark; the load generator was killed, or is still \
+                 running"
+            )),
+            Some(marked) if marked != found => integrity.gaps.push(format!(
+                "history segment {name}: {} invocations and {} completions, but its end mark \
+                 counts {} and {}",
+                found.0, found.1, marked.0, marked.1
+            )),
+            Some(_) => {}
+        }
+    }
+}
+
+/// The record at `at` and where the next frame begins; `None` at the end or at a damaged frame.
+fn frame(bytes: &[u8], at: usize) -> Option<(Record<'_>, usize)> {
+    let head = bytes.get(at..at + FRAME_HEAD)?;
+    let length = usize::from(u16::from_le_bytes([head[0], head[1]]));
+    if length == 0 {
+        return None;
+    }
+    let crc = u32::from_le_bytes([head[2], head[3], head[4], head[5]]);
+    let end = at + FRAME_HEAD + length;
+    let payload = bytes.get(at + FRAME_HEAD..end)?;
+    if crc32fast::hash(payload) != crc {
+        return None;
+    }
+    postcard::from_bytes(payload).ok().map(|record| (record, end))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::Kind;
+    use crate::outcome::{Coupon, Outcome};
+
+    fn invoke(op: u64) -> Record<'static> {
+        Record::Invoke(Invocation {
+            op,
+            campaign: "1".into(),
+            kind: Kind::Issue,
+            at: i64::try_from(op).unwrap() * 1_000,
+            intended: Some(7),
+            target: Some(3),
+            user: Some("u1".into()),
+            key: None,
+        })
+    }
+
+    fn complete(op: u64) -> Record<'static> {
+        let coupon = Coupon { code: "가나다2".into(), seq: Some(1), remaining: Some(0) };
+        Record::Complete(Completion {
+            op,
+            at: 9,
+            outcome: Outcome::Issued(coupon),
+            status: Some(201),
+            stamp: None,
+        })
+    }
+
+    fn control(dir: &Path) {
+        let mut segment = Segment::create(dir, "control").unwrap();
+        let promise = StoredPromise {
+            campaign: "1".into(),
+            coupons: 5,
+            starts_at_unix_ns: 100,
+            per_user: None,
+        };
+        segment.append(&Record::Campaign(promise)).unwrap();
+        let probe = Probe { sent: 0, received: 0, stamp: 0, resolution: 0 };
+        segment.append(&Record::Probe(probe)).unwrap();
+        segment.finish().unwrap();
+    }
+
+    #[test]
+    fn segments_are_merged_in_order_of_time() {
+        let dir = tempfile::tempdir().unwrap();
+        control(dir.path());
+        for (name, ops) in [("worker-0", [1, 4, 5]), ("worker-1", [2, 3, 6])] {
+            let mut segment = Segment::create(dir.path(), name).unwrap();
+            for op in ops {
+                segment.append(&invoke(op)).unwrap();
+            }
+            segment.finish().unwrap();
+        }
+        let mut ops = Vec::new();
+        let mut note = |e: Event<'_>| {
+            if let Event::Invoke(i) = e {
+                ops.push(i.op);
+            }
+        };
+        read(dir.path(), &mut note).unwrap();
+        assert_eq!(ops, [1, 2, 3, 4, 5, 6]);
+    }
+
+    fn read_all(dir: &Path) -> (usize, Integrity) {
+        let mut events = 0;
+        let integrity = read(dir, &mut |_| events += 1).unwrap();
+        (events, integrity)
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        control(dir.path());
+        let mut segment = Segment::create(dir.path(), "worker-0").unwrap();
+        segment.append(&invoke(1)).unwrap();
+        segment.append(&complete(1)).unwrap();
+        segment.finish().unwrap();
+        let mut seen = Vec::new();
+        let integrity = read(dir.path(), &mut |e| seen.push(format!("{e:?}"))).unwrap();
+        assert_eq!(integrity, Integrity { invocations: 1, completions: 1, gaps: vec![] });
+        assert_eq!(seen.len(), 3);
+        assert!(seen[0].contains("coupons: 5"), "{}", seen[0]);
+        assert!(seen[2].contains("가나다2"), "{}", seen[2]);
+    }
+
+    #[test]
+    fn a_segment_grows_past_its_window() {
+        let dir = tempfile::tempdir().unwrap();
+        control(dir.path());
+        let mut segment = Segment::create(dir.path(), "worker-0").unwrap();
+        let many = 3 * WINDOW as u64 / 30;
+        for op in 0..many {
+            segment.append(&invoke(op)).unwrap();
+        }
+        segment.finish().unwrap();
+        let integrity = read(dir.path(), &mut |_| {}).unwrap();
+        assert_eq!((integrity.invocations, integrity.gaps.len()), (many, 0));
+    }
+
+    #[test]
+    fn a_killed_writer_leaves_its_records_and_a_gap() {
+        let dir = tempfile::tempdir().unwrap();
+        control(dir.path());
+        let mut segment = Segment::create(dir.path(), "worker-0").unwrap();
+        segment.append(&invoke(1)).unwrap();
+        std::mem::forget(segment);
+        let (events, integrity) = read_all(dir.path());
+        assert_eq!((events, integrity.invocations, integrity.gaps.len()), (2, 1, 1));
+    }
+
+    #[test]
+    fn a_damaged_frame_ends_the_segment_with_a_gap() {
+        let dir = tempfile::tempdir().unwrap();
+        control(dir.path());
+        let mut segment = Segment::create(dir.path(), "worker-0").unwrap();
+        for op in 0..3 {
+            segment.append(&invoke(op)).unwrap();
+        }
+        segment.finish().unwrap();
+        let path = dir.path().join("worker-0.seg");
+        let mut bytes = std::fs::read(&path).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 0x40;
+        std::fs::write(&path, bytes).unwrap();
+        let (_, integrity) = read_all(dir.path());
+        assert_eq!(integrity.invocations, 1);
+        assert!(integrity.gaps[0].contains("damaged"), "{:?}", integrity.gaps);
+    }
+
+    #[test]
+    fn a_foreign_file_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join(CONTROL), "hello, world").unwrap();
+        let error = read(dir.path(), &mut |_| {}).unwrap_err();
+        assert!(error.to_string().contains("CPNHIST1"), "{error}");
+    }
+
+    #[test]
+    fn a_record_that_is_too_long_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut segment = Segment::create(dir.path(), "worker-0").unwrap();
+        let mut record = invoke(1);
+        if let Record::Invoke(i) = &mut record {
+            i.user = Some("u".repeat(MAX_PAYLOAD).into());
+        }
+        assert!(segment.append(&record).is_err());
+        segment.append(&invoke(2)).unwrap();
+    }
+}

@@ -1,0 +1,11 @@
+//! What the server, the load generator and the verifier agree on, and nothing else:
+//! what a campaign promises, the words on the wire, and the history of a run.
+//!
+//! No rule lives here. The server decides, the verifier judges, and neither can see the other's
+//! code: a shared rule would share its bugs.
+
+pub mod campaign;
+pub mod history;
+pub mod outcome;
+pub mod run;
+pub mod wire;
