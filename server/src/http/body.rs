@@ -1,0 +1,52 @@
+//! Reads a request's body: whole, limited, and in time.
+//!
+//! The body is read before anything is answered, whatever the answer is going to be. HTTP/2 counts
+//! an answer to an unread request as a fault of the peer, and after 1,024 of them the connection is
+//! closed: a coupon server that refuses early meets this in its first second.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use contract::wire::{Problem, ProblemCode};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+
+/// Longest body.
+pub(super) const LIMIT: usize = 16 * 1024;
+/// What is read and thrown away of a longer one, for the sake of the connection.
+const DISCARD: usize = 256 * 1024;
+/// Time for the whole body.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+pub(super) async fn read(body: Incoming) -> Result<Bytes, Problem> {
+    match tokio::time::timeout(PATIENCE, collect(body)).await {
+        Ok(result) => result,
+        Err(_) => Err(Problem::new(
+            ProblemCode::RequestTimeout,
+            format!("the body was not complete after {} seconds", PATIENCE.as_secs()),
+        )),
+    }
+}
+
+async fn collect(mut body: Incoming) -> Result<Bytes, Problem> {
+    let mut kept = BytesMut::new();
+    let mut length = 0;
+    while let Some(frame) = body.frame().await {
+        let frame = frame
+            .map_err(|e| Problem::new(ProblemCode::BadJson, format!("the body broke off: {e}")))?;
+        let Ok(data) = frame.into_data() else { continue };
+        length += data.len();
+        if length <= LIMIT {
+            kept.extend_from_slice(&data);
+        } else if length > DISCARD {
+            break;
+        }
+    }
+    if length > LIMIT {
+        return Err(Problem::new(
+            ProblemCode::TooLarge,
+            format!("the body has more than {LIMIT} bytes"),
+        ));
+    }
+    Ok(kept.freeze())
+}

@@ -1,0 +1,212 @@
+//! Turns what a client sent into what the store is asked, or says which part was wrong.
+
+use contract::wire::{IssueRequest, NewCampaign, Problem, ProblemCode, header};
+use hyper::HeaderMap;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+/// The problem is boxed since the usual case should not carry its size.
+type Checked<T> = Result<T, Box<Problem>>;
+
+const MAX_COUPONS: u64 = 100_000_000;
+const MAX_NAME: usize = 200;
+const MAX_USER: usize = 128;
+const MAX_KEY: usize = 128;
+const DEFAULT_PAGE: u32 = 100;
+const MAX_PAGE: u32 = 1_000;
+
+/// Body of `POST /campaigns`.
+pub(super) fn new_campaign(body: &[u8]) -> Checked<NewCampaign> {
+    let members = members(body, &["name", "coupons", "starts_at", "per_user_limit"])?;
+    for member in ["name", "coupons", "starts_at"] {
+        if !members.contains_key(member) {
+            return Err(invalid(member, "is missing"));
+        }
+    }
+    let name: String = member(&members, "name", "must be a string")?;
+    if !(1..=MAX_NAME).contains(&name.chars().count()) {
+        return Err(invalid("name", format!("must have 1 to {MAX_NAME} characters")));
+    }
+    let bounds = format!("must be a whole number from 0 to {MAX_COUPONS}");
+    let coupons: u64 = member(&members, "coupons", &bounds)?;
+    if coupons > MAX_COUPONS {
+        return Err(invalid("coupons", bounds));
+    }
+    let limit: Option<u32> = member(&members, "per_user_limit", "must be 1 or absent")?;
+    if limit.is_some_and(|limit| limit != 1) {
+        return Err(invalid("per_user_limit", "must be 1 or absent"));
+    }
+    // All else is known to be right, so what is wrong now is the time.
+    let new: NewCampaign =
+        serde_json::from_value(members.into()).map_err(|e| invalid("starts_at", e.to_string()))?;
+    // Lua keeps microseconds in numbers that are exact up to 2^53.
+    if new.starts_at.timestamp_micros() < 1 << 53 {
+        return Ok(new);
+    }
+    Err(invalid("starts_at", "must be before the year 2255"))
+}
+
+/// Body of `POST /campaigns/{id}/coupons`; an empty one asks for nothing in particular.
+pub(super) fn issue_request(body: &[u8]) -> Checked<IssueRequest> {
+    if body.is_empty() {
+        return Ok(IssueRequest::default());
+    }
+    let members = members(body, &["user"])?;
+    let user: Option<String> = member(&members, "user", "must be a string")?;
+    let fits = |user: &String| {
+        (1..=MAX_USER).contains(&user.chars().count()) && !user.chars().any(char::is_control)
+    };
+    if user.as_ref().is_none_or(fits) {
+        return Ok(IssueRequest { user });
+    }
+    Err(invalid("user", format!("must have 1 to {MAX_USER} characters, none a control character")))
+}
+
+/// The idempotency key, if there is one.
+pub(super) fn idempotency_key(headers: &HeaderMap) -> Checked<Option<String>> {
+    let mut values = headers.get_all(header::IDEMPOTENCY_KEY).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let key = value.to_str().ok().filter(|key| {
+        (1..=MAX_KEY).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic())
+    });
+    match (key, values.next()) {
+        (Some(key), None) => Ok(Some(key.to_owned())),
+        _ => Err(invalid(
+            header::IDEMPOTENCY_KEY,
+            format!("must be there once, with 1 to {MAX_KEY} visible ASCII characters"),
+        )),
+    }
+}
+
+/// Which page of the ledger.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Page {
+    pub(super) after: u64,
+    pub(super) limit: u32,
+}
+
+/// Query of `GET /campaigns/{id}/coupons`.
+pub(super) fn page(query: Option<&str>) -> Checked<Page> {
+    let mut page = Page { after: 0, limit: DEFAULT_PAGE };
+    for pair in query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        match name {
+            "after" => page.after = number(value).ok_or_else(|| invalid(name, "must be a rank"))?,
+            "limit" => {
+                let limit = number(value).and_then(|limit| u32::try_from(limit).ok());
+                page.limit = limit
+                    .filter(|limit| (1..=MAX_PAGE).contains(limit))
+                    .ok_or_else(|| invalid(name, format!("must be from 1 to {MAX_PAGE}")))?;
+            }
+            _ => return Err(invalid(name, "is not known here")),
+        }
+    }
+    Ok(page)
+}
+
+fn number(text: &str) -> Option<u64> {
+    text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok())?
+}
+
+/// The members of a JSON object that has no others than these.
+fn members(body: &[u8], known: &[&str]) -> Checked<Map<String, Value>> {
+    let value: Value = serde_json::from_slice(body)
+        .map_err(|e| Box::new(Problem::new(ProblemCode::BadJson, e.to_string())))?;
+    let Value::Object(members) = value else {
+        return Err(invalid("body", "must be a JSON object"));
+    };
+    match members.keys().find(|name| !known.contains(&name.as_str())) {
+        Some(unknown) => Err(invalid(unknown, format!("is not known here; known: {known:?}"))),
+        None => Ok(members),
+    }
+}
+
+fn member<T: DeserializeOwned>(members: &Map<String, Value>, name: &str, rule: &str) -> Checked<T> {
+    let value = members.get(name).cloned().unwrap_or(Value::Null);
+    serde_json::from_value(value).map_err(|_| invalid(name, rule))
+}
+
+pub(super) fn invalid(field: &str, rule: impl AsRef<str>) -> Box<Problem> {
+    let detail = format!("{field:?} {}", rule.as_ref());
+    let problem = Problem::new(ProblemCode::Invalid, detail);
+    Box::new(Problem { field: Some(field.to_owned()), ..problem })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn field(result: Checked<impl std::fmt::Debug>) -> String {
+        let problem = result.unwrap_err();
+        assert_eq!(problem.code, ProblemCode::Invalid);
+        problem.field.unwrap()
+    }
+
+    #[test]
+    fn accepts_a_campaign() {
+        let body = r#"{"name":"가","coupons":0,"starts_at":"2026-11-21T00:00:00.123Z"}"#;
+        assert_eq!(new_campaign(body.as_bytes()).unwrap().coupons, 0);
+        let body = r#"{"name":"a","coupons":100000000,"starts_at":"2026-11-21T09:00:00+09:00","per_user_limit":1}"#;
+        assert_eq!(new_campaign(body.as_bytes()).unwrap().per_user_limit, Some(1));
+    }
+
+    #[test]
+    fn rejects_a_campaign_and_names_the_member() {
+        let time = r#""starts_at":"2026-11-21T00:00:00Z""#;
+        let long = "x".repeat(201);
+        let cases = [
+            (format!(r#"{{"coupons":1,{time}}}"#), "name"),
+            (format!(r#"{{"name":"","coupons":1,{time}}}"#), "name"),
+            (format!(r#"{{"name":"{long}","coupons":1,{time}}}"#), "name"),
+            (format!(r#"{{"name":7,"coupons":1,{time}}}"#), "name"),
+            (format!(r#"{{"name":"a","coupons":-1,{time}}}"#), "coupons"),
+            (format!(r#"{{"name":"a","coupons":1.5,{time}}}"#), "coupons"),
+            (format!(r#"{{"name":"a","coupons":100000001,{time}}}"#), "coupons"),
+            (r#"{"name":"a","coupons":1}"#.to_owned(), "starts_at"),
+            (r#"{"name":"a","coupons":1,"starts_at":"soon"}"#.to_owned(), "starts_at"),
+            (
+                r#"{"name":"a","coupons":1,"starts_at":"2026-11-21T00:00:00.0001Z"}"#.to_owned(),
+                "starts_at",
+            ),
+            (
+                r#"{"name":"a","coupons":1,"starts_at":"9999-11-21T00:00:00Z"}"#.to_owned(),
+                "starts_at",
+            ),
+            (format!(r#"{{"name":"a","coupons":1,{time},"per_user_limit":2}}"#), "per_user_limit"),
+            (format!(r#"{{"name":"a","coupons":1,{time},"color":2}}"#), "color"),
+            ("[]".to_owned(), "body"),
+        ];
+        for (body, expected) in cases {
+            assert_eq!(field(new_campaign(body.as_bytes())), expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn users_are_optional_and_bounded() {
+        assert_eq!(issue_request(b"").unwrap().user, None);
+        assert_eq!(issue_request(b"{}").unwrap().user, None);
+        let longest = format!(r#"{{"user":"{}"}}"#, "가".repeat(128));
+        assert!(issue_request(longest.as_bytes()).is_ok());
+        let too_long = format!(r#"{{"user":"{}"}}"#, "가".repeat(129));
+        for body in [too_long.as_str(), r#"{"user":""}"#, r#"{"user":"a\u0000b"}"#, r#"{"user":1}"#]
+        {
+            assert_eq!(field(issue_request(body.as_bytes())), "user", "{body}");
+        }
+        assert_eq!(issue_request(b"{").unwrap_err().code, ProblemCode::BadJson);
+    }
+
+    #[test]
+    fn pages_are_bounded() {
+        assert_eq!(page(None).unwrap(), Page { after: 0, limit: 100 });
+        assert_eq!(page(Some("after=7&limit=1000")).unwrap(), Page { after: 7, limit: 1_000 });
+        for (query, expected) in [
+            ("limit=0", "limit"),
+            ("limit=1001", "limit"),
+            ("after=-1", "after"),
+            ("after=", "after"),
+            ("x=1", "x"),
+        ] {
+            assert_eq!(field(page(Some(query))), expected, "{query}");
+        }
+    }
+}

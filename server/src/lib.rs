@@ -1,0 +1,11 @@
+//! A minimal, exemplary first-come-first-served coupon server.
+//!
+//! Exactly N coupons, never one early: [`http`] parses and answers, a [`store`] decides in one
+//! atomic step. The server's whole path of a request is these two rooms.
+
+pub mod code;
+pub mod http;
+pub mod mutant;
+pub mod serve;
+pub mod store;
+pub mod telemetry;

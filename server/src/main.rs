@@ -1,0 +1,287 @@
+//! The server's command line.
+
+use std::ffi::OsString;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow, bail};
+use clap::Parser;
+use coupon_server::http::{App, Identity};
+use coupon_server::mutant::{Mutant, Mutated, Sabotage};
+use coupon_server::serve::{listen, serve};
+use coupon_server::store::Store;
+use coupon_server::store::redis::RedisStore;
+use coupon_server::store::sqlite::SqliteStore;
+use coupon_server::telemetry::{self, LogFormat};
+use hyper::header::HeaderValue;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{error, info};
+
+/// The server could not start: bad flags, an address that is taken, a store that is not there.
+const CANNOT_START: u8 = 2;
+
+const EXAMPLES: &str = "\
+Examples:
+  coupon-server                                        Redis on localhost:6379, listens on 127.0.0.1:8080
+  coupon-server --store sqlite:coupons.db              one file, no other service
+  coupon-server --store redis://10.0.0.5:6379/3 --listen 0.0.0.0:8080
+  PORT=9001 REDIS_ADDR=10.0.0.5:6379 coupon-server     the same by environment; flags win
+
+Any number of servers can share one store.
+
+Environment:
+  PORT        listen on 127.0.0.1:PORT
+  REDIS_ADDR  HOST:PORT of the default store [default: localhost:6379]
+  RUST_LOG    log level, such as debug [default: info]
+
+Exit codes:
+  0  stopped by SIGTERM or SIGINT
+  2  could not start; one line on stderr says why";
+
+/// Issues coupons first come, first served: exactly as many as there are, and none before the start.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXAMPLES)]
+struct Flags {
+    /// Where campaigns are kept: sqlite:PATH or redis://HOST:PORT/DB [default: redis://$REDIS_ADDR/0]
+    #[arg(long, value_name = "STORE")]
+    store: Option<String>,
+
+    /// Address to listen on; port 0 takes a free one [default: 127.0.0.1:$PORT or 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<String>,
+
+    /// Name of this instance in every answer [default: from host, process and port]
+    #[arg(long, value_name = "NAME")]
+    instance_id: Option<String>,
+
+    /// Form of the log lines on stderr
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+
+    /// How long a request may wait for the store, such as 5s or 800ms
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
+    request_timeout: Duration,
+
+    /// How long requests in flight may take to finish after SIGTERM or SIGINT
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
+    drain_timeout: Duration,
+
+    /// How many requests may wait for the store; more are refused with 503
+    #[arg(long, value_name = "REQUESTS", default_value_t = 16_384, value_parser = clap::value_parser!(u32).range(1..))]
+    queue: u32,
+
+    /// Plant a bug, to see a verifier find it. Never where coupons are worth anything
+    #[arg(long, value_enum, value_name = "NAME")]
+    mutant: Option<Mutant>,
+}
+
+fn main() -> ExitCode {
+    let flags = match Flags::try_parse() {
+        Ok(flags) => flags,
+        Err(e) => return refuse_flags(&e),
+    };
+    match start(&flags) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("coupon-server: {}", one_line(&format!("{e:#}")));
+            ExitCode::from(CANNOT_START)
+        }
+    }
+}
+
+fn start(flags: &Flags) -> anyhow::Result<()> {
+    let place = Place::of(flags)?;
+    let address = address(flags)?;
+    telemetry::start(flags.log_format);
+    allow_many_connections();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let result = runtime.block_on(run(flags, place, address));
+    // A thread may still wait for a store that does not answer.
+    runtime.shutdown_background();
+    result
+}
+
+async fn run(flags: &Flags, place: Place, address: SocketAddr) -> anyhow::Result<()> {
+    let shutdown = shutdown()?;
+    let listener = listen(address).with_context(|| format!("cannot listen on {address}"))?;
+    let capacity = usize::try_from(flags.queue)?;
+    match place {
+        Place::Redis(url) => {
+            let connecting = RedisStore::connect(&url, capacity, flags.request_timeout);
+            let store =
+                connecting.await.with_context(|| format!("no Redis at {}", redacted(&url)))?;
+            run_with(store, flags, listener, shutdown, &redacted(&url)).await
+        }
+        Place::Sqlite(path) => {
+            let name = format!("sqlite:{}", path.display());
+            let store = tokio::task::spawn_blocking(move || SqliteStore::open(&path, capacity))
+                .await?
+                .with_context(|| format!("cannot use the store {name}"))?;
+            run_with(store, flags, listener, shutdown, &name).await
+        }
+    }
+}
+
+async fn run_with<S: Sabotage>(
+    store: S,
+    flags: &Flags,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()>,
+    store_name: &str,
+) -> anyhow::Result<()> {
+    let identity = Identity {
+        instance: instance(flags, listener.local_addr()?)?,
+        mutant: flags.mutant.map(Mutant::name),
+    };
+    announce(&identity, store_name, listener.local_addr()?);
+    match flags.mutant {
+        None => run_app(store, identity, flags, listener, shutdown).await,
+        Some(mutant) => {
+            run_app(Mutated::new(store, mutant), identity, flags, listener, shutdown).await;
+        }
+    }
+    Ok(())
+}
+
+async fn run_app<S: Store>(
+    store: S,
+    identity: Identity,
+    flags: &Flags,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()>,
+) {
+    let app = Arc::new(App::new(store, identity, flags.request_timeout));
+    serve(listener, app, shutdown, flags.drain_timeout).await;
+}
+
+fn announce(identity: &Identity, store: &str, address: SocketAddr) {
+    let instance = identity.instance.to_str().unwrap_or_default();
+    info!(store, instance, "store is there");
+    if let Some(mutant) = identity.mutant {
+        error!("PLANTED BUG: {mutant}. This server is broken on purpose; every answer says so");
+    }
+    info!("listening on http://{address}");
+}
+
+/// Where campaigns are kept.
+enum Place {
+    Redis(String),
+    Sqlite(PathBuf),
+}
+
+impl Place {
+    /// Never repeats a Redis URL, which may hold a password.
+    fn of(flags: &Flags) -> anyhow::Result<Self> {
+        let Some(store) = &flags.store else {
+            let address = environment("REDIS_ADDR")?.unwrap_or_else(|| "localhost:6379".to_owned());
+            return Ok(Self::Redis(format!("redis://{address}/0")));
+        };
+        if store.starts_with("redis://") {
+            return Ok(Self::Redis(store.clone()));
+        }
+        match store.strip_prefix("sqlite:") {
+            Some("") => bail!("--store sqlite: lacks a path, such as sqlite:coupons.db"),
+            Some(path) => Ok(Self::Sqlite(path.into())),
+            None => bail!("--store must be sqlite:PATH or redis://HOST:PORT/DB"),
+        }
+    }
+}
+
+/// A URL without what stands before the host.
+fn redacted(url: &str) -> String {
+    let rest = url.strip_prefix("redis://").unwrap_or(url);
+    let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
+    // Parameters may hold anything.
+    format!("redis://{}", place.split_once('?').map_or(place, |(place, _)| place))
+}
+
+fn address(flags: &Flags) -> anyhow::Result<SocketAddr> {
+    let (source, text) = match (&flags.listen, environment("PORT")?) {
+        (Some(listen), _) => ("--listen", listen.clone()),
+        (None, Some(port)) => ("PORT", format!("127.0.0.1:{port}")),
+        (None, None) => ("--listen", "127.0.0.1:8080".to_owned()),
+    };
+    text.to_socket_addrs().ok().and_then(|mut addresses| addresses.next()).ok_or_else(|| {
+        anyhow!("{source}: {text:?} is no address to listen on, such as 127.0.0.1:8080")
+    })
+}
+
+fn instance(flags: &Flags, address: SocketAddr) -> anyhow::Result<HeaderValue> {
+    let name = flags.instance_id.clone().unwrap_or_else(|| {
+        let system = rustix::system::uname();
+        let host = system.nodename().to_string_lossy();
+        format!("{host}-{}-{}", std::process::id(), address.port())
+    });
+    let plain = (1..=128).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_graphic());
+    HeaderValue::from_str(&name)
+        .ok()
+        .filter(|_| plain)
+        .ok_or_else(|| anyhow!("--instance-id must be 1 to 128 visible ASCII characters"))
+}
+
+/// A variable that is set and not empty.
+fn environment(name: &str) -> anyhow::Result<Option<String>> {
+    let value: Option<OsString> = std::env::var_os(name);
+    match value.map(OsString::into_string) {
+        None => Ok(None),
+        Some(Ok(value)) => Ok(Some(value).filter(|value| !value.is_empty())),
+        Some(Err(_)) => bail!("{name} is not text"),
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || "not a time such as 5s or 800ms".to_owned();
+    let unit = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
+    let (number, unit) = text.split_at(unit);
+    let number: u32 = number.parse().map_err(|_| wrong())?;
+    let one = match unit {
+        "ms" => Duration::from_millis(1),
+        "s" => Duration::from_secs(1),
+        _ => return Err(wrong()),
+    };
+    let time = one * number;
+    let bounds = Duration::from_millis(1)..=Duration::from_secs(3_600);
+    if bounds.contains(&time) { Ok(time) } else { Err("must be from 1ms to 3600s".to_owned()) }
+}
+
+/// Every connection is an open file, and 1,024 are soon reached.
+fn allow_many_connections() {
+    let limit = getrlimit(Resource::Nofile);
+    // Where it is refused the old limit stays, which is no reason not to start.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+}
+
+/// Ends with the first SIGTERM or SIGINT. Set up before the server says that it listens.
+fn shutdown() -> anyhow::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+fn refuse_flags(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        // --help or --version; nobody reading it is no failure.
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    let text = error.to_string();
+    // Usage and tips follow the first paragraph.
+    let first = text.split("\n\n").next().unwrap_or_default();
+    let reason = one_line(first.strip_prefix("error: ").unwrap_or(first));
+    eprintln!("coupon-server: {reason} (see --help)");
+    ExitCode::from(CANNOT_START)
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}

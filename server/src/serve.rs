@@ -1,0 +1,140 @@
+//! Connections: listen, accept, cut the slow ones, drain at the end.
+//!
+//! HTTP/1.1 and HTTP/2 (with prior knowledge) share one port.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::watch;
+use tracing::{debug, info, warn};
+
+use crate::http::App;
+use crate::store::Store;
+
+/// A peer that connects and then says nothing would never be closed otherwise.
+const FIRST_BYTES: Duration = Duration::from_secs(10);
+/// Time for a request's head; also how long an idle connection is kept.
+const HEAD: Duration = Duration::from_secs(75);
+/// Sent bytes that nobody acknowledges for so long end the connection.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
+/// Connections that wait to be accepted: a launch brings them all in the same instant.
+const BACKLOG: u32 = 4_096;
+/// Requests at a time on one HTTP/2 connection.
+const STREAMS: u32 = 1_024;
+/// What a client with prior knowledge of HTTP/2 says first.
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Takes the address.
+///
+/// # Errors
+/// When it is not ours or somebody else has it.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // Without it, a restarted server has to wait until old connections are forgotten.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// Answers until `shutdown`, then lets requests in flight finish for at most `drain`.
+pub async fn serve<S: Store>(
+    listener: TcpListener,
+    app: Arc<App<S>>,
+    shutdown: impl Future<Output = ()>,
+    drain: Duration,
+) {
+    let graceful = GracefulShutdown::new();
+    let (stop, stopping) = watch::channel(false);
+    let mut shutdown = std::pin::pin!(shutdown);
+    loop {
+        tokio::select! {
+            () = &mut shutdown => break,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => {
+                    let connection = connection(stream, app.clone(), graceful.watcher(), stopping.clone());
+                    tokio::spawn(async move {
+                        if let Err(e) = connection.await {
+                            debug!(%peer, "connection ended: {e}");
+                        }
+                    });
+                }
+                Err(e) => pause_accepting(&e).await,
+            },
+        }
+    }
+    drop(listener);
+    let _ = stop.send(true);
+    info!("stopping: no new connections, requests in flight may finish");
+    if tokio::time::timeout(drain, graceful.shutdown()).await.is_err() {
+        warn!("some requests did not finish within {drain:?} and are cut off");
+    }
+    info!("stopped");
+}
+
+/// Usually too many open files. Trying again at once would only burn a core.
+async fn pause_accepting(error: &io::Error) {
+    warn!("cannot accept a connection: {error}");
+    tokio::time::sleep(Duration::from_millis(50)).await;
+}
+
+type ConnectionError = Box<dyn std::error::Error + Send + Sync>;
+
+async fn connection<S: Store>(
+    stream: TcpStream,
+    app: Arc<App<S>>,
+    watcher: Watcher,
+    mut stopping: watch::Receiver<bool>,
+) -> Result<(), ConnectionError> {
+    stream.set_nodelay(true)?;
+    socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
+    tokio::select! {
+        spoke = tokio::time::timeout(FIRST_BYTES, first_bytes(&stream)) => {
+            if !spoke?? {
+                return Ok(());
+            }
+        }
+        // Nothing was asked yet, so nothing is lost.
+        _ = stopping.wait_for(|stop| *stop) => return Ok(()),
+    }
+    let service = service_fn(move |request: hyper::Request<Incoming>| {
+        let app = app.clone();
+        async move { Ok::<_, Infallible>(app.answer(request).await) }
+    });
+    let mut server = auto::Builder::new(TokioExecutor::new());
+    server.http1().timer(TokioTimer::new()).header_read_timeout(HEAD);
+    server
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS)
+        .keep_alive_interval(UNACKNOWLEDGED)
+        .keep_alive_timeout(UNACKNOWLEDGED);
+    watcher.watch(server.serve_connection(TokioIo::new(stream), service).into_owned()).await
+}
+
+/// Waits until it is clear which protocol the peer speaks; `false` if it left.
+///
+/// The protocol is told by the first bytes, and nothing limits the time that this may take: a peer
+/// that sends only `P` would stay for ever.
+async fn first_bytes(stream: &TcpStream) -> io::Result<bool> {
+    let mut start = [0; PREFACE.len()];
+    loop {
+        let length = stream.peek(&mut start).await?;
+        if length == 0 {
+            return Ok(false);
+        }
+        if length == PREFACE.len() || start[..length] != PREFACE[..length] {
+            return Ok(true);
+        }
+        // There is no event for "more than this many bytes".
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}

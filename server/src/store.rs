@@ -1,0 +1,180 @@
+//! What the server needs of a store, and nothing of how it is done.
+//!
+//! The whole decision about a coupon is one atomic step inside the store. A server process holds no
+//! state that a decision depends on, so any number of them can stand before one store.
+
+pub mod redis;
+pub mod sqlite;
+
+use chrono::{DateTime, Utc};
+use contract::wire;
+
+use crate::code::CampaignNumber;
+
+/// A store of campaigns and coupons, shared by all instances.
+///
+/// Every future can be dropped at any moment: a step that was not begun is then skipped, a step
+/// that was begun happens as a whole.
+pub trait Store: Send + Sync + 'static {
+    /// Creates a campaign; nobody ever sees half of one.
+    fn create(
+        &self,
+        new: wire::NewCampaign,
+    ) -> impl Future<Output = Result<CampaignState, StoreError>> + Send;
+
+    /// A campaign at one moment, or nothing if there is no such campaign.
+    fn campaign(
+        &self,
+        number: CampaignNumber,
+    ) -> impl Future<Output = Result<Option<CampaignState>, StoreError>> + Send;
+
+    /// Up to `limit` rows of the ledger after rank `after`, or nothing if there is no such
+    /// campaign.
+    fn ledger(
+        &self,
+        number: CampaignNumber,
+        after: u64,
+        limit: u32,
+    ) -> impl Future<Output = Result<Option<Vec<wire::LedgerRow>>, StoreError>> + Send;
+
+    /// Decides about one coupon, in one atomic step.
+    fn issue(&self, ask: Ask) -> impl Future<Output = Result<Decision, StoreError>> + Send;
+
+    /// Whether the store answers.
+    fn ready(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+/// A request for a coupon.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ask {
+    /// Of which campaign.
+    pub campaign: CampaignNumber,
+    /// For whom; never empty.
+    pub user: Option<String>,
+    /// The idempotency key; never empty.
+    pub key: Option<String>,
+}
+
+/// What the store decided; final.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// The coupon of this request: a new one, or the one its key got before.
+    Issued(Coupon),
+    /// The user already holds the coupon with this code.
+    AlreadyIssued {
+        /// The code.
+        code: String,
+    },
+    /// All coupons are gone.
+    SoldOut,
+    /// The campaign has not started.
+    NotStarted,
+    /// The campaign has a limit per user and the request names no user.
+    UserMissing,
+    /// There is no such campaign.
+    UnknownCampaign,
+}
+
+/// A coupon that was issued.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Coupon {
+    /// Its code.
+    pub code: String,
+    /// Its rank among all coupons of the campaign, from 1.
+    pub seq: u64,
+    /// Coupons left right after it.
+    pub remaining: u64,
+    /// When, by the store's clock.
+    pub issued_at: DateTime<Utc>,
+}
+
+/// A campaign at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CampaignState {
+    /// Its number.
+    pub number: CampaignNumber,
+    /// A name for people.
+    pub name: String,
+    /// How many coupons there are.
+    pub coupons: u64,
+    /// How many were issued.
+    pub issued: u64,
+    /// The instant before which nothing is issued.
+    pub starts_at: DateTime<Utc>,
+    /// Whether a user may get only one coupon.
+    pub per_user_limit: bool,
+    /// The store's clock at that moment.
+    pub now: DateTime<Utc>,
+}
+
+impl CampaignState {
+    /// Coupons left. A planted bug can issue more than there are; that is no negative number.
+    pub fn remaining(&self) -> u64 {
+        self.coupons.saturating_sub(self.issued)
+    }
+
+    /// Where the campaign stands.
+    pub fn status(&self) -> wire::Status {
+        if self.now < self.starts_at {
+            wire::Status::Scheduled
+        } else if self.remaining() == 0 {
+            wire::Status::SoldOut
+        } else {
+            wire::Status::Open
+        }
+    }
+}
+
+/// Why a store did not do what it was asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// It did not answer, or not in time: the request may have had an effect.
+    #[error("the store does not answer: {0}")]
+    Unavailable(String),
+    /// Too much is waiting already; nothing was done.
+    #[error("too many requests are waiting for the store")]
+    Overloaded,
+    /// Every campaign number was given out.
+    #[error("no campaign number is left")]
+    CampaignsExhausted,
+    /// What the store holds or says makes no sense.
+    #[error("the store is damaged: {0}")]
+    Damaged(String),
+}
+
+/// Unix microseconds as a time.
+fn time(micros: i64) -> Result<DateTime<Utc>, StoreError> {
+    DateTime::from_timestamp_micros(micros)
+        .ok_or_else(|| StoreError::Damaged(format!("{micros} is not a time")))
+}
+
+/// A limit as the stores keep it.
+fn limit_flag(limit: Option<u32>) -> i64 {
+    i64::from(limit.is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(coupons: u64, issued: u64, now: i64) -> CampaignState {
+        CampaignState {
+            number: CampaignNumber::new(1).unwrap(),
+            name: "launch".to_owned(),
+            coupons,
+            issued,
+            starts_at: time(1_000).unwrap(),
+            per_user_limit: false,
+            now: time(now).unwrap(),
+        }
+    }
+
+    #[test]
+    fn status_follows_the_stores_clock_and_the_count() {
+        assert_eq!(state(2, 0, 999).status(), wire::Status::Scheduled);
+        assert_eq!(state(0, 0, 999).status(), wire::Status::Scheduled);
+        assert_eq!(state(2, 1, 1_000).status(), wire::Status::Open);
+        assert_eq!(state(2, 2, 1_000).status(), wire::Status::SoldOut);
+        assert_eq!(state(2, 3, 1_000).status(), wire::Status::SoldOut);
+    }
+}

@@ -1,0 +1,14 @@
+-- Writes a campaign as a whole, unless its number is taken.
+--
+-- KEYS  campaign, issued (in one hash slot)
+-- ARGV  name, coupons, starts_at_us, per_user_limit
+-- Returns {1 if written else 0, now in unix microseconds}
+local clock = redis.call('TIME')
+local now = tonumber(clock[1]) * 1000000 + tonumber(clock[2])
+if redis.call('EXISTS', KEYS[1]) == 1 then
+  return {0, now}
+end
+redis.call('HSET', KEYS[1], 'name', ARGV[1], 'coupons', ARGV[2], 'starts_at_us', ARGV[3],
+  'per_user_limit', ARGV[4], 'created_at_us', string.format('%.0f', now))
+redis.call('SET', KEYS[2], '0')
+return {1, now}

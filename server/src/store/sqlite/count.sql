@@ -1,0 +1,1 @@
+UPDATE campaigns SET issued = ?2 WHERE number = ?1;

@@ -1,0 +1,95 @@
+//! HTTP/2, slow peers, and a store that goes away.
+
+use std::time::Duration;
+
+use contract::wire::{ProblemCode, coupons_path};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::instance::{Instance, PATIENCE, Store, told};
+
+#[tokio::test]
+async fn one_http2_connection_survives_thousands_of_early_refusals() {
+    let instance = Instance::alone(&[]);
+    let id = instance.create(1, 60_000, false).await.id;
+    let client = reqwest::Client::builder()
+        .http2_prior_knowledge()
+        .retry(reqwest::retry::never())
+        .no_proxy()
+        .timeout(PATIENCE)
+        .build()
+        .unwrap();
+    let url = format!("{}{}", instance.url, coupons_path(&id));
+    for body in ["{\"user\":\"u\"}".to_owned(), "x".repeat(17 * 1024)] {
+        for round in 0..60 {
+            let requests: Vec<_> = (0..20)
+                .map(|_| tokio::spawn(client.post(&url).body(body.clone()).send()))
+                .collect();
+            for request in requests {
+                let answer = request.await.unwrap();
+                let answer = answer.unwrap_or_else(|e| panic!("round {round}: {e:?}"));
+                assert_eq!(answer.version(), reqwest::Version::HTTP_2);
+                let code = told(answer).await.code();
+                assert!(matches!(code, ProblemCode::NotStarted | ProblemCode::TooLarge));
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_is_given_up() {
+    let instance = Instance::alone(&[]);
+    let mut stream = TcpStream::connect(instance.address()).await.unwrap();
+    let head = "POST /campaigns HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n{";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    let reading = stream.read_to_string(&mut answer);
+    tokio::time::timeout(PATIENCE, reading).await.unwrap().unwrap();
+    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+    assert!(answer.contains("request_timeout"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_peer_that_says_too_little_is_cut() {
+    let instance = Instance::alone(&[]);
+    for start in ["", "P"] {
+        let mut stream = TcpStream::connect(instance.address()).await.unwrap();
+        stream.write_all(start.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        let reading = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer));
+        // Closed or reset, but not kept.
+        let _ = reading.await.unwrap();
+        assert_eq!(answer, b"", "{start:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_redis_that_hangs_or_is_gone_is_said_to_be_and_comes_back() {
+    let redis = e2e::Redis::start();
+    let pid = redis.pid().to_string();
+    let store = Store::Redis(redis);
+    let instance = store.instance_with(&["--request-timeout", "300ms"]);
+    let id = instance.create(1, -1, false).await.id;
+    let kill = |signal: &str| {
+        assert!(
+            std::process::Command::new("kill").args([signal, &pid]).status().unwrap().success()
+        );
+    };
+    kill("-STOP");
+    let told = instance.issue(&id, None, Some("k")).await;
+    assert_eq!(told.code(), ProblemCode::StoreUnavailable);
+    assert_eq!(instance.get("/readyz").send().await.unwrap().status(), 503);
+    assert_eq!(instance.get("/healthz").send().await.unwrap().status(), 200);
+    kill("-CONT");
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while instance.get("/readyz").send().await.unwrap().status() != 200 {
+        assert!(std::time::Instant::now() < deadline, "it does not come back");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    // The request that nobody answered had an effect, once; its key tells which.
+    assert_eq!(instance.issue(&id, None, Some("k")).await.coupon().seq, 1);
+    assert_eq!(instance.campaign(&id).await.issued, 1);
+    drop(store);
+    let told = instance.issue(&id, None, None).await;
+    assert_eq!(told.code(), ProblemCode::StoreUnavailable);
+}

@@ -1,0 +1,282 @@
+//! Starts servers, and asks them.
+
+use std::collections::HashSet;
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Mutex;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use contract::wire::{self, Campaign, Issued, LedgerPage, LedgerRow, Problem, ProblemCode};
+use reqwest::{Client, RequestBuilder, Response, StatusCode};
+use serde_json::json;
+
+/// Longest that anything may take here.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A store for one test.
+pub(crate) enum Store {
+    Redis(e2e::Redis),
+    Sqlite(tempfile::TempDir),
+}
+
+impl Store {
+    pub(crate) fn redis() -> Self {
+        Self::Redis(e2e::Redis::start())
+    }
+
+    pub(crate) fn sqlite() -> Self {
+        Self::Sqlite(tempfile::tempdir().unwrap())
+    }
+
+    pub(crate) fn flag(&self) -> String {
+        match self {
+            Self::Redis(redis) => redis.url(),
+            Self::Sqlite(dir) => format!("sqlite:{}", dir.path().join("coupons.db").display()),
+        }
+    }
+
+    pub(crate) fn path(&self) -> PathBuf {
+        match self {
+            Self::Redis(_) => panic!("no file"),
+            Self::Sqlite(dir) => dir.path().join("coupons.db"),
+        }
+    }
+
+    pub(crate) fn instance(&self) -> Instance {
+        self.instance_with(&[])
+    }
+
+    pub(crate) fn instance_with(&self, flags: &[&str]) -> Instance {
+        Instance::start(command(&self.flag()).args(flags))
+    }
+}
+
+/// The binary on a free port, without the environment of whoever runs the tests.
+pub(crate) fn command(store: &str) -> Command {
+    let mut command = binary();
+    command.args(["--store", store, "--listen", "127.0.0.1:0"]);
+    command
+}
+
+pub(crate) fn binary() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_coupon-server"));
+    command.env_remove("PORT").env_remove("REDIS_ADDR").env_remove("RUST_LOG");
+    command
+}
+
+/// A running server.
+pub(crate) struct Instance {
+    process: Child,
+    pub(crate) url: String,
+    log: Mutex<Receiver<String>>,
+    /// Where nobody else needs it.
+    own_store: Option<Store>,
+    pub(crate) client: Client,
+}
+
+impl Instance {
+    pub(crate) fn start(command: &mut Command) -> Self {
+        let mut process = command.stderr(Stdio::piped()).spawn().unwrap();
+        let stderr = BufReader::new(process.stderr.take().unwrap());
+        let (lines, log) = channel();
+        std::thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                if lines.send(line).is_err() {
+                    // The pipe stays open: a server that cannot log must not fail for it.
+                }
+            }
+        });
+        let mut seen = Vec::new();
+        let url = loop {
+            let Ok(line) = log.recv_timeout(PATIENCE) else { panic!("no server: {seen:?}") };
+            if let Some((_, address)) = line.split_once("listening on ") {
+                let end = address.find('"').unwrap_or(address.len());
+                break address[..end].to_owned();
+            }
+            seen.push(line);
+        };
+        Self { process, url, log: Mutex::new(log), own_store: None, client: client() }
+    }
+
+    /// The only instance of a store of its own.
+    pub(crate) fn alone(flags: &[&str]) -> Self {
+        let store = Store::sqlite();
+        let mut instance = store.instance_with(flags);
+        instance.own_store = Some(store);
+        instance
+    }
+
+    /// The next line of its log, or nothing once it has ended.
+    pub(crate) fn log_line(&self) -> Option<String> {
+        self.log.lock().unwrap().recv_timeout(PATIENCE).ok()
+    }
+
+    pub(crate) fn get(&self, path: &str) -> RequestBuilder {
+        self.client.get(format!("{}{path}", self.url))
+    }
+
+    pub(crate) fn post(&self, path: &str) -> RequestBuilder {
+        self.client.post(format!("{}{path}", self.url))
+    }
+
+    pub(crate) fn address(&self) -> &str {
+        self.url.strip_prefix("http://").unwrap()
+    }
+
+    pub(crate) async fn create(&self, coupons: u64, starts_in_ms: i64, limit: bool) -> Campaign {
+        let starts_at = Utc::now() + chrono::Duration::milliseconds(starts_in_ms);
+        self.create_at(coupons, starts_at, limit).await
+    }
+
+    pub(crate) async fn create_at(
+        &self,
+        coupons: u64,
+        starts_at: DateTime<Utc>,
+        limit: bool,
+    ) -> Campaign {
+        let mut body = json!({ "name": "launch", "coupons": coupons,
+            "starts_at": starts_at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true) });
+        if limit {
+            body["per_user_limit"] = json!(1);
+        }
+        let answer = self.post(wire::CAMPAIGNS).json(&body).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::CREATED);
+        let location = answer.headers()["location"].to_str().unwrap().to_owned();
+        let campaign: Campaign = answer.json().await.unwrap();
+        assert_eq!(location, wire::campaign_path(&campaign.id));
+        campaign
+    }
+
+    pub(crate) async fn campaign(&self, id: &str) -> Campaign {
+        self.get(&wire::campaign_path(id)).send().await.unwrap().json().await.unwrap()
+    }
+
+    pub(crate) async fn issue(&self, id: &str, user: Option<&str>, key: Option<&str>) -> Told {
+        let mut request = self.post(&wire::coupons_path(id));
+        if let Some(user) = user {
+            request = request.json(&json!({ "user": user }));
+        }
+        if let Some(key) = key {
+            request = request.header(wire::header::IDEMPOTENCY_KEY, key);
+        }
+        match request.send().await {
+            Ok(answer) => told(answer).await,
+            Err(e) => Told::Nothing(e.to_string()),
+        }
+    }
+
+    pub(crate) async fn ledger(&self, id: &str) -> Vec<LedgerRow> {
+        let (mut rows, mut after) = (Vec::new(), 0);
+        loop {
+            let path = format!("{}?after={after}&limit=1000", wire::coupons_path(id));
+            let page: LedgerPage = self.get(&path).send().await.unwrap().json().await.unwrap();
+            rows.extend(page.coupons);
+            match page.next_after {
+                Some(next) => after = next,
+                None => return rows,
+            }
+        }
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        let status =
+            Command::new("kill").args([name, &self.process.id().to_string()]).status().unwrap();
+        assert!(status.success());
+    }
+
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.process.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "the server does not end");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        // Only now: the server must not lose its file while it runs.
+        drop(self.own_store.take());
+    }
+}
+
+pub(crate) fn client() -> Client {
+    Client::builder().retry(reqwest::retry::never()).no_proxy().timeout(PATIENCE).build().unwrap()
+}
+
+/// What an issue request was told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    Issued(Issued),
+    Refused(Box<Problem>),
+    Nothing(String),
+}
+
+impl Told {
+    #[track_caller]
+    pub(crate) fn coupon(self) -> Issued {
+        match self {
+            Self::Issued(coupon) => coupon,
+            Self::Refused(problem) => panic!("refused: {problem:?}"),
+            Self::Nothing(error) => panic!("no answer: {error}"),
+        }
+    }
+
+    #[track_caller]
+    pub(crate) fn refusal(self) -> Problem {
+        match self {
+            Self::Refused(problem) => *problem,
+            Self::Issued(coupon) => panic!("issued: {coupon:?}"),
+            Self::Nothing(error) => panic!("no answer: {error}"),
+        }
+    }
+
+    #[track_caller]
+    pub(crate) fn code(self) -> ProblemCode {
+        self.refusal().code
+    }
+}
+
+pub(crate) async fn told(answer: Response) -> Told {
+    if answer.status() == StatusCode::CREATED {
+        return match answer.json().await {
+            Ok(coupon) => Told::Issued(coupon),
+            Err(e) => Told::Nothing(e.to_string()),
+        };
+    }
+    match problem(answer).await {
+        Ok(problem) => Told::Refused(Box::new(problem)),
+        Err(e) => Told::Nothing(e.to_string()),
+    }
+}
+
+/// An error's body; checks that its head says the same.
+pub(crate) async fn problem(answer: Response) -> reqwest::Result<Problem> {
+    let status = answer.status().as_u16();
+    assert_eq!(answer.headers()["content-type"], wire::PROBLEM_JSON);
+    let problem: Problem = answer.json().await?;
+    assert_eq!((problem.status, problem.code.status()), (status, status));
+    assert_eq!(problem.kind, format!("urn:coupon:problem:{}", problem.code.name()));
+    Ok(problem)
+}
+
+/// Ranks without a gap, codes of ten right characters that all differ.
+#[track_caller]
+pub(crate) fn assert_sound(rows: &[LedgerRow]) {
+    for (row, seq) in rows.iter().zip(1..) {
+        assert_eq!(row.seq, seq);
+        assert_eq!(row.code.chars().count(), 10, "{}", row.code);
+        let right = |c| ('가'..='힣').contains(&c) || ('2'..='9').contains(&c);
+        assert!(row.code.chars().all(right), "{}", row.code);
+    }
+    let codes: HashSet<_> = rows.iter().map(|row| &row.code).collect();
+    assert_eq!(codes.len(), rows.len(), "a code was given twice");
+}

@@ -1,0 +1,101 @@
+//! Every way in which a request can be wrong, and what every answer carries.
+
+use contract::wire::{ProblemCode, coupons_path, header};
+use reqwest::Method;
+
+use crate::instance::{Instance, Store, problem};
+
+#[tokio::test]
+async fn wrong_requests_get_their_status_and_the_name_of_the_field() {
+    let instance = Instance::alone(&[]);
+    let id = instance.create(1, -1, false).await.id;
+    let coupons = coupons_path(&id);
+    let cases = [
+        ("/campaigns", "{", ProblemCode::BadJson, None),
+        ("/campaigns", "", ProblemCode::BadJson, None),
+        ("/campaigns", "[]", ProblemCode::Invalid, Some("body")),
+        (
+            "/campaigns",
+            r#"{"name":"a","coupons":-1,"starts_at":"2026-01-01T00:00:00Z"}"#,
+            ProblemCode::Invalid,
+            Some("coupons"),
+        ),
+        (&coupons, r#"{"user":""}"#, ProblemCode::Invalid, Some("user")),
+        (&coupons, r#"{"usr":"a"}"#, ProblemCode::Invalid, Some("usr")),
+        (&coupons, "nonsense", ProblemCode::BadJson, None),
+    ];
+    for (path, body, code, field) in cases {
+        let answer = instance.post(path).body(body).send().await.unwrap();
+        let problem = problem(answer).await.unwrap();
+        assert_eq!((problem.code, problem.field.as_deref()), (code, field), "{path} {body}");
+    }
+    let too_long = "x".repeat(129);
+    for key in ["", "a b", too_long.as_str()] {
+        let request = instance.post(&coupons).header(header::IDEMPOTENCY_KEY, key);
+        let problem = problem(request.send().await.unwrap()).await.unwrap();
+        assert_eq!(problem.field.as_deref(), Some(header::IDEMPOTENCY_KEY), "{key:?}");
+    }
+    assert_eq!(instance.campaign(&id).await.issued, 0);
+}
+
+#[tokio::test]
+async fn long_bodies_are_refused() {
+    let instance = Instance::alone(&[]);
+    let id = instance.create(1, -1, false).await.id;
+    for length in [16 * 1024 + 1, 200 * 1024] {
+        let request = instance.post(&coupons_path(&id)).body(" ".repeat(length));
+        let problem = problem(request.send().await.unwrap()).await.unwrap();
+        assert_eq!(problem.code, ProblemCode::TooLarge);
+    }
+    let padded = " ".repeat(16 * 1024 - 2) + "{}";
+    let answer = instance.post(&coupons_path(&id)).body(padded).send().await.unwrap();
+    assert_eq!(answer.status(), 201);
+}
+
+#[tokio::test]
+async fn paths_and_methods_that_are_not_there() {
+    let instance = Instance::alone(&[]);
+    let answer = instance.get("/nothing").send().await.unwrap();
+    assert_eq!(problem(answer).await.unwrap().code, ProblemCode::NotFound);
+    let cases = [
+        ("/campaigns", "POST"),
+        ("/campaigns/1", "GET"),
+        ("/campaigns/1/coupons", "GET, POST"),
+        ("/healthz", "GET"),
+    ];
+    for (path, allow) in cases {
+        let url = format!("{}{path}", instance.url);
+        let answer = instance.client.request(Method::DELETE, url).send().await.unwrap();
+        assert_eq!(answer.headers()["allow"], allow);
+        assert_eq!(problem(answer).await.unwrap().code, ProblemCode::MethodNotAllowed);
+    }
+}
+
+#[tokio::test]
+async fn every_answer_says_who_and_when() {
+    let store = Store::sqlite();
+    let instance = store.instance_with(&["--instance-id", "api-7"]);
+    let id = instance.create(1, -1, false).await.id;
+    let requests = [
+        instance.get("/healthz"),
+        instance.get("/nothing"),
+        instance.get(&format!("/campaigns/{id}")),
+        instance.post(&coupons_path(&id)),
+        instance.post(&coupons_path(&id)),
+        instance.post("/campaigns").body("{"),
+        instance.post("/campaigns").body("x".repeat(20_000)),
+    ];
+    for request in requests {
+        let answer = request.header(header::REQUEST_ID, "mine-1").send().await.unwrap();
+        let headers = answer.headers();
+        assert_eq!(headers[header::INSTANCE], "api-7");
+        assert_eq!(headers[header::REQUEST_ID], "mine-1");
+        assert!(!headers.contains_key(header::MUTANT));
+        let time = headers[header::SERVER_TIME].to_str().unwrap();
+        let parsed = chrono::DateTime::parse_from_rfc3339(time).unwrap();
+        assert!((chrono::Utc::now() - parsed.to_utc()).num_seconds().abs() < 5);
+        assert!(time.ends_with('Z') && time.len() == "2026-11-21T00:00:00.000000Z".len(), "{time}");
+    }
+    let answer = instance.get("/healthz").send().await.unwrap();
+    assert_eq!(answer.headers()[header::REQUEST_ID].len(), 16);
+}

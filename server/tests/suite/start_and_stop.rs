@@ -1,0 +1,187 @@
+//! How the process starts, refuses to start, stops, and dies.
+
+use std::process::{Command, Output};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+use crate::instance::{Instance, Store, Told, assert_sound, binary, command};
+
+/// Checks for exit code 2 and one line on stderr; returns the line.
+#[track_caller]
+fn refused(command: &mut Command) -> String {
+    let Output { status, stderr, .. } = command.output().unwrap();
+    let text = String::from_utf8(stderr).unwrap();
+    assert_eq!(status.code(), Some(2), "{text}");
+    let line = text.strip_suffix('\n').unwrap();
+    assert!(!line.contains('\n') && line.starts_with("coupon-server: "), "{text}");
+    line.to_owned()
+}
+
+#[test]
+fn bad_flags_are_refused_in_one_line() {
+    for store in ["mysql://x", "sqlite:", "", "redis:6379"] {
+        let line = refused(&mut command(store));
+        assert!(line.contains("--store"), "{line}");
+    }
+    assert!(refused(binary().arg("--frobnicate")).contains("--frobnicate"));
+    assert!(refused(binary().args(["--listen", "nowhere"])).contains("nowhere"));
+    assert!(refused(binary().args(["--request-timeout", "soon"])).contains("800ms"));
+    assert!(refused(binary().args(["--mutant", "no-such-bug"])).contains("no-such-bug"));
+    assert!(refused(binary().env("PORT", "http")).contains("PORT"));
+}
+
+#[test]
+fn a_taken_port_is_refused_in_one_line() {
+    let store = Store::sqlite();
+    let instance = store.instance();
+    let line = refused(binary().args(["--store", &store.flag(), "--listen", instance.address()]));
+    assert!(line.contains(instance.address()), "{line}");
+}
+
+#[test]
+fn an_unreachable_redis_is_refused_in_one_line_without_its_password() {
+    let port = e2e::free_port();
+    let line = refused(&mut command(&format!("redis://u:sesame@127.0.0.1:{port}/0")));
+    assert!(line.contains(&port.to_string()) && !line.contains("sesame"), "{line}");
+    let line = refused(binary().env("REDIS_ADDR", format!("127.0.0.1:{port}")).env("PORT", "0"));
+    assert!(line.contains(&port.to_string()), "{line}");
+}
+
+#[test]
+fn a_file_of_something_else_is_refused_and_left_alone() {
+    let store = Store::sqlite();
+    let path = store.path();
+    std::fs::write(&path, "not a database at all, but long enough to be read as one: ".repeat(20))
+        .unwrap();
+    let before = std::fs::read(&path).unwrap();
+    refused(&mut command(&store.flag()));
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+
+    std::fs::remove_file(&path).unwrap();
+    let other = rusqlite::Connection::open(&path).unwrap();
+    other.execute_batch("CREATE TABLE orders (id INTEGER)").unwrap();
+    drop(other);
+    let before = std::fs::read(&path).unwrap();
+    let line = refused(&mut command(&store.flag()));
+    assert!(line.contains("another program"), "{line}");
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+
+    let line = refused(&mut command("sqlite:/nowhere/at/all.db"));
+    assert!(line.contains("/nowhere/at/all.db"), "{line}");
+}
+
+#[tokio::test]
+async fn the_environment_sets_the_port_and_the_store() {
+    let redis = e2e::Redis::start();
+    let port = e2e::free_port();
+    let address = format!("127.0.0.1:{}", redis.port());
+    let instance =
+        Instance::start(binary().env("PORT", port.to_string()).env("REDIS_ADDR", address));
+    assert_eq!(instance.url, format!("http://127.0.0.1:{port}"));
+    instance.create(1, 0, false).await;
+}
+
+#[tokio::test]
+async fn logs_are_json_where_asked_for_and_never_tell_a_password() {
+    let redis = e2e::Redis::start();
+    let mut operator = redis::Client::open(redis.url()).unwrap().get_connection().unwrap();
+    redis::cmd("CONFIG").arg(&["SET", "requirepass", "sesame"]).exec(&mut operator).unwrap();
+    let url = format!("redis://:sesame@127.0.0.1:{}/0", redis.port());
+    let mut instance = Instance::start(command(&url).args(["--log-format", "json"]));
+    instance.create(1, 0, false).await;
+    instance.signal("-TERM");
+    assert_eq!(instance.wait().code(), Some(0));
+    let lines: Vec<_> = std::iter::from_fn(|| instance.log_line()).collect();
+    assert!(!lines.is_empty());
+    for line in lines {
+        assert!(line.starts_with('{') && !line.contains("sesame"), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_in_flight_is_answered_before_the_end() {
+    for signal in ["-TERM", "-INT"] {
+        let store = Store::sqlite();
+        let mut instance = store.instance();
+        let id = instance.create(1, -1, false).await.id;
+        let mut stream = TcpStream::connect(instance.address()).await.unwrap();
+        let head = format!(
+            "POST /campaigns/{id}/coupons HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        // The server asks for the body, so it has the request.
+        let mut go_on = [0; 25];
+        stream.read_exact(&mut go_on).await.unwrap();
+        assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
+        instance.signal(signal);
+        while !instance.log_line().unwrap().contains("stopping") {}
+        assert!(TcpStream::connect(instance.address()).await.is_err(), "it still accepts");
+        stream.write_all(b"{}").await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
+        assert_eq!(instance.wait().code(), Some(0));
+    }
+}
+
+#[tokio::test]
+async fn the_drain_has_a_deadline() {
+    let store = Store::sqlite();
+    let mut instance = store.instance_with(&["--drain-timeout", "100ms"]);
+    let mut stream = TcpStream::connect(instance.address()).await.unwrap();
+    let head =
+        "POST /campaigns HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.read_exact(&mut [0; 25]).await.unwrap();
+    instance.signal("-TERM");
+    assert_eq!(instance.wait().code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_killed_instance_leaves_the_others_at_work_and_the_file_whole() {
+    let store = Store::sqlite();
+    let instances: [Instance; 3] = std::array::from_fn(|_| store.instance());
+    let instances = Arc::new(instances);
+    let id = instances[0].create(3_000, -1, false).await.id;
+    let killed = Arc::new(AtomicBool::new(false));
+    let mut requesters = JoinSet::new();
+    for requester in 0..60 {
+        let (instances, id, killed) = (instances.clone(), id.clone(), killed.clone());
+        requesters.spawn(async move {
+            let mut coupons = Vec::new();
+            let instance = &instances[requester % 3];
+            loop {
+                match instance.issue(&id, None, None).await {
+                    Told::Issued(coupon) => coupons.push(coupon),
+                    Told::Refused(_) => return coupons,
+                    Told::Nothing(error) => {
+                        assert!(requester % 3 == 0 && killed.load(Ordering::SeqCst), "{error}");
+                        return coupons;
+                    }
+                }
+            }
+        });
+    }
+    while instances[1].campaign(&id).await.issued < 500 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    killed.store(true, Ordering::SeqCst);
+    instances[0].signal("-KILL");
+    let coupons = requesters.join_all().await;
+    let rows = instances[1].ledger(&id).await;
+    assert_eq!(rows.len(), 3_000);
+    assert_sound(&rows);
+    // Whatever was answered is on disk.
+    for coupon in coupons.into_iter().flatten() {
+        let row = &rows[usize::try_from(coupon.seq).unwrap() - 1];
+        assert_eq!(row.code, coupon.code);
+    }
+    let check = rusqlite::Connection::open(store.path()).unwrap();
+    let whole: String = check.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+    assert_eq!(whole, "ok");
+}
