@@ -1,0 +1,253 @@
+//! Starts the system's instances, and makes sure that none outlives the run.
+//!
+//! Each instance is started through [`become_instance`]: a process that first asks the kernel to be
+//! killed when its parent dies, and then becomes the instance. So even a SIGKILL of the load
+//! generator leaves nothing behind. An instance is a process group of its own: Ctrl-C at the
+//! terminal reaches the load generator alone, which then ends the instances in order.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use contract::run::RunTarget;
+use rustix::process::{Pid, Signal, kill_process_group, set_parent_process_death_signal};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::scenario::Spawn;
+
+/// First argument of a process that is about to become an instance.
+pub const BECOME_INSTANCE: &str = "__become-instance";
+/// How long an instance may take until it is ready.
+const READY_WITHIN: Duration = Duration::from_secs(30);
+/// How long an instance may take to end after SIGTERM.
+const ENDS_WITHIN: Duration = Duration::from_secs(15);
+/// How often a starting instance is asked whether it is ready.
+const ASK_EVERY: Duration = Duration::from_millis(20);
+
+/// The run's instances.
+#[derive(Debug, Default)]
+pub struct Instances {
+    running: Vec<Instance>,
+}
+
+#[derive(Debug)]
+struct Instance {
+    name: String,
+    url: String,
+    child: tokio::process::Child,
+    log: PathBuf,
+}
+
+/// Why the system could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The command cannot be run.
+    #[error("cannot start {command:?}: {source}; expected a program beside loadgen or on the PATH")]
+    Command {
+        /// Which program.
+        command: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// It ended before it was ready.
+    #[error("{name} ended before it was ready ({status}); its log {log} ends with: {tail}")]
+    Ended {
+        /// Which instance.
+        name: String,
+        /// How it ended.
+        status: ExitStatus,
+        /// Where its log is.
+        log: PathBuf,
+        /// The log's last line.
+        tail: String,
+    },
+    /// It did not become ready in time.
+    #[error("{name} did not answer 200 to GET {url} within {} s; its log is {log}", READY_WITHIN.as_secs())]
+    NotReady {
+        /// Which instance.
+        name: String,
+        /// What was asked.
+        url: String,
+        /// Where its log is.
+        log: PathBuf,
+    },
+    /// Its log, or a port for it, could not be had.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// Why it failed.
+        source: io::Error,
+    },
+}
+
+/// What a command's placeholders stand for.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    /// The run's folder.
+    pub run: PathBuf,
+    /// The store's URL.
+    pub store: Option<String>,
+}
+
+impl Surroundings {
+    fn fill(&self, text: &str, instance: &str, port: u16) -> String {
+        text.replace("{port}", &port.to_string())
+            .replace("{store}", self.store.as_deref().unwrap_or_default())
+            .replace("{instance}", instance)
+            .replace("{run}", &self.run.to_string_lossy())
+    }
+}
+
+impl Instances {
+    /// Starts all instances and waits until each is ready. Call it on the process's main thread:
+    /// the kernel kills the instances when the thread that started them ends.
+    ///
+    /// # Errors
+    /// When one cannot be started or does not become ready; those that run are ended then.
+    pub async fn start(spawn: &Spawn, around: &Surroundings) -> Result<Self, StartError> {
+        let mut instances = Self::default();
+        for number in 1..=u16::from(spawn.instances) {
+            instances.running.push(start(spawn, around, number)?);
+        }
+        let http = reqwest::Client::builder().timeout(READY_WITHIN).build().unwrap_or_default();
+        for instance in &mut instances.running {
+            instance.wait_until_ready(&http, spawn.ready.as_str()).await?;
+        }
+        Ok(instances)
+    }
+
+    /// The instances as targets, in their order.
+    pub fn targets(&self) -> Vec<RunTarget> {
+        let target = |i: &Instance| RunTarget {
+            name: i.name.clone(),
+            url: i.url.clone(),
+            pid: i.child.id(),
+        };
+        self.running.iter().map(target).collect()
+    }
+
+    /// Ends all instances: SIGTERM, and SIGKILL to whoever does not follow.
+    pub async fn stop(&mut self) {
+        for instance in &self.running {
+            instance.signal(Signal::TERM);
+        }
+        for instance in &mut self.running {
+            if timeout(ENDS_WITHIN, instance.child.wait()).await.is_err() {
+                instance.signal(Signal::KILL);
+            }
+        }
+        self.running.clear();
+    }
+}
+
+impl Drop for Instances {
+    fn drop(&mut self) {
+        for instance in &self.running {
+            instance.signal(Signal::KILL);
+        }
+    }
+}
+
+fn start(spawn: &Spawn, around: &Surroundings, number: u16) -> Result<Instance, StartError> {
+    let name = format!("api-{number}");
+    let io = |what: &str| {
+        let what = what.to_owned();
+        move |source| StartError::Io { what, source }
+    };
+    let port = free_port().map_err(io("no free port for an instance"))?;
+    let log = around.run.join("instances").join(format!("{name}.log"));
+    let out = File::create(&log).map_err(io("an instance's log cannot be written"))?;
+    let err = out.try_clone().map_err(io("an instance's log cannot be written"))?;
+    let mut words = spawn.command.words().iter().map(|w| around.fill(w, &name, port));
+    let program = beside_us(&words.next().unwrap_or_default());
+    let us = std::env::current_exe().map_err(io("loadgen cannot find itself"))?;
+    let mut command = Command::new(us);
+    command
+        .arg(BECOME_INSTANCE)
+        .arg(std::process::id().to_string())
+        .arg(&program)
+        .args(words)
+        .envs(spawn.env.iter().map(|(k, v)| (k, around.fill(v, &name, port))))
+        .stdin(Stdio::null())
+        .stdout(out)
+        .stderr(err)
+        .process_group(0);
+    let child = tokio::process::Command::from(command).spawn().map_err(|source| {
+        StartError::Command { command: program.to_string_lossy().into_owned(), source }
+    })?;
+    Ok(Instance { name, url: format!("http://127.0.0.1:{port}"), child, log })
+}
+
+/// A bare name that lies beside our own binary is meant before one on the PATH.
+fn beside_us(program: &str) -> PathBuf {
+    let sibling = std::env::current_exe().ok().and_then(|us| Some(us.parent()?.join(program)));
+    match sibling {
+        Some(path) if !program.contains('/') && path.is_file() => path,
+        _ => program.into(),
+    }
+}
+
+fn free_port() -> io::Result<u16> {
+    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+impl Instance {
+    async fn wait_until_ready(
+        &mut self,
+        http: &reqwest::Client,
+        path: &str,
+    ) -> Result<(), StartError> {
+        let url = format!("{}{path}", self.url);
+        let deadline = Instant::now() + READY_WITHIN;
+        while Instant::now() < deadline {
+            if let Ok(answer) = http.get(&url).send().await
+                && answer.status() == 200
+            {
+                return Ok(());
+            }
+            if let Ok(Some(status)) = self.child.try_wait() {
+                let (name, log) = (self.name.clone(), self.log.clone());
+                return Err(StartError::Ended { name, status, tail: last_line(&log), log });
+            }
+            sleep(ASK_EVERY).await;
+        }
+        Err(StartError::NotReady { name: self.name.clone(), url, log: self.log.clone() })
+    }
+
+    /// Signals the instance and whatever it started.
+    fn signal(&self, signal: Signal) {
+        let pid = self.child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+        if let Some(pid) = pid {
+            // It may be gone already, which is what we want.
+            let _ = kill_process_group(pid, signal);
+        }
+    }
+}
+
+fn last_line(log: &Path) -> String {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    text.lines().rfind(|l| !l.trim().is_empty()).unwrap_or("(nothing)").to_owned()
+}
+
+/// Becomes the instance that `arguments` describe: the parent's process id, the program, and its
+/// own arguments. Returns only when that fails.
+///
+/// The signal is asked for before the program runs, and outlasts the change of program.
+pub fn become_instance(arguments: &[String]) -> io::Error {
+    let [parent, program, rest @ ..] = arguments else {
+        return io::ErrorKind::InvalidInput.into();
+    };
+    if let Err(error) = set_parent_process_death_signal(Some(Signal::KILL)) {
+        return error.into();
+    }
+    let now = rustix::process::getppid().map(|p| p.as_raw_nonzero().to_string());
+    if now.as_ref() != Some(parent) {
+        return io::Error::other("the load generator is gone already");
+    }
+    let error = Command::new(program).args(rest).exec();
+    io::Error::other(format!("cannot start {program:?}: {error}"))
+}

@@ -1,0 +1,136 @@
+//! The file as a whole: what is accepted, and the words for what is not.
+
+use super::*;
+
+const GOOD: &str = r#"name: launch
+campaign:
+  coupons: 100
+  starts_in: 1s
+  per_user_limit: 1
+system:
+  store: "sqlite:{run}/coupons.db"
+  spawn:
+    command: [coupon-server, --store, "{store}", --listen, "127.0.0.1:{port}"]
+    instances: 5
+load:
+  begin: -500ms
+  stages:
+    - { for: 500ms, rate: 50 }
+    - { for: 1s, rate: 500, to: 1000 }
+  bursts:
+    - { at: -5ms, requests: 20, over: 10ms }
+"#;
+
+fn parse(text: &str) -> Result<Scenario, ScenarioError> {
+    Scenario::parse(Path::new("s.yaml"), text)
+}
+
+fn set(assignments: &[&str]) -> Result<Scenario, String> {
+    let set: Vec<String> = assignments.iter().map(|&s| s.to_owned()).collect();
+    let good = parse(GOOD).unwrap();
+    good.overridden(Path::new("s.yaml"), GOOD, &set).map_err(|e| e.to_string())
+}
+
+#[test]
+fn accepts_a_whole_scenario() {
+    let scenario = parse(GOOD).unwrap();
+    assert_eq!(scenario.load.stages.len(), 2);
+    assert_eq!(scenario.load.begin.nanos(), -500_000_000);
+    assert_eq!(u32::from(scenario.load.max_in_flight), 4_096);
+    let Origin::Spawn(spawn) = scenario.system.origin else { panic!("spawned") };
+    assert_eq!(u16::from(spawn.instances), 5);
+}
+
+#[test]
+fn accepts_the_shipped_scenarios() {
+    for entry in std::fs::read_dir(shipped()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|e| e == "yaml") {
+            Scenario::load(&path, &Overrides::default()).unwrap_or_else(|e| panic!("{e}"));
+        }
+    }
+}
+
+#[test]
+fn a_scenario_survives_json() {
+    let scenario = parse(GOOD).unwrap();
+    let json = serde_json::to_value(&scenario).unwrap();
+    assert_eq!(serde_json::from_value::<Scenario>(json).unwrap(), scenario);
+}
+
+#[test]
+fn what_is_wrong_has_its_place_and_its_remedy() {
+    for (from, to, want) in [
+        (
+            "coupons: 100",
+            "cuopons: 100",
+            "s.yaml:3:3: unknown key `cuopons`; did you mean `coupons`?",
+        ),
+        ("coupons: 100", "coupons: many", "s.yaml:3:12: "),
+        ("starts_in: 1s", "starts_in: 1", "s.yaml:4:14: \"1\": expected a duration with its unit"),
+        ("per_user_limit: 1", "per_user_limit: 3", "s.yaml:5:19: per_user_limit 3: only 1"),
+        ("name: launch", "name: a/b", "s.yaml:1:7: name \"a/b\": expected 1 to 60 letters"),
+        ("  starts_in: 1s\n", "", "s.yaml:4:3: key `starts_in` is missing"),
+        ("rate: 50 ", "rate: -50 ", "s.yaml:14:27: rate -50: expected 0 to 1,000,000"),
+        ("for: 1s", "for: 0s", "s.yaml:15:14: 0s: expected more than 0s"),
+        ("instances: 5", "instances: 0", "s.yaml:10:16: instances 0: expected 1 to 100"),
+        ("{port}", "8080", "s.yaml:9:14: command: expected program and arguments with {port}"),
+        ("begin: -500ms", "begin: -5s", "s.yaml: the load begins before the campaign is created"),
+        ("  bursts:", "   bursts:", "s.yaml:16:"),
+    ] {
+        let broken = GOOD.replacen(from, to, 1);
+        assert_ne!(broken, GOOD, "{from}");
+        let message = parse(&broken).unwrap_err().to_string();
+        assert!(message.starts_with(want), "\n  {message}\nlacks\n  {want}");
+        assert_eq!(message.lines().count(), 1, "{message}");
+    }
+}
+
+#[test]
+fn system_is_spawned_or_given() {
+    let targets = "system:\n  targets: [\"http://127.0.0.1:80\"]\nload:\n  begin: 0s\n  stages: [{for: 1s, rate: 1}]\n";
+    let head = "name: a\ncampaign: {coupons: 1, starts_in: 1s}\n";
+    let scenario = parse(&format!("{head}{targets}")).unwrap();
+    let Origin::Targets(found) = scenario.system.origin else { panic!("given") };
+    assert_eq!(found[0].url(), "http://127.0.0.1:80");
+    let neither = targets.replace("targets: [\"http://127.0.0.1:80\"]", "store: x");
+    let message = parse(&format!("{head}{neither}")).unwrap_err().to_string();
+    assert!(message.contains("expected one of `spawn` and `targets`"), "{message}");
+    let https = targets.replace("http:", "https:");
+    let message = parse(&format!("{head}{https}")).unwrap_err().to_string();
+    assert!(message.contains("expected http://HOST:PORT"), "{message}");
+}
+
+#[test]
+fn set_changes_one_value() {
+    let scenario =
+        set(&["campaign.coupons=7", "load.stages.1.to=2000", "load.timeout=1s"]).unwrap();
+    assert_eq!(scenario.campaign.coupons, 7);
+    assert_eq!(scenario.load.stages[1].to.unwrap().per_second(), 2000.0);
+    assert_eq!(scenario.load.timeout.span().nanos(), 1_000_000_000);
+}
+
+#[test]
+fn what_belongs_together_may_be_set_in_any_order() {
+    assert!(set(&["campaign.starts_in=100ms", "load.begin=-50ms"]).is_ok());
+    let message = set(&["campaign.starts_in=100ms", "seed=2"]).unwrap_err();
+    let want = "--set campaign.starts_in=100ms --set seed=2: the load begins before the campaign";
+    assert!(message.starts_with(want), "{message}");
+}
+
+#[test]
+fn set_says_what_is_wrong() {
+    for (assignment, want) in [
+        (
+            "campaign.cupons=7",
+            "--set campaign.cupons=7: unknown key `cupons`; did you mean `coupons`?",
+        ),
+        ("campaign.coupons=-1", "--set campaign.coupons=-1: "),
+        ("campaign", "--set campaign: expected KEY=VALUE"),
+        ("load.stages.9.rate=1", "--set load.stages.9.rate=1: \"9\" is no place in this list"),
+        ("name.first=x", "--set name.first=x: \"first\" is inside a single value"),
+    ] {
+        let message = set(&[assignment]).unwrap_err();
+        assert!(message.starts_with(want), "\n  {message}\nlacks\n  {want}");
+    }
+}

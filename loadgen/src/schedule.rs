@@ -1,0 +1,291 @@
+//! When the arrivals are due: a pure function of the scenario.
+//!
+//! The stages' rate curve encloses an area; arrival k is due where the area to its left is k + ½,
+//! found by the closed-form inverse of the ramp. So the number of arrivals is the area under the
+//! curve, rounded, whatever the ramps and however long the run, and no error adds up. Each arrival
+//! can be computed alone, so any number of load threads can each take every n-th.
+
+use crate::scenario::{Burst, Load, Stage};
+
+const NANOS: f64 = 1e9;
+
+/// One arrival of the plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Arrival {
+    /// When it is due, in nanoseconds from the campaign's start on.
+    pub due: i64,
+    /// Its number in the plan, from 0. The same in every run of the scenario.
+    pub index: u64,
+}
+
+/// All arrivals of a scenario.
+#[derive(Clone, Debug)]
+pub struct Schedule {
+    sources: Vec<Source>,
+}
+
+/// Arrivals of one kind, each computed from its number.
+#[derive(Clone, Debug)]
+enum Source {
+    Stages { segments: Vec<Segment>, count: u64 },
+    Burst { at: i64, over: i64, count: u64 },
+}
+
+/// A stage in the terms of its inverse.
+#[derive(Clone, Copy, Debug)]
+struct Segment {
+    /// Seconds from the campaign's start.
+    begin: f64,
+    /// Arrivals before it.
+    area_before: f64,
+    /// Arrivals up to its end.
+    area_after: f64,
+    /// Arrivals a second at its beginning.
+    rate: f64,
+    /// Change of the rate, per second.
+    slope: f64,
+}
+
+impl Segment {
+    /// When, in seconds, the area reaches `area`: the root of `rate·t + slope·t²/2 = x`, in the
+    /// form that does not cancel.
+    fn time_of(&self, area: f64) -> f64 {
+        let x = area - self.area_before;
+        let root = (self.rate * self.rate + 2.0 * self.slope * x).max(0.0).sqrt();
+        self.begin + 2.0 * x / (self.rate + root)
+    }
+}
+
+impl Schedule {
+    /// The plan of a scenario's load.
+    pub fn new(load: &Load) -> Self {
+        let mut sources = vec![stages(load.begin.nanos(), &load.stages)];
+        sources.extend(load.bursts.iter().map(burst));
+        Self { sources }
+    }
+
+    /// How many arrivals it has.
+    pub fn len(&self) -> u64 {
+        self.sources.iter().map(Source::count).sum()
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// When the last arrival is due, in nanoseconds from the campaign's start on.
+    pub fn end(&self) -> i64 {
+        let last = |s: &Source| s.count().checked_sub(1).map(|k| s.due(k));
+        self.sources.iter().filter_map(last).max().unwrap_or(0)
+    }
+
+    /// Highest rate of any stage, arrivals a second.
+    pub fn peak_rate(&self) -> f64 {
+        let of = |s: &Source| match s {
+            Source::Stages { segments, .. } => {
+                segments.iter().map(Segment::peak).fold(0.0, f64::max)
+            }
+            Source::Burst { .. } => 0.0,
+        };
+        self.sources.iter().map(of).fold(0.0, f64::max)
+    }
+
+    /// Every `of`-th arrival from the `share`-th on, in order of time.
+    pub fn share(&self, share: u64, of: u64) -> Share<'_> {
+        let mut base = 0;
+        let lanes = self.sources.iter().map(|source| {
+            let lane = Lane { source, base, next: share };
+            base += source.count();
+            lane
+        });
+        Share { lanes: lanes.collect(), step: of }
+    }
+}
+
+impl Segment {
+    fn peak(&self) -> f64 {
+        let length = self.time_of(self.area_after) - self.begin;
+        self.rate.max(self.rate + self.slope * length)
+    }
+}
+
+fn stages(begin: i64, stages: &[Stage]) -> Source {
+    let (mut at, mut area) = (as_f64(begin) / NANOS, 0.0);
+    let mut segments = Vec::with_capacity(stages.len());
+    for stage in stages {
+        let length = as_f64(stage.length.span().nanos()) / NANOS;
+        let rate = stage.rate.per_second();
+        let to = stage.to.unwrap_or(stage.rate).per_second();
+        let area_after = area + (rate + to) / 2.0 * length;
+        let slope = (to - rate) / length;
+        segments.push(Segment { begin: at, area_before: area, area_after, rate, slope });
+        (at, area) = (at + length, area_after);
+    }
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "0 to 1e6/s x a day"
+    )]
+    let count = (area + 0.5 - 1e-6).floor() as u64;
+    Source::Stages { segments, count }
+}
+
+fn burst(burst: &Burst) -> Source {
+    Source::Burst {
+        at: burst.at.nanos(),
+        over: burst.over.nanos(),
+        count: u64::from(u32::from(burst.requests)),
+    }
+}
+
+impl Source {
+    fn count(&self) -> u64 {
+        match self {
+            Self::Stages { count, .. } | Self::Burst { count, .. } => *count,
+        }
+    }
+
+    /// When arrival `k` is due.
+    fn due(&self, k: u64) -> i64 {
+        match self {
+            Self::Stages { segments, .. } => {
+                let area = as_f64(i64::try_from(k).unwrap_or(i64::MAX)) + 0.5;
+                let after = segments.partition_point(|s| s.area_after < area);
+                let segment = &segments[after.min(segments.len() - 1)];
+                #[expect(clippy::cast_possible_truncation, reason = "days in ns fit")]
+                let due = (segment.time_of(area) * NANOS).round() as i64;
+                due
+            }
+            Self::Burst { at, over, count } => {
+                let numerator = i128::from(*over) * (2 * i128::from(k) + 1);
+                at + i64::try_from(numerator / (2 * i128::from(*count))).unwrap_or(i64::MAX)
+            }
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "times and counts are far below 2^53")]
+fn as_f64(n: i64) -> f64 {
+    n as f64
+}
+
+/// One load thread's arrivals, in order of time.
+#[derive(Debug)]
+pub struct Share<'a> {
+    lanes: Vec<Lane<'a>>,
+    step: u64,
+}
+
+#[derive(Debug)]
+struct Lane<'a> {
+    source: &'a Source,
+    /// Plan number of the source's first arrival.
+    base: u64,
+    next: u64,
+}
+
+impl Lane<'_> {
+    fn head(&self) -> Option<Arrival> {
+        let waiting = self.next < self.source.count();
+        waiting.then(|| Arrival { due: self.source.due(self.next), index: self.base + self.next })
+    }
+}
+
+impl Iterator for Share<'_> {
+    type Item = Arrival;
+
+    fn next(&mut self) -> Option<Arrival> {
+        let heads = self.lanes.iter().enumerate();
+        let (lane, arrival) =
+            heads.filter_map(|(i, l)| l.head().map(|a| (i, a))).min_by_key(|(_, a)| *a)?;
+        self.lanes[lane].next += self.step;
+        Some(arrival)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn schedule(yaml: &str) -> Schedule {
+        Schedule::new(&serde_saphyr::from_str::<Load>(yaml).unwrap())
+    }
+
+    fn all(schedule: &Schedule) -> Vec<Arrival> {
+        schedule.share(0, 1).collect()
+    }
+
+    #[test]
+    fn a_steady_rate_is_even() {
+        let dues: Vec<i64> = all(&schedule("{begin: -1s, stages: [{for: 1s, rate: 4}]}"))
+            .iter()
+            .map(|a| a.due / 1_000_000)
+            .collect();
+        assert_eq!(dues, [-875, -625, -375, -125]);
+    }
+
+    #[test]
+    fn a_ramp_has_as_many_arrivals_as_its_area_second_by_second() {
+        let plan = schedule("{begin: 0s, stages: [{for: 10s, rate: 500, to: 1000}]}");
+        assert_eq!(plan.len(), 7_500);
+        for second in 0..10 {
+            let within = |a: &&Arrival| a.due / 1_000_000_000 == second;
+            let count = i64::try_from(all(&plan).iter().filter(within).count()).unwrap();
+            assert!((count - (525 + 50 * second)).abs() <= 1, "second {second}: {count}");
+        }
+    }
+
+    #[test]
+    fn a_ramp_from_or_to_nothing_works() {
+        let up = schedule("{begin: 0s, stages: [{for: 2s, rate: 0, to: 100}, {for: 1s, rate: 0}]}");
+        let down = schedule("{begin: 0s, stages: [{for: 2s, rate: 100, to: 0}]}");
+        assert_eq!((up.len(), down.len()), (100, 100));
+        let mirrored: Vec<i64> = all(&down).iter().rev().map(|a| 2_000_000_000 - a.due).collect();
+        for (a, b) in all(&up).iter().zip(mirrored) {
+            assert!((a.due - b).abs() <= 1, "{a:?} {b}");
+        }
+    }
+
+    #[test]
+    fn a_burst_lies_on_top() {
+        let plan = schedule(
+            "{begin: 0s, stages: [{for: 1s, rate: 2}], bursts: [{at: 500ms, requests: 2, over: 0s}]}",
+        );
+        let dues: Vec<i64> = all(&plan).iter().map(|a| a.due / 1_000_000).collect();
+        assert_eq!(dues, [250, 500, 500, 750]);
+        assert_eq!(plan.end(), 750_000_000);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn shares_are_a_partition_in_order(
+            rates in proptest::collection::vec((0_u32..300, 0_u32..300, 1_u32..2_000), 1..5),
+            burst in 1_u32..50,
+            of in 1_u64..5,
+        ) {
+            let stages: Vec<String> = rates
+                .iter()
+                .map(|(a, b, ms)| format!("{{for: {ms}ms, rate: {a}, to: {b}}}"))
+                .collect();
+            let plan = schedule(&format!(
+                "{{begin: -1s, stages: [{}], bursts: [{{at: 0s, requests: {burst}, over: 1s}}]}}",
+                stages.join(", ")
+            ));
+            let area: f64 = rates
+                .iter()
+                .map(|(a, b, ms)| f64::from(a + b) / 2.0 * f64::from(*ms) / 1000.0)
+                .sum();
+            let planned = i32::try_from(plan.len()).unwrap() - i32::try_from(burst).unwrap();
+            proptest::prop_assert!((f64::from(planned) - area).abs() <= 0.5 + 1e-3);
+            let mut seen: Vec<u64> = Vec::new();
+            for share in 0..of {
+                let mine: Vec<Arrival> = plan.share(share, of).collect();
+                proptest::prop_assert!(mine.is_sorted_by_key(|a| a.due));
+                seen.extend(mine.iter().map(|a| a.index));
+            }
+            seen.sort_unstable();
+            proptest::prop_assert_eq!(seen, (0..plan.len()).collect::<Vec<_>>());
+        }
+    }
+}
