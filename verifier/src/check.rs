@@ -1,0 +1,197 @@
+//! The checks: a table of small pure functions, one file each. The table is also what
+//! `verifier checks` prints.
+
+mod duplicate_code;
+mod early_issue;
+mod evidence;
+mod gate_flapped;
+mod idempotency;
+mod issued_after_sold_out;
+mod late_start;
+mod ledger_mismatch;
+mod lost;
+mod malformed_code;
+mod over_issued;
+mod per_user_limit;
+mod phantom;
+#[cfg(test)]
+mod sample;
+mod thin_load;
+mod under_issued;
+mod wrong_refusal;
+
+use crate::evidence::{CampaignEvidence, Op, Store};
+
+/// One check.
+#[derive(Debug)]
+pub struct Check {
+    /// Its name, for people and programs.
+    pub name: &'static str,
+    /// The rule in words.
+    pub rule: &'static str,
+    /// The evidence without which it cannot run.
+    pub needs: Needs,
+    /// What a finding means.
+    pub weight: Weight,
+    /// Finds what breaks the rule.
+    pub find: fn(&CampaignEvidence) -> Vec<Violation>,
+}
+
+/// The evidence a check needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    /// Any history. Where the store was read as well, it looks there too.
+    History,
+    /// A history in which the start has a place.
+    Start,
+    /// A history without a hole, or the store.
+    WholeOrStore,
+    /// The settled store.
+    Store,
+    /// The settled store and a history without a hole.
+    WholeAndStore,
+}
+
+/// What a finding means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Weight {
+    /// The campaign is invalid: this is a proof.
+    Proof,
+    /// Nothing can be concluded from the absence of proof.
+    Doubt,
+}
+
+/// A contradiction, with the operations that prove it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Violation {
+    /// States the contradiction in one sentence.
+    pub sentence: String,
+    /// The operations that prove it.
+    pub witness: Vec<Op>,
+    /// How they prove it, step by step.
+    pub because: Vec<String>,
+    /// What is checked again before this is printed.
+    pub claim: Claim,
+}
+
+/// What a witness claims beyond what its operations were told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Claim {
+    /// Nothing.
+    #[default]
+    Told,
+    /// The first was over before the second was sent.
+    Before,
+    /// The first was over before the start could have happened.
+    BeforeStart,
+    /// The first was sent after the start must have happened.
+    AfterStart,
+    /// All were told the same code.
+    SameCode,
+}
+
+/// Every check there is, in the order in which they are reported.
+pub const CHECKS: &[Check] = &[
+    evidence::CHECK,
+    thin_load::CHECK,
+    over_issued::CHECK,
+    issued_after_sold_out::CHECK,
+    under_issued::CHECK,
+    duplicate_code::CHECK,
+    malformed_code::CHECK,
+    early_issue::CHECK,
+    late_start::CHECK,
+    gate_flapped::CHECK,
+    per_user_limit::CHECK,
+    idempotency::CHECK,
+    lost::CHECK,
+    phantom::CHECK,
+    wrong_refusal::CHECK,
+    ledger_mismatch::CHECK,
+];
+
+/// So many violations of one check are reported for one campaign; the last says how many there are.
+const MOST_VIOLATIONS: usize = 20;
+/// So many operations make up a witness at the most.
+const MOST_WITNESSES: usize = 1_000;
+
+impl Violation {
+    fn new(sentence: impl Into<String>) -> Self {
+        Self { sentence: sentence.into(), ..Self::default() }
+    }
+
+    fn witness<'a>(mut self, ops: impl IntoIterator<Item = &'a Op>) -> Self {
+        self.witness = ops.into_iter().take(MOST_WITNESSES).cloned().collect();
+        self
+    }
+
+    fn because(mut self, step: impl Into<String>) -> Self {
+        self.because.push(step.into());
+        self
+    }
+
+    fn claim(mut self, claim: Claim) -> Self {
+        self.claim = claim;
+        self
+    }
+}
+
+impl Needs {
+    /// In words.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::History => "history",
+            Self::Start => "history with a placed start",
+            Self::WholeOrStore => "whole history, or store",
+            Self::Store => "store",
+            Self::WholeAndStore => "whole history and store",
+        }
+    }
+
+    /// Why a check with these needs cannot clear the campaign.
+    pub fn missing(self, e: &CampaignEvidence) -> Option<String> {
+        let hole = || (!e.whole).then(|| "requests may be missing from the history".to_owned());
+        let unread = || match &e.store {
+            Store::Unread(reason) => Some(reason.clone()),
+            Store::Settled(_) => None,
+        };
+        let unplaced = || {
+            let reason = "the start has no known place on the history's clock";
+            (!e.start_is_placed()).then(|| reason.to_owned())
+        };
+        match self {
+            Self::History => None,
+            Self::Start => unplaced(),
+            Self::WholeOrStore => unread().and(hole()),
+            Self::Store => unread(),
+            Self::WholeAndStore => unread().or_else(hole),
+        }
+    }
+}
+
+/// Keeps as many violations as a person will read, and says how many there are.
+fn capped(mut all: Vec<Violation>) -> Vec<Violation> {
+    let more = all.len().saturating_sub(MOST_VIOLATIONS);
+    all.truncate(MOST_VIOLATIONS);
+    if let Some(last) = all.last_mut().filter(|_| more > 0) {
+        last.sentence += &format!(" (and {} more like this)", crate::wording::size(more));
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique() {
+        let names: std::collections::HashSet<_> = CHECKS.iter().map(|c| c.name).collect();
+        assert_eq!(names.len(), CHECKS.len());
+    }
+
+    #[test]
+    fn many_violations_are_cut_and_counted() {
+        let cut = capped(vec![Violation::new("x"); 25]);
+        assert_eq!((cut.len(), cut[19].sentence.as_str()), (20, "x (and 5 more like this)"));
+    }
+}

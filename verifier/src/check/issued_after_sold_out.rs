@@ -1,0 +1,75 @@
+//! Once somebody was told that all coupons are gone, nobody who asks afterwards gets one.
+//!
+//! Counterexample to the naive rule: an issue that was sent *before* the refusal was answered may
+//! take the last coupon just before the refusal. Only a request sent after that answer proves
+//! anything; ends that touch do not.
+
+use super::{Check, Claim, Needs, Violation, Weight};
+use crate::evidence::{CampaignEvidence, Said};
+use crate::wording::{count, span};
+
+pub(super) const CHECK: Check = Check {
+    name: "issued-after-sold-out",
+    rule: "nobody who asks after \"sold out\" was answered gets a coupon",
+    needs: Needs::History,
+    weight: Weight::Proof,
+    find,
+};
+
+fn find(e: &CampaignEvidence) -> Vec<Violation> {
+    let (Some(refused), Some(late)) = (&e.first_sold_out, e.last_effect()) else {
+        return Vec::new();
+    };
+    if late.invoked <= refused.end() {
+        return Vec::new();
+    }
+    let how = match late.said {
+        Said::Unknown => "was not answered for certain, and the coupon is there all the same",
+        Said::Issued(_) | Said::SoldOut | Said::NotStarted => "still got a coupon",
+        Said::AlreadyIssued | Said::Failed => "still got a coupon",
+    };
+    vec![
+        Violation::new(format!("a request sent after \"sold out\" was answered {how}"))
+            .witness([refused, late])
+            .claim(Claim::Before)
+            .because(format!(
+                "A comes before B: its answer arrived {} before B was sent",
+                span(late.invoked.saturating_sub(refused.end()))
+            ))
+            .because(format!(
+                "B comes before A: \"sold out\" needs all {} coupons to be gone first. A contradiction.",
+                count(e.coupons)
+            )),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::campaign;
+    use super::*;
+
+    #[test]
+    fn accepts_an_issue_that_touches_the_refusal() {
+        let e = campaign(2).issued("가", 110, 120).sold_out(125, 130).issued("나", 130, 140);
+        assert_eq!(find(&e.evidence()), []);
+    }
+
+    #[test]
+    fn rejects_an_issue_sent_afterwards() {
+        let e = campaign(2).issued("가", 110, 120).sold_out(125, 130).issued("나", 131, 140);
+        let found = find(&e.evidence());
+        assert_eq!(found[0].witness.iter().map(|op| op.op).collect::<Vec<_>>(), [2, 3]);
+    }
+
+    #[test]
+    fn rejects_a_lost_answer_whose_coupon_the_store_has() {
+        let e = campaign(1).sold_out(125, 130).unclear(131, 140);
+        assert_eq!(find(&e.store(1).row(1, "가", 1).evidence()).len(), 1);
+    }
+
+    #[test]
+    fn accepts_the_replay_of_an_earlier_issue() {
+        let e = campaign(1).key("k").issued("가", 110, 120).key("o").sold_out(125, 130);
+        assert_eq!(find(&e.key("k").issued("가", 140, 150).evidence()), []);
+    }
+}

@@ -1,0 +1,67 @@
+//! No more coupons are issued than were promised. Counted are the coupons that clients were told
+//! about and those that only the store knows: neither side alone sees all of them.
+
+use super::{Check, MOST_WITNESSES, Needs, Violation, Weight};
+use crate::evidence::CampaignEvidence;
+use crate::wording::{count, size};
+
+pub(super) const CHECK: Check = Check {
+    name: "over-issued",
+    rule: "no more coupons are issued than were promised",
+    needs: Needs::History,
+    weight: Weight::Proof,
+    find,
+};
+
+fn find(e: &CampaignEvidence) -> Vec<Violation> {
+    let told = e.acknowledged.len();
+    let untold = e.join.as_ref().map_or(0, |j| j.matched.len() + j.leftovers.len());
+    let rows = e.ledger().map_or(0, |l| l.rows.len());
+    let all = rows.max(told + untold);
+    if all as u64 <= e.coupons {
+        return Vec::new();
+    }
+    let mut sentence =
+        format!("{} coupons were issued, {} were promised", size(all), count(e.coupons));
+    if all > told {
+        sentence +=
+            &format!(": clients were told about {}, the store holds {}", size(told), size(rows));
+    }
+    // One more than was promised is enough to prove it.
+    let enough = usize::try_from(e.coupons.saturating_add(1)).unwrap_or(usize::MAX);
+    let ops = e.acknowledged.iter().map(|c| &c.told).chain(e.resolved());
+    vec![Violation::new(sentence).witness(ops.take(enough.min(MOST_WITNESSES)))]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::campaign;
+    use super::*;
+
+    #[test]
+    fn accepts_as_many_as_were_promised() {
+        let e = campaign(2).issued("가", 110, 120).issued("나", 110, 120).unclear(110, 120);
+        assert_eq!(find(&e.evidence()), []);
+    }
+
+    #[test]
+    fn rejects_one_more() {
+        let e = campaign(1).issued("가", 110, 120).issued("나", 110, 120).issued("다", 110, 120);
+        let found = find(&e.evidence());
+        assert_eq!(found[0].sentence, "3 coupons were issued, 1 were promised");
+        assert_eq!(found[0].witness.len(), 2, "N + 1 prove it");
+    }
+
+    #[test]
+    fn rejects_one_more_that_only_the_store_knows() {
+        let e = campaign(1).issued("가", 110, 120).unclear(110, 120).store(2);
+        let e = e.row(1, "가", 1).row(2, "나", 1).evidence();
+        assert_eq!(find(&e)[0].witness.len(), 2);
+    }
+
+    #[test]
+    fn accepts_a_replay_under_one_key() {
+        let e = campaign(1).key("k").issued("가", 110, 120).issued("가", 130, 140);
+        assert_eq!(find(&e.evidence()), []);
+    }
+}

@@ -1,0 +1,86 @@
+//! Where the campaign has a limit per user, nobody holds more coupons than that: not by what users
+//! were told, not in the store, and not by both together.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Check, Needs, Violation, Weight, capped};
+use crate::evidence::{CampaignEvidence, Op};
+use crate::wording::size;
+
+pub(super) const CHECK: Check = Check {
+    name: "per-user-limit",
+    rule: "no user holds more coupons than the limit allows",
+    needs: Needs::History,
+    weight: Weight::Proof,
+    find,
+};
+
+/// What a user holds.
+#[derive(Default)]
+struct Held<'a> {
+    codes: BTreeSet<&'a str>,
+    told: Vec<&'a Op>,
+}
+
+fn find(e: &CampaignEvidence) -> Vec<Violation> {
+    let Some(limit) = limit(e) else { return Vec::new() };
+    let over = held(e).into_iter().filter(|(_, held)| held.codes.len() > limit);
+    let violation = |(user, held): (&str, Held<'_>)| {
+        let codes: Vec<&str> = held.codes.iter().copied().take(5).collect();
+        Violation::new(format!(
+            "user {user} holds {} coupons, the limit is {limit}: {}",
+            size(held.codes.len()),
+            codes.join(", ")
+        ))
+        .witness(held.told)
+    };
+    capped(over.map(violation).collect())
+}
+
+fn limit(e: &CampaignEvidence) -> Option<usize> {
+    let declared = e.per_user.map(|p| i64::from(p.limit));
+    let stored = e.ledger().and_then(|l| l.per_user_limit);
+    declared.or(stored).and_then(|limit| usize::try_from(limit).ok())
+}
+
+fn held(e: &CampaignEvidence) -> BTreeMap<&str, Held<'_>> {
+    let mut all: BTreeMap<&str, Held<'_>> = BTreeMap::new();
+    for coupon in e.acknowledged.iter() {
+        let Some(user) = coupon.told.user.as_deref() else { continue };
+        let held = all.entry(user).or_default();
+        held.codes.insert(coupon.code());
+        held.told.push(&coupon.told);
+    }
+    for row in e.ledger().map(|l| l.rows.as_slice()).unwrap_or_default() {
+        let Some(user) = row.user.as_deref() else { continue };
+        all.entry(user).or_default().codes.insert(&row.code);
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::campaign;
+    use super::*;
+
+    #[test]
+    fn accepts_one_each_and_any_number_without_a_limit() {
+        let e = campaign(3).one_per_user().user("u").issued("가", 110, 120);
+        assert_eq!(find(&e.user("v").issued("나", 110, 120).evidence()), []);
+        let e = campaign(3).user("u").issued("가", 110, 120).issued("나", 110, 120);
+        assert_eq!(find(&e.evidence()), []);
+    }
+
+    #[test]
+    fn rejects_two_of_one_user() {
+        let e = campaign(3).one_per_user().user("u").issued("가", 110, 120).issued("나", 110, 120);
+        assert_eq!(find(&e.evidence())[0].witness.len(), 2);
+    }
+
+    #[test]
+    fn rejects_a_second_one_that_only_the_store_knows() {
+        let e = campaign(3).one_per_user().user("u").issued("가", 110, 120).unclear(110, 120);
+        let e = e.store(2).row(1, "가", 1).row(2, "나", 1).evidence();
+        assert_eq!(find(&e)[0].sentence, "user u holds 2 coupons, the limit is 1: 가, 나");
+    }
+}

@@ -1,0 +1,144 @@
+//! Small campaigns for tests, built the way real ones are: from events.
+
+use contract::campaign::{PerUser, Precedence, Window};
+use contract::history::{Completion, Event, Integrity, Invocation, Kind, Promise};
+use contract::outcome::{Coupon, Doubt, Failure, Outcome};
+
+use crate::evidence::collect::Collector;
+use crate::evidence::join::join;
+use crate::evidence::ledger::{Ledger, Row};
+use crate::evidence::{CampaignEvidence, Store};
+
+/// A campaign that started at 100, give or take nothing.
+pub(crate) struct Sample {
+    promise: Promise<'static>,
+    events: Vec<Event<'static>>,
+    op: u64,
+    user: Option<&'static str>,
+    key: Option<&'static str>,
+    target: Option<u16>,
+    ledger: Option<Ledger>,
+}
+
+pub(crate) fn campaign(coupons: u64) -> Sample {
+    let starts_at = Window { earliest: 100, latest: 100 };
+    let promise = Promise { campaign: "c".into(), coupons, starts_at, per_user: None };
+    let (user, key, target) = (None, None, None);
+    Sample { promise, events: Vec::new(), op: 0, user, key, target, ledger: None }
+}
+
+impl Sample {
+    pub(crate) fn starts(mut self, earliest: i64, latest: i64) -> Self {
+        self.promise.starts_at = Window { earliest, latest };
+        self
+    }
+
+    pub(crate) fn one_per_user(mut self) -> Self {
+        self.promise.per_user = Some(PerUser { limit: 1, precedence: Precedence::Either });
+        self
+    }
+
+    /// The user of the requests that follow.
+    pub(crate) fn user(mut self, user: &'static str) -> Self {
+        self.user = Some(user);
+        self
+    }
+
+    /// The key of the requests that follow.
+    pub(crate) fn key(mut self, key: &'static str) -> Self {
+        self.key = Some(key);
+        self
+    }
+
+    /// The target of the requests that follow.
+    pub(crate) fn target(mut self, target: u16) -> Self {
+        self.target = Some(target);
+        self
+    }
+
+    pub(crate) fn issued(self, code: &'static str, from: i64, to: i64) -> Self {
+        let coupon = Coupon { code: code.into(), seq: None, remaining: None };
+        self.told(Outcome::Issued(coupon), from, to)
+    }
+
+    pub(crate) fn sold_out(self, from: i64, to: i64) -> Self {
+        self.told(Outcome::SoldOut, from, to)
+    }
+
+    pub(crate) fn not_started(self, from: i64, to: i64) -> Self {
+        self.told(Outcome::NotStarted, from, to)
+    }
+
+    pub(crate) fn failed(self, from: i64, to: i64) -> Self {
+        self.told(Outcome::Failed(Failure::Rejected), from, to)
+    }
+
+    pub(crate) fn unclear(self, from: i64, to: i64) -> Self {
+        self.told(Outcome::Indeterminate(Doubt::Timeout), from, to)
+    }
+
+    pub(crate) fn silent(mut self, from: i64) -> Self {
+        self.invoke(from);
+        self
+    }
+
+    fn told(mut self, outcome: Outcome<'static>, from: i64, at: i64) -> Self {
+        self.invoke(from);
+        let op = self.op;
+        self.events.push(Event::Complete(Completion {
+            op,
+            at,
+            outcome,
+            status: None,
+            stamp: None,
+        }));
+        self
+    }
+
+    fn invoke(&mut self, at: i64) {
+        self.op += 1;
+        self.events.push(Event::Invoke(Invocation {
+            op: self.op,
+            campaign: "c".into(),
+            kind: Kind::Issue,
+            at,
+            intended: None,
+            target: self.target,
+            user: self.user.map(Into::into),
+            key: self.key.map(Into::into),
+        }));
+    }
+
+    /// The store has settled, with this counter.
+    pub(crate) fn store(mut self, counter: i64) -> Self {
+        let coupons = i64::try_from(self.promise.coupons).unwrap();
+        self.ledger = Some(Ledger { coupons, counter, ..Ledger::default() });
+        self
+    }
+
+    /// The store has a row for the current user and key, so many µs after the start.
+    pub(crate) fn row(mut self, seq: i64, code: &str, at_us: i64) -> Self {
+        let (user, key) = (self.user.map(Into::into), self.key.map(Into::into));
+        let row = Row { seq, code: code.into(), user, key, at_us };
+        self.ledger.as_mut().unwrap().rows.push(row);
+        self
+    }
+
+    /// The store's index of codes has this size.
+    pub(crate) fn indexed(mut self, codes: i64) -> Self {
+        self.ledger.as_mut().unwrap().indexed_codes = Some(codes);
+        self
+    }
+
+    pub(crate) fn evidence(self) -> CampaignEvidence {
+        let mut collector = Collector::default();
+        collector.take(Event::Campaign(self.promise));
+        self.events.into_iter().for_each(|e| collector.take(e));
+        let mut evidence = collector.finish(Integrity::default()).campaigns.remove(0);
+        if let Some(ledger) = self.ledger {
+            evidence.join = Some(join(&evidence.acknowledged, &evidence.pending, &ledger.rows));
+            evidence.store = Store::Settled(ledger);
+        }
+        evidence
+    }
+}

@@ -1,0 +1,70 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// What `verifier --help` ends with.
+const AFTER_HELP: &str = "\
+Exit codes:
+  0  valid     a correct campaign could have produced everything that was seen
+  1  invalid   it is proven that no correct campaign could have
+  2  could not run
+  3  unknown   nothing is proven, but the evidence is too thin or broken to say valid
+
+Examples:
+  verifier check
+  verifier check --run runs/latest --store redis://localhost:6379/0
+  verifier check --history history.jsonl.gz --format json
+  verifier checks";
+
+/// Tells whether a coupon launch was correct, and proves it.
+#[derive(Debug, Parser)]
+#[command(version, after_help = AFTER_HELP)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Judge a run, or a history on its own
+    Check(CheckArgs),
+    /// List the checks, with the rule and the evidence each one needs
+    Checks,
+}
+
+/// What to judge, and how to report it.
+#[derive(Debug, Args)]
+#[command(after_help = AFTER_HELP)]
+pub struct CheckArgs {
+    /// The folder of a run [default: runs/latest]
+    #[arg(long, value_name = "DIR", conflicts_with = "history")]
+    pub run: Option<PathBuf>,
+    /// A history on its own: a .jsonl, a .jsonl.gz or a folder of segments
+    #[arg(long, value_name = "FILE")]
+    pub history: Option<PathBuf>,
+    /// Judge only this campaign
+    #[arg(long, value_name = "ID")]
+    pub campaign: Option<String>,
+    /// The store behind the campaign, read only: sqlite:PATH or redis://HOST:PORT/DB [default: the
+    /// one that the run names]
+    #[arg(long, value_name = "URL")]
+    pub store: Option<String>,
+    /// How to report
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
+}
+
+/// How to report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people
+    Table,
+    /// For programs
+    Json,
+    /// For CI systems
+    Junit,
+}

@@ -1,0 +1,207 @@
+//! What is known about each campaign: everything a check may look at, and nothing else.
+//!
+//! The trick is in what is *not* kept. A refused or failed request leaves a count and at most one
+//! extreme operation of its kind, because the rules need no more than the earliest "sold out" and
+//! the latest "not started". Only coupons that were acknowledged and requests that may have
+//! consumed one are kept, for they have to be joined with the store.
+
+pub mod acknowledged;
+pub mod collect;
+pub mod join;
+pub mod ledger;
+pub mod load;
+pub mod shared;
+
+use contract::campaign::{PerUser, Window};
+
+use acknowledged::Acknowledged;
+use join::Join;
+use ledger::Ledger;
+use load::Load;
+
+/// Everything known about a run.
+#[derive(Debug, Default)]
+pub struct Evidence {
+    /// One entry a campaign, in the order in which the history describes them.
+    pub campaigns: Vec<CampaignEvidence>,
+    /// What is missing or broken and belongs to no single campaign.
+    pub gaps: Vec<String>,
+}
+
+/// Everything known about one campaign.
+#[derive(Debug)]
+pub struct CampaignEvidence {
+    /// Its name.
+    pub name: String,
+    /// How many coupons it promised.
+    pub coupons: u64,
+    /// Where its start lies on the history's clock.
+    pub starts_at: Window,
+    /// Its limit per user.
+    pub per_user: Option<PerUser>,
+    /// How many requests ended how.
+    pub counts: Counts,
+    /// The coupons that clients were told about.
+    pub acknowledged: Acknowledged,
+    /// Requests that may have consumed a coupon nobody was told about.
+    pub pending: Vec<Op>,
+    /// The `sold_out` that was answered first.
+    pub first_sold_out: Option<Op>,
+    /// The `already_issued` that was answered first.
+    pub first_already: Option<Op>,
+    /// The `not_started` that was sent last.
+    pub last_not_started: Option<Op>,
+    /// Whether anybody contested anything.
+    pub load: Load,
+    /// What is missing or broken in the evidence about this campaign.
+    pub gaps: Vec<String>,
+    /// No request is missing from the history: absence of a request proves something.
+    pub whole: bool,
+    /// What the store holds.
+    pub store: Store,
+    /// History and store together, where both are there.
+    pub join: Option<Join>,
+    /// Codes that this campaign has in common with another one.
+    pub shared: Vec<SharedCode>,
+    /// Names of the targets, by number; empty where they are not known.
+    pub targets: Vec<String>,
+}
+
+/// What the store says about a campaign.
+#[derive(Debug)]
+pub enum Store {
+    /// Nothing can be said, for this reason.
+    Unread(String),
+    /// It was read when it had settled.
+    Settled(Ledger),
+}
+
+/// How many requests ended how.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Requests for a coupon.
+    pub requests: u64,
+    /// Reads of the campaign's state.
+    pub reads: u64,
+    /// Answered with a coupon.
+    pub issued: u64,
+    /// Told that all coupons were gone.
+    pub sold_out: u64,
+    /// Told that the campaign had not started.
+    pub not_started: u64,
+    /// Told that the user already held a coupon.
+    pub already_issued: u64,
+    /// Certainly without effect.
+    pub failed: u64,
+    /// Perhaps with an effect.
+    pub indeterminate: u64,
+}
+
+/// One operation with both its ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Op {
+    /// Its number in the history.
+    pub op: u64,
+    /// Which target it went to.
+    pub target: Option<u16>,
+    /// Who asked.
+    pub user: Option<Box<str>>,
+    /// The idempotency key it carried.
+    pub key: Option<Box<str>>,
+    /// Just before it was sent.
+    pub invoked: i64,
+    /// Just after it was answered or given up; absent where that was not recorded.
+    pub completed: Option<i64>,
+    /// What came of it.
+    pub said: Said,
+}
+
+/// What came of an operation, as far as it matters here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// A coupon, with its code.
+    Issued(Box<str>),
+    /// All coupons are gone.
+    SoldOut,
+    /// The campaign has not started.
+    NotStarted,
+    /// This user already holds a coupon.
+    AlreadyIssued,
+    /// Certainly nothing.
+    Failed,
+    /// Nobody knows.
+    Unknown,
+}
+
+/// A code that two campaigns gave out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SharedCode {
+    /// The code.
+    pub code: Box<str>,
+    /// The operation of this campaign that was told the code; absent where only the store has it.
+    pub own: Option<Op>,
+    /// The other campaign.
+    pub other: String,
+    /// The operation of the other campaign.
+    pub theirs: Option<Op>,
+}
+
+impl CampaignEvidence {
+    /// The settled ledger, where there is one.
+    pub fn ledger(&self) -> Option<&Ledger> {
+        match &self.store {
+            Store::Settled(ledger) => Some(ledger),
+            Store::Unread(_) => None,
+        }
+    }
+
+    /// Whether the start could be placed on the history's clock at all.
+    pub fn start_is_placed(&self) -> bool {
+        self.starts_at.earliest > i64::MIN && self.starts_at.latest < i64::MAX
+    }
+
+    /// The moment that times are printed relative to.
+    pub fn zero(&self) -> i64 {
+        if self.start_is_placed() { self.starts_at.earliest } else { 0 }
+    }
+
+    /// Indeterminate requests that are known to have consumed a coupon, because the store has it.
+    pub fn resolved(&self) -> impl Iterator<Item = &Op> {
+        let matched = self.join.as_ref().map(|j| j.matched.as_slice()).unwrap_or_default();
+        matched.iter().map(|m| &self.pending[m.pending])
+    }
+
+    /// The request that was sent last of all that certainly consumed a coupon.
+    pub fn last_effect(&self) -> Option<&Op> {
+        let told = self.acknowledged.iter().map(acknowledged::Coupon::asked);
+        told.chain(self.resolved()).max_by_key(|op| (op.invoked, op.op))
+    }
+
+    /// The answer that came first of all that need an open gate: `issued`, `sold_out` and
+    /// `already_issued`.
+    pub fn first_open(&self) -> Option<&Op> {
+        let refusals = self.first_sold_out.iter().chain(&self.first_already);
+        refusals.chain(self.first_issued()).min_by_key(|op| (op.end(), op.op))
+    }
+
+    /// The coupon that was acknowledged first.
+    pub fn first_issued(&self) -> Option<&Op> {
+        self.acknowledged.iter().map(|c| &c.told).min_by_key(|op| (op.end(), op.op))
+    }
+}
+
+impl Op {
+    /// When it was over. An operation whose end was not recorded may still be going on.
+    pub fn end(&self) -> i64 {
+        self.completed.unwrap_or(i64::MAX)
+    }
+
+    /// The code it was told.
+    pub fn code(&self) -> Option<&str> {
+        match &self.said {
+            Said::Issued(code) => Some(code),
+            Said::SoldOut | Said::NotStarted | Said::AlreadyIssued => None,
+            Said::Failed | Said::Unknown => None,
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! The coupons that clients were told about.
+//!
+//! All of them are kept in memory; this is the only module that knows it. What is kept of each is
+//! what a join or a witness needs.
+
+use std::collections::HashMap;
+
+use super::Op;
+
+/// The acknowledged coupons of one campaign, one entry a coupon and not one an answer: a request
+/// that was repeated under the same idempotency key and got the same code again is the same coupon.
+#[derive(Debug, Default)]
+pub struct Acknowledged {
+    coupons: Vec<Coupon>,
+}
+
+/// A coupon that a client was told about.
+#[derive(Clone, Debug)]
+pub struct Coupon {
+    /// The answer that told it, the first one if there were several.
+    pub told: Op,
+    /// An earlier attempt under the same key: the coupon may have been consumed by that one.
+    since: Option<Box<Op>>,
+}
+
+impl Coupon {
+    /// Its code.
+    pub fn code(&self) -> &str {
+        self.told.code().unwrap_or_default()
+    }
+
+    /// The first attempt that can have consumed it.
+    pub fn asked(&self) -> &Op {
+        self.since.as_deref().unwrap_or(&self.told)
+    }
+
+    fn attempted_by(&mut self, op: Op) {
+        if (op.invoked, op.op) < (self.asked().invoked, self.asked().op) {
+            self.since = Some(Box::new(op));
+        }
+    }
+}
+
+/// User, key and code: answers that agree in all three told about one coupon.
+type Replay = (Option<Box<str>>, Box<str>, Box<str>);
+/// User and key: one request, however often it was sent.
+type Group<'a> = (Option<&'a str>, &'a str);
+
+fn group(op: &Op) -> Option<Group<'_>> {
+    op.key.as_deref().map(|key| (op.user.as_deref(), key))
+}
+
+impl Acknowledged {
+    /// Takes an answer that told a code.
+    pub fn push(&mut self, told: Op) {
+        self.coupons.push(Coupon { told, since: None });
+    }
+
+    /// Every coupon, in the order of the operations that were told them.
+    pub fn iter(&self) -> impl Iterator<Item = &Coupon> {
+        self.coupons.iter()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.coupons.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.coupons.is_empty()
+    }
+
+    /// Puts the attempts under one idempotency key together, and takes from `pending` what is
+    /// explained by that: one key consumes one coupon, however often it is sent.
+    pub fn settle(&mut self, pending: &mut Vec<Op>) {
+        self.coupons.sort_by_key(|c| (c.told.end(), c.told.op));
+        pending.sort_by_key(|p| (p.invoked, p.op));
+        self.merge_replays();
+        self.merge_pending(pending);
+        self.coupons.sort_by_key(|c| c.told.op);
+    }
+
+    fn merge_replays(&mut self) {
+        let mut first: HashMap<Replay, usize> = HashMap::new();
+        let mut kept: Vec<Coupon> = Vec::with_capacity(self.coupons.len());
+        for coupon in self.coupons.drain(..) {
+            let Some(key) = coupon.told.key.clone() else {
+                kept.push(coupon);
+                continue;
+            };
+            let whole = (coupon.told.user.clone(), key, coupon.code().into());
+            match first.get(&whole) {
+                Some(&at) => kept[at].attempted_by(coupon.told),
+                None => {
+                    first.insert(whole, kept.len());
+                    kept.push(coupon);
+                }
+            }
+        }
+        self.coupons = kept;
+    }
+
+    fn merge_pending(&mut self, pending: &mut Vec<Op>) {
+        if pending.iter().all(|p| p.key.is_none()) {
+            return;
+        }
+        let mut explained: Vec<(usize, Op)> = Vec::new();
+        {
+            let told: HashMap<Group<'_>, usize> = (self.coupons.iter().enumerate().rev())
+                .filter_map(|(at, c)| Some((group(&c.told)?, at)))
+                .collect();
+            pending.retain(|p| match group(p).and_then(|g| told.get(&g)) {
+                Some(&at) => {
+                    explained.push((at, p.clone()));
+                    false
+                }
+                None => true,
+            });
+        }
+        for (at, op) in explained {
+            self.coupons[at].attempted_by(op);
+        }
+        let mut seen = std::collections::HashSet::new();
+        pending.retain(|p| match &p.key {
+            Some(key) => seen.insert((p.user.clone(), key.clone())),
+            None => true,
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Said;
+    use super::*;
+
+    fn op(op: u64, key: Option<&str>, at: i64, code: Option<&str>) -> Op {
+        Op {
+            op,
+            target: None,
+            user: Some("u".into()),
+            key: key.map(Into::into),
+            invoked: at,
+            completed: Some(at + 1),
+            said: code.map_or(Said::Unknown, |c| Said::Issued(c.into())),
+        }
+    }
+
+    #[test]
+    fn a_replay_is_one_coupon_of_the_first_attempt() {
+        let mut all = Acknowledged::default();
+        all.push(op(3, Some("k"), 50, Some("가")));
+        all.push(op(2, Some("k"), 20, Some("가")));
+        let mut pending = vec![op(1, Some("k"), 10, None), op(4, Some("k2"), 60, None)];
+        all.settle(&mut pending);
+        let coupons: Vec<_> = all.iter().map(|c| (c.told.op, c.asked().op)).collect();
+        assert_eq!(coupons, [(2, 1)]);
+        assert_eq!(pending.iter().map(|p| p.op).collect::<Vec<_>>(), [4]);
+    }
+
+    #[test]
+    fn without_a_key_every_answer_counts() {
+        let mut all = Acknowledged::default();
+        all.push(op(1, None, 10, Some("가")));
+        all.push(op(2, None, 20, Some("가")));
+        all.settle(&mut Vec::new());
+        assert_eq!(all.len(), 2);
+    }
+
+    #[test]
+    fn a_lost_request_sent_twice_under_one_key_is_one() {
+        let mut pending = vec![op(2, Some("k"), 20, None), op(1, Some("k"), 10, None)];
+        Acknowledged::default().settle(&mut pending);
+        assert_eq!(pending.iter().map(|p| p.op).collect::<Vec<_>>(), [1]);
+    }
+}

@@ -1,0 +1,435 @@
+//! One streaming pass from the history's events to the evidence.
+//!
+//! Both ends of an operation are joined by its number, in whatever order they are read: segments
+//! were written side by side. As soon as both are there, the operation is reduced to what the
+//! checks need.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write as _;
+
+use contract::history::{Completion, Event, Integrity, Invocation, Kind, Promise};
+use contract::outcome::{Doubt, Outcome};
+
+use super::acknowledged::Acknowledged;
+use super::load::Load;
+use super::{CampaignEvidence, Counts, Evidence, Op, Said, Store};
+
+/// Turns events into evidence.
+#[derive(Debug, Default)]
+pub struct Collector {
+    campaigns: Vec<Building>,
+    by_name: HashMap<Box<str>, usize>,
+    last: usize,
+    open: HashMap<u64, Open>,
+    /// Completions that were read before their invocation.
+    early: HashMap<u64, (i64, Outcome<'static>)>,
+    done: Seen,
+    broken: Broken,
+}
+
+/// A campaign whose evidence is being collected.
+#[derive(Debug)]
+struct Building {
+    evidence: CampaignEvidence,
+    broken: Broken,
+    unclassified: u64,
+}
+
+/// An operation whose completion has not been read yet.
+#[derive(Debug)]
+struct Open {
+    campaign: usize,
+    kind: Kind,
+    at: i64,
+    target: Option<u16>,
+    user: Option<Box<str>>,
+    key: Option<Box<str>>,
+}
+
+/// Records that contradict each other: what is wrong, how often, and the first operation.
+type Broken = BTreeMap<&'static str, (u64, u64)>;
+
+fn note(broken: &mut Broken, what: &'static str, op: u64) {
+    broken.entry(what).or_insert((0, op)).0 += 1;
+}
+
+/// A set of operation numbers: 64 neighbours share an entry.
+#[derive(Debug, Default)]
+struct Seen(HashMap<u64, u64>);
+
+impl Seen {
+    fn insert(&mut self, op: u64) {
+        *self.0.entry(op / 64).or_default() |= 1 << (op % 64);
+    }
+
+    fn contains(&self, op: u64) -> bool {
+        self.0.get(&(op / 64)).is_some_and(|bits| bits & (1 << (op % 64)) != 0)
+    }
+}
+
+impl Collector {
+    /// Takes one event.
+    pub fn take(&mut self, event: Event<'_>) {
+        match event {
+            Event::Campaign(promise) => self.promise(&promise),
+            Event::Invoke(invocation) => self.invoke(invocation),
+            Event::Complete(completion) => self.complete(completion),
+        }
+    }
+
+    fn promise(&mut self, promise: &Promise<'_>) {
+        if let Some(&at) = self.by_name.get(promise.campaign.as_ref()) {
+            let evidence = &mut self.campaigns[at].evidence;
+            evidence.gaps.push("the history describes the campaign more than once".into());
+            return;
+        }
+        self.by_name.insert(promise.campaign.as_ref().into(), self.campaigns.len());
+        self.campaigns.push(Building {
+            evidence: CampaignEvidence::new(promise),
+            broken: Broken::new(),
+            unclassified: 0,
+        });
+    }
+
+    fn invoke(&mut self, i: Invocation<'_>) {
+        let Some(campaign) = self.find(&i.campaign) else {
+            note(
+                &mut self.broken,
+                "a request names a campaign that the history does not describe",
+                i.op,
+            );
+            return;
+        };
+        if self.done.contains(i.op) || self.open.contains_key(&i.op) {
+            note(&mut self.campaigns[campaign].broken, "an operation number is used twice", i.op);
+            return;
+        }
+        let owned = |text: Option<std::borrow::Cow<'_, str>>| text.map(|t| Box::from(t.as_ref()));
+        let open = Open {
+            campaign,
+            kind: i.kind,
+            at: i.at,
+            target: i.target,
+            user: owned(i.user),
+            key: owned(i.key),
+        };
+        match self.early.remove(&i.op) {
+            Some((at, outcome)) => self.join(i.op, open, at, &outcome),
+            None => {
+                self.open.insert(i.op, open);
+            }
+        }
+    }
+
+    /// The campaign of that name; most of the time it is the one of the event before.
+    fn find(&mut self, name: &str) -> Option<usize> {
+        if self.campaigns.get(self.last).is_some_and(|c| c.evidence.name == name) {
+            return Some(self.last);
+        }
+        self.last = *self.by_name.get(name)?;
+        Some(self.last)
+    }
+
+    fn complete(&mut self, c: Completion<'_>) {
+        if let Some(open) = self.open.remove(&c.op) {
+            self.join(c.op, open, c.at, &c.outcome);
+        } else if self.done.contains(c.op) || self.early.contains_key(&c.op) {
+            note(&mut self.broken, "an operation was completed twice", c.op);
+        } else {
+            self.early.insert(c.op, (c.at, c.outcome.into_owned()));
+        }
+    }
+
+    fn join(&mut self, op: u64, open: Open, at: i64, outcome: &Outcome<'_>) {
+        self.done.insert(op);
+        self.campaigns[open.campaign].joined(op, open, at, outcome);
+    }
+
+    /// Everything was read.
+    pub fn finish(mut self, integrity: Integrity) -> Evidence {
+        for (op, open) in std::mem::take(&mut self.open) {
+            self.campaigns[open.campaign].unanswered(op, open);
+        }
+        if let Some(op) = self.early.keys().min() {
+            let orphans = self.early.len() as u64;
+            self.broken.insert("an operation was completed and never sent", (orphans, *op));
+        }
+        let mut gaps = integrity.gaps;
+        describe(&self.broken, &mut gaps);
+        let whole = gaps.is_empty();
+        let campaigns = self.campaigns.into_iter().map(|b| b.finish(whole)).collect();
+        Evidence { campaigns, gaps }
+    }
+}
+
+fn describe(broken: &Broken, gaps: &mut Vec<String>) {
+    for (what, (times, op)) in broken {
+        let mut gap = format!("{what}: #{op}");
+        if *times > 1 {
+            let _ = write!(gap, " and {} more", times - 1);
+        }
+        gaps.push(gap);
+    }
+}
+
+impl CampaignEvidence {
+    /// A campaign of which nothing but the promise is known.
+    pub fn new(promise: &Promise<'_>) -> Self {
+        Self {
+            name: promise.campaign.as_ref().to_owned(),
+            coupons: promise.coupons,
+            starts_at: promise.starts_at,
+            per_user: promise.per_user,
+            counts: Counts::default(),
+            acknowledged: Acknowledged::default(),
+            pending: Vec::new(),
+            first_sold_out: None,
+            first_already: None,
+            last_not_started: None,
+            load: Load::default(),
+            gaps: Vec::new(),
+            whole: true,
+            store: Store::Unread("no store: pass --store".into()),
+            join: None,
+            shared: Vec::new(),
+            targets: Vec::new(),
+        }
+    }
+}
+
+impl Building {
+    fn joined(&mut self, number: u64, open: Open, at: i64, outcome: &Outcome<'_>) {
+        if open.kind == Kind::Read {
+            return self.read(number, outcome);
+        }
+        let said = match outcome {
+            Outcome::Issued(coupon) => Said::Issued(coupon.code.as_ref().into()),
+            Outcome::SoldOut => Said::SoldOut,
+            Outcome::NotStarted => Said::NotStarted,
+            Outcome::AlreadyIssued(_) => Said::AlreadyIssued,
+            Outcome::Failed(_) => Said::Failed,
+            Outcome::Indeterminate(doubt) => {
+                self.unclassified += u64::from(*doubt == Doubt::Unclassified);
+                Said::Unknown
+            }
+            Outcome::Read(_) => {
+                note(&mut self.broken, "a request for a coupon was completed as a read", number);
+                Said::Unknown
+            }
+        };
+        let mut op = operation(number, open, Some(at), said);
+        if at < op.invoked {
+            note(&mut self.broken, "an operation was completed before it was sent", number);
+            (op.invoked, op.said) = (at, Said::Unknown);
+        }
+        self.keep(op);
+    }
+
+    fn read(&mut self, number: u64, outcome: &Outcome<'_>) {
+        self.evidence.counts.reads += 1;
+        match outcome {
+            Outcome::Read(_) | Outcome::Failed(_) | Outcome::Indeterminate(_) => {}
+            Outcome::Issued(_) | Outcome::AlreadyIssued(_) => {
+                note(&mut self.broken, "a read was completed with a coupon", number);
+            }
+            Outcome::SoldOut | Outcome::NotStarted => {
+                note(&mut self.broken, "a read was completed as a request for a coupon", number);
+            }
+        }
+    }
+
+    fn unanswered(&mut self, number: u64, open: Open) {
+        match open.kind {
+            Kind::Read => self.evidence.counts.reads += 1,
+            Kind::Issue => self.keep(operation(number, open, None, Said::Unknown)),
+        }
+    }
+
+    /// Counts an operation and keeps what has to be kept of it.
+    fn keep(&mut self, op: Op) {
+        self.evidence.load_saw(&op);
+        let e = &mut self.evidence;
+        e.counts.requests += 1;
+        match op.said {
+            Said::Issued(_) => {
+                e.counts.issued += 1;
+                e.acknowledged.push(op);
+            }
+            Said::SoldOut => {
+                e.counts.sold_out += 1;
+                keep_least(&mut e.first_sold_out, op, |op| (op.end(), op.op));
+            }
+            Said::NotStarted => {
+                e.counts.not_started += 1;
+                let latest = |op: &Op| (std::cmp::Reverse(op.invoked), op.op);
+                keep_least(&mut e.last_not_started, op, latest);
+            }
+            Said::AlreadyIssued => {
+                e.counts.already_issued += 1;
+                keep_least(&mut e.first_already, op, |op| (op.end(), op.op));
+            }
+            Said::Failed => e.counts.failed += 1,
+            Said::Unknown => {
+                e.counts.indeterminate += 1;
+                e.pending.push(op);
+            }
+        }
+    }
+
+    fn finish(mut self, whole: bool) -> CampaignEvidence {
+        let mut gaps = std::mem::take(&mut self.evidence.gaps);
+        describe(&self.broken, &mut gaps);
+        let e = &mut self.evidence;
+        e.whole = whole && gaps.is_empty();
+        if self.unclassified > 0 {
+            let n = self.unclassified;
+            gaps.push(format!(
+                "answers that no rule of the scenario matches: {n}; nobody knows what they said"
+            ));
+        }
+        e.gaps = gaps;
+        e.acknowledged.settle(&mut e.pending);
+        self.evidence
+    }
+}
+
+fn operation(op: u64, open: Open, completed: Option<i64>, said: Said) -> Op {
+    let Open { target, user, key, at: invoked, .. } = open;
+    Op { op, target, user, key, invoked, completed, said }
+}
+
+/// Keeps the operation with the least key; the number decides between equals, so that the result
+/// does not depend on the order in which files are read.
+fn keep_least<K: Ord>(kept: &mut Option<Op>, op: Op, key: impl Fn(&Op) -> K) {
+    if kept.as_ref().is_none_or(|k| key(&op) < key(k)) {
+        *kept = Some(op);
+    }
+}
+
+impl CampaignEvidence {
+    fn load_saw(&mut self, op: &Op) {
+        if op.said != Said::Failed {
+            // How long a request without an end was in flight is not known: count its beginning.
+            self.load.saw(op.invoked, op.completed.unwrap_or(op.invoked), self.starts_at);
+        }
+        let Some(target) = op.target else { return };
+        match op.said {
+            Said::Issued(_) => self.load.answered(target, true),
+            Said::SoldOut | Said::NotStarted | Said::AlreadyIssued => {
+                self.load.answered(target, false);
+            }
+            Said::Failed | Said::Unknown => self.load.asked(target),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use contract::campaign::Window;
+    use contract::outcome::{Coupon, Failure};
+
+    fn promise(name: &'static str) -> Event<'static> {
+        Event::Campaign(Promise {
+            campaign: name.into(),
+            coupons: 2,
+            starts_at: Window { earliest: 0, latest: 0 },
+            per_user: None,
+        })
+    }
+
+    fn invoke(op: u64, at: i64) -> Event<'static> {
+        Event::Invoke(Invocation {
+            op,
+            campaign: "c".into(),
+            kind: Kind::Issue,
+            at,
+            intended: None,
+            target: None,
+            user: None,
+            key: None,
+        })
+    }
+
+    fn complete(op: u64, at: i64, outcome: Outcome<'static>) -> Event<'static> {
+        Event::Complete(Completion { op, at, outcome, status: None, stamp: None })
+    }
+
+    fn issued() -> Outcome<'static> {
+        Outcome::Issued(Coupon { code: "가".into(), seq: None, remaining: None })
+    }
+
+    fn collect(events: Vec<Event<'_>>) -> Evidence {
+        let mut collector = Collector::default();
+        events.into_iter().for_each(|e| collector.take(e));
+        collector.finish(Integrity::default())
+    }
+
+    #[test]
+    fn the_order_of_both_ends_is_free() {
+        let evidence = collect(vec![promise("c"), complete(1, 9, issued()), invoke(1, 5)]);
+        assert_eq!(evidence.gaps, Vec::<String>::new());
+        let told = &evidence.campaigns[0].acknowledged.iter().next().unwrap().told;
+        assert_eq!((told.invoked, told.completed), (5, Some(9)));
+    }
+
+    #[test]
+    fn an_unanswered_request_is_pending() {
+        let evidence = collect(vec![promise("c"), invoke(1, 5)]);
+        assert_eq!(evidence.campaigns[0].pending.len(), 1);
+        assert_eq!(evidence.campaigns[0].counts.indeterminate, 1);
+    }
+
+    #[test]
+    fn broken_records_are_gaps() {
+        let two = |b: Event<'static>| vec![promise("c"), invoke(1, 5), complete(1, 6, issued()), b];
+        for (events, want) in [
+            (two(complete(1, 7, issued())), "completed twice: #1"),
+            (two(invoke(1, 8)), "used twice: #1"),
+            (two(complete(2, 8, issued())), "never sent: #2"),
+            (two(promise("c")), "more than once"),
+            (vec![invoke(1, 5)], "does not describe: #1"),
+            (vec![promise("c"), invoke(1, 5), complete(1, 4, issued())], "before it was sent: #1"),
+            (
+                two(complete(3, 8, Outcome::SoldOut))
+                    .into_iter()
+                    .chain([invoke(3, 1), invoke(1, 2), invoke(1, 3)])
+                    .collect(),
+                "used twice: #1 and 1 more",
+            ),
+        ] {
+            let evidence = collect(events);
+            let mut gaps = evidence.gaps;
+            gaps.extend(evidence.campaigns.into_iter().flat_map(|c| c.gaps));
+            assert!(gaps.iter().any(|g| g.contains(want)), "{gaps:?} lacks {want}");
+        }
+    }
+
+    #[test]
+    fn an_answer_that_no_rule_matches_is_a_gap_but_nothing_is_missing() {
+        let doubt = Outcome::Indeterminate(Doubt::Unclassified);
+        let evidence = collect(vec![promise("c"), invoke(1, 5), complete(1, 6, doubt)]);
+        let campaign = &evidence.campaigns[0];
+        assert!(campaign.gaps[0].contains("no rule"), "{:?}", campaign.gaps);
+        assert!(campaign.whole);
+    }
+
+    #[test]
+    fn the_extremes_are_kept() {
+        let mut events = vec![promise("c")];
+        for (op, from, to, outcome) in [
+            (1, 10, 40, Outcome::SoldOut),
+            (2, 20, 30, Outcome::SoldOut),
+            (3, 5, 50, Outcome::NotStarted),
+            (4, 7, 8, Outcome::NotStarted),
+            (5, 1, 2, Outcome::Failed(Failure::NotConnected)),
+        ] {
+            events.extend([invoke(op, from), complete(op, to, outcome)]);
+        }
+        let evidence = collect(events);
+        let campaign = &evidence.campaigns[0];
+        assert_eq!(campaign.first_sold_out.as_ref().unwrap().op, 2);
+        assert_eq!(campaign.last_not_started.as_ref().unwrap().op, 4);
+        assert_eq!(campaign.counts.failed, 1);
+    }
+}

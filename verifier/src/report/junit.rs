@@ -1,0 +1,58 @@
+//! For CI systems: one case a check and campaign. A violation is a failure, missing evidence an
+//! error, and a check that could not run is skipped.
+
+use anyhow::Result;
+use quick_junit::{NonSuccessKind, Report as Suites, TestCase, TestCaseStatus, TestSuite};
+
+use crate::check::{Violation, Weight};
+use crate::report::table::explain;
+use crate::verdict::{Checked, Judged, Report};
+
+/// The report as JUnit XML.
+///
+/// # Errors
+/// When it cannot be serialized.
+pub fn render(report: &Report) -> Result<String> {
+    let mut suites = Suites::new("verifier");
+    for judged in &report.campaigns {
+        let mut suite = TestSuite::new(format!("campaign {}", judged.evidence.name));
+        for result in &judged.results {
+            let mut case = TestCase::new(result.check, status(judged, result));
+            case.set_classname(format!("campaign.{}", judged.evidence.name));
+            suite.add_test_case(case);
+        }
+        suites.add_test_suite(suite);
+    }
+    if !report.gaps.is_empty() {
+        let mut suite = TestSuite::new("run");
+        let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
+        status.set_message(report.gaps.join("; "));
+        suite.add_test_case(TestCase::new("evidence", status));
+        suites.add_test_suite(suite);
+    }
+    Ok(suites.to_string()?)
+}
+
+fn status(judged: &Judged, result: &Checked) -> TestCaseStatus {
+    if let Some(reason) = &result.not_run {
+        let mut status = TestCaseStatus::skipped();
+        status.set_message(reason.as_str());
+        return status;
+    }
+    if result.found.is_empty() {
+        return TestCaseStatus::success();
+    }
+    let kind = match result.weight {
+        Weight::Proof => NonSuccessKind::Failure,
+        Weight::Doubt => NonSuccessKind::Error,
+    };
+    let mut status = TestCaseStatus::non_success(kind);
+    let sentences: Vec<&str> = result.found.iter().map(|v| v.sentence.as_str()).collect();
+    status.set_message(sentences.join("; "));
+    status.set_type(result.check);
+    let proof = |v: &Violation| explain(&judged.evidence, v).join("\n");
+    let proofs: Vec<String> =
+        result.found.iter().map(|v| format!("{}\n{}", v.sentence, proof(v))).collect();
+    status.set_description(proofs.join("\n"));
+    status
+}

@@ -1,0 +1,262 @@
+//! For people: the verdict first, then the numbers, then the proof.
+
+use comfy_table::presets::NOTHING;
+use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
+
+use crate::check::{CHECKS, Violation};
+use crate::evidence::{CampaignEvidence, Op, Said};
+use crate::verdict::{Checked, Judged, Report, Verdict};
+use crate::wording::{count, moment, size, span, things};
+
+/// Up to so many campaigns are all shown; of more, only those that are not valid.
+const ALL_SHOWN: usize = 20;
+/// So many operations of a witness are shown.
+const MOST_SHOWN: usize = 6;
+
+/// The report as text.
+pub fn render(report: &Report, colours: bool) -> String {
+    let pen = Pen { colours };
+    let mut out = vec![headline(report, pen)];
+    if report.campaigns.is_empty() {
+        out.extend(report.gaps.iter().map(|g| format!("  ? {g}")));
+    }
+    let many = report.campaigns.len() > ALL_SHOWN;
+    let wanted = |j: &&Judged| !many || j.verdict != Verdict::Valid;
+    // The worst first, so that nothing invalid is hidden behind what is only unknown.
+    let mut shown: Vec<&Judged> = report.campaigns.iter().filter(wanted).collect();
+    if many {
+        shown.sort_by_key(|j| std::cmp::Reverse(j.verdict));
+    }
+    for judged in shown.iter().take(ALL_SHOWN) {
+        out.push(String::new());
+        out.extend(campaign(judged, pen, many));
+    }
+    let more = shown.len().saturating_sub(ALL_SHOWN);
+    if more > 0 {
+        let others = things(more, "more campaign");
+        out.push(format!("\n… {others} not valid; --campaign ID shows one, --format json all"));
+    }
+    out.join("\n") + "\n"
+}
+
+/// The table of checks.
+pub fn checks() -> String {
+    let mut table = plain();
+    table.set_header(["CHECK", "RULE", "NEEDS"]);
+    for check in CHECKS {
+        table.add_row([check.name, check.rule, check.needs.words()]);
+    }
+    table.trim_fmt() + "\n"
+}
+
+/// How a violation is proven: its operations, then the steps.
+pub fn explain(e: &CampaignEvidence, violation: &Violation) -> Vec<String> {
+    let mut table = plain();
+    for (at, op) in violation.witness.iter().take(MOST_SHOWN).enumerate() {
+        table.add_row(row(e, at, op));
+    }
+    let mut lines: Vec<String> = match violation.witness.is_empty() {
+        true => Vec::new(),
+        false => table.trim_fmt().lines().map(str::to_owned).collect(),
+    };
+    let more = violation.witness.len().saturating_sub(MOST_SHOWN);
+    if more > 0 {
+        lines.push(format!("… and {}", things(more, "more operation")));
+    }
+    lines.extend(violation.because.iter().cloned());
+    lines
+}
+
+fn row(e: &CampaignEvidence, at: usize, op: &Op) -> Vec<String> {
+    let relative = |t: i64| moment(t.saturating_sub(e.zero()));
+    let letter = char::from(b'A' + u8::try_from(at % 26).unwrap_or_default());
+    let target = op.target.map_or_else(String::new, |t| {
+        let name = e.targets.get(usize::from(t));
+        name.cloned().unwrap_or_else(|| format!("target {t}"))
+    });
+    let answered = match op.completed {
+        Some(t) if op.said == Said::Unknown => format!("given up {}", relative(t)),
+        Some(t) => format!("answered {}", relative(t)),
+        None => "never answered".into(),
+    };
+    vec![
+        letter.to_string(),
+        format!("#{}", op.op),
+        target,
+        op.user.as_deref().map_or_else(String::new, |u| format!("user {u}")),
+        format!("sent {}", relative(op.invoked)),
+        answered,
+        told(op),
+    ]
+}
+
+fn told(op: &Op) -> String {
+    match &op.said {
+        Said::Issued(code) => format!("issued {code}"),
+        Said::SoldOut => "sold out".into(),
+        Said::NotStarted => "not started".into(),
+        Said::AlreadyIssued => "already issued".into(),
+        Said::Failed => "rejected".into(),
+        Said::Unknown => "outcome unknown".into(),
+    }
+}
+
+fn headline(report: &Report, pen: Pen) -> String {
+    let tally = |verdict: Verdict| {
+        let n = report.campaigns.iter().filter(|j| j.verdict == verdict).count();
+        (n > 0).then(|| format!("{} {}", size(n), verdict.name()))
+    };
+    let all = [Verdict::Invalid, Verdict::Unknown, Verdict::Valid].map(tally);
+    let tally: Vec<String> = all.into_iter().flatten().collect();
+    let verdict = pen.verdict(report.verdict);
+    let campaigns = things(report.campaigns.len(), "campaign");
+    if report.campaigns.len() > 1 {
+        return format!("{verdict}  {campaigns}: {}", tally.join(", "));
+    }
+    format!("{verdict}  {campaigns}")
+}
+
+fn campaign(judged: &Judged, pen: Pen, short: bool) -> Vec<String> {
+    let e = &judged.evidence;
+    let mut out = vec![format!("campaign {}  {}", e.name, pen.verdict(judged.verdict))];
+    let inner = |lines: Vec<String>| lines.into_iter().map(|l| format!("  {l}"));
+    if !short {
+        out.extend(inner(numbers(e)));
+        out.push(String::new());
+        out.extend(inner(checked(judged, pen)));
+    }
+    for (check, violation) in judged.violations() {
+        out.push(format!("\n  {} {check}: {}", pen.cross(), violation.sentence));
+        let lines = explain(e, violation);
+        out.extend(lines.into_iter().map(|l| format!("      {}", l.trim_end())));
+    }
+    if judged.doubts().next().is_some() && !short {
+        out.push(String::new());
+    }
+    out.extend(
+        judged.doubts().map(|(check, v)| format!("  {} {check}: {}", pen.doubt(), v.sentence)),
+    );
+    if judged.violations().any(|(_, v)| !v.witness.is_empty()) {
+        let zero =
+            if e.start_is_placed() { "the earliest possible start" } else { "the history's zero" };
+        out.push(format!("\n  times are relative to {zero}"));
+    }
+    out
+}
+
+fn numbers(e: &CampaignEvidence) -> Vec<String> {
+    let mut table = plain();
+    let c = e.counts;
+    let mut line = |name: &str, value: String, note: &str| {
+        let number = Cell::new(value).set_alignment(CellAlignment::Right);
+        table.add_row([Cell::new(name), number, Cell::new(note)]);
+    };
+    line("coupons promised", count(e.coupons), "");
+    line("requests", count(c.requests), "");
+    line("issued", count(c.issued), &replays(e));
+    line("sold out", count(c.sold_out), "");
+    line("not started", count(c.not_started), "");
+    if c.already_issued > 0 {
+        line("already issued", count(c.already_issued), "");
+    }
+    line("failed", count(c.failed), "");
+    let resolved =
+        e.ledger().map(|_| format!("{} resolved by the store", size(e.resolved().count())));
+    line("indeterminate", count(c.indeterminate), &resolved.unwrap_or_default());
+    if let Some(ledger) = e.ledger() {
+        let note = format!("counter {}, settled after {:?}", ledger.counter, ledger.settled_after);
+        line("rows in the store", size(ledger.rows.len()), &note);
+    }
+    let mut lines: Vec<String> = table.trim_fmt().lines().map(str::to_owned).collect();
+    lines.extend(start(e));
+    lines.extend(e.first_sold_out.as_ref().map(|op| {
+        format!(
+            "last coupon: gone by {}, when #{} was told \"sold out\"",
+            moment(op.end().saturating_sub(e.zero())),
+            op.op
+        )
+    }));
+    lines
+}
+
+fn replays(e: &CampaignEvidence) -> String {
+    match e.counts.issued.saturating_sub(e.acknowledged.len() as u64) {
+        0 => String::new(),
+        n => format!("{} of them replays under a key", count(n)),
+    }
+}
+
+fn start(e: &CampaignEvidence) -> Option<String> {
+    if !e.start_is_placed() {
+        return Some("start: no known place on the history's clock".into());
+    }
+    let width = span(e.starts_at.width());
+    Some(match e.first_issued() {
+        Some(op) => format!(
+            "start: first coupon acknowledged {} after the earliest possible start, known to {width}",
+            span(op.end().saturating_sub(e.starts_at.earliest))
+        ),
+        None => format!("start: known to {width}"),
+    })
+}
+
+fn checked(judged: &Judged, pen: Pen) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut names = |mark: String, wanted: &dyn Fn(&Checked) -> bool| {
+        let found: Vec<&str> =
+            judged.results.iter().filter(|r| wanted(r)).map(|r| r.check).collect();
+        lines.extend(found.chunks(6).map(|some| format!("{mark} {}", some.join(", "))));
+    };
+    names(pen.tick(), &|r| r.found.is_empty() && r.not_run.is_none());
+    names(pen.cross(), &|r| !r.found.is_empty() && r.weight == crate::check::Weight::Proof);
+    names(pen.doubt(), &|r| !r.found.is_empty() && r.weight == crate::check::Weight::Doubt);
+    // Checks that lack the same thing stand together.
+    let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
+    for (check, reason) in judged.not_run() {
+        match reasons.iter_mut().find(|(r, _)| *r == reason) {
+            Some((_, checks)) => checks.push(check),
+            None => reasons.push((reason, vec![check])),
+        }
+    }
+    lines
+        .extend(reasons.iter().map(|(r, checks)| format!("– {}: not run, {r}", checks.join(", "))));
+    lines
+}
+
+fn plain() -> Table {
+    let mut table = Table::new();
+    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table
+}
+
+/// Writes in colour, or not.
+#[derive(Clone, Copy, Debug)]
+struct Pen {
+    colours: bool,
+}
+
+impl Pen {
+    fn paint(self, text: &str, colour: &str) -> String {
+        if self.colours { format!("\x1b[{colour}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+
+    fn verdict(self, verdict: Verdict) -> String {
+        match verdict {
+            Verdict::Valid => self.paint(verdict.name(), "1;32"),
+            Verdict::Unknown => self.paint(verdict.name(), "1;33"),
+            Verdict::Invalid => self.paint(verdict.name(), "1;31"),
+        }
+    }
+
+    fn tick(self) -> String {
+        self.paint("✓", "32")
+    }
+
+    fn cross(self) -> String {
+        self.paint("✗", "31")
+    }
+
+    fn doubt(self) -> String {
+        self.paint("?", "33")
+    }
+}

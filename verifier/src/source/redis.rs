@@ -1,0 +1,127 @@
+//! The reference server's keys in Redis. Only commands that read are sent.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail};
+use redis::streams::{StreamId, StreamRangeReply};
+use redis::{Commands, Connection, FromRedisValue};
+
+use super::Counts;
+use crate::evidence::ledger::{Ledger, Row};
+
+/// An open connection.
+pub struct Redis {
+    connection: Connection,
+}
+
+impl std::fmt::Debug for Redis {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Redis").finish_non_exhaustive()
+    }
+}
+
+/// Rows per page of the ledger.
+const PAGE: usize = 10_000;
+/// How long Redis may take to answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+fn key(campaign: &str, what: &str) -> String {
+    format!("coupon:{{{campaign}}}:{what}")
+}
+
+impl Redis {
+    /// Connects.
+    ///
+    /// # Errors
+    /// When nobody answers there.
+    pub fn open(url: &str) -> Result<Self> {
+        let client = redis::Client::open(url).map_err(|e| anyhow!("not a Redis URL: {e}"))?;
+        let connection = (client.get_connection_with_timeout(PATIENCE))
+            .map_err(|e| anyhow!("cannot be reached: {e}"))?;
+        connection.set_read_timeout(Some(PATIENCE))?;
+        Ok(Self { connection })
+    }
+
+    /// Counter and number of rows of each campaign.
+    ///
+    /// # Errors
+    /// When Redis cannot be read.
+    pub fn counts(&mut self, campaigns: &[&str]) -> Result<Counts> {
+        campaigns.iter().map(|c| self.counts_of(c)).collect()
+    }
+
+    fn counts_of(&mut self, campaign: &str) -> Result<Option<(i64, i64)>> {
+        if !self.connection.exists(key(campaign, "campaign"))? {
+            return Ok(None);
+        }
+        Ok(Some((self.counter(campaign)?, self.connection.xlen(key(campaign, "ledger"))?)))
+    }
+
+    fn counter(&mut self, campaign: &str) -> Result<i64> {
+        let counter: Option<i64> = self.connection.get(key(campaign, "issued"))?;
+        Ok(counter.unwrap_or(0))
+    }
+
+    /// Everything about each campaign.
+    ///
+    /// # Errors
+    /// When Redis cannot be read.
+    pub fn ledgers(&mut self, campaigns: &[&str]) -> Result<Vec<Option<Ledger>>> {
+        campaigns.iter().map(|c| self.ledger_of(c)).collect()
+    }
+
+    fn ledger_of(&mut self, campaign: &str) -> Result<Option<Ledger>> {
+        let fields: HashMap<String, String> = self.connection.hgetall(key(campaign, "campaign"))?;
+        if fields.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(Ledger {
+            coupons: number(&fields, "coupons")?,
+            starts_at_us: number(&fields, "starts_at_us")?,
+            per_user_limit: number(&fields, "per_user_limit").ok().filter(|limit| *limit > 0),
+            counter: self.counter(campaign)?,
+            indexed_codes: Some(self.connection.hlen(key(campaign, "codes"))?),
+            rows: self.rows(&key(campaign, "ledger"))?,
+            settled_after: Duration::ZERO,
+        }))
+    }
+
+    fn rows(&mut self, ledger: &str) -> Result<Vec<Row>> {
+        let (mut rows, mut from) = (Vec::new(), "-".to_owned());
+        loop {
+            let page: StreamRangeReply = self.connection.xrange_count(ledger, &from, "+", PAGE)?;
+            for entry in &page.ids {
+                rows.push(row(entry)?);
+            }
+            match page.ids.last() {
+                Some(last) if page.ids.len() == PAGE => from = format!("({}", last.id),
+                _ => return Ok(rows),
+            }
+        }
+    }
+}
+
+fn number(fields: &HashMap<String, String>, name: &str) -> Result<i64> {
+    let text = fields.get(name).with_context(|| format!("the campaign has no {name}"))?;
+    text.parse().with_context(|| format!("the campaign's {name} is {text:?}: expected a number"))
+}
+
+fn row(entry: &StreamId) -> Result<Row> {
+    let seq = entry.id.split('-').next().and_then(|seq| seq.parse().ok());
+    let (Some(seq), Some(code)) = (seq, field::<String>(entry, "code")) else {
+        bail!("ledger entry {} is not one of the reference server's", entry.id);
+    };
+    let text = |name| field(entry, name).filter(|t: &String| !t.is_empty());
+    Ok(Row {
+        seq,
+        code: code.into(),
+        user: text("user").map(Into::into),
+        key: text("key").map(Into::into),
+        at_us: field(entry, "at_us").unwrap_or_default(),
+    })
+}
+
+fn field<T: FromRedisValue>(entry: &StreamId, name: &str) -> Option<T> {
+    entry.map.get(name).and_then(|value| T::from_redis_value(value.clone()).ok())
+}

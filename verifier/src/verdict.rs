@@ -1,0 +1,110 @@
+//! From evidence to verdict: runs every check and lets the worst finding win.
+
+use serde::Serialize;
+
+use crate::check::{CHECKS, Violation, Weight};
+use crate::evidence::CampaignEvidence;
+
+/// What can be said about a campaign. The worst one wins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// A correct campaign could have produced everything that was seen.
+    Valid,
+    /// Nothing is proven, but something is missing without which nothing is cleared either.
+    Unknown,
+    /// It is proven that no correct campaign could have produced this.
+    Invalid,
+}
+
+impl Verdict {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Valid => "valid",
+            Self::Unknown => "unknown",
+            Self::Invalid => "invalid",
+        }
+    }
+}
+
+/// A campaign with its verdict.
+#[derive(Debug)]
+pub struct Judged {
+    /// The evidence.
+    pub evidence: CampaignEvidence,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// One entry a check, in the order of [`CHECKS`].
+    pub results: Vec<Checked>,
+}
+
+/// What came of one check.
+#[derive(Debug)]
+pub struct Checked {
+    /// Its name.
+    pub check: &'static str,
+    /// What a finding means.
+    pub weight: Weight,
+    /// What it found.
+    pub found: Vec<Violation>,
+    /// Why it could not run.
+    pub not_run: Option<String>,
+}
+
+/// All campaigns, with the verdict over all of them.
+#[derive(Debug)]
+pub struct Report {
+    /// The worst verdict of all.
+    pub verdict: Verdict,
+    /// Every campaign.
+    pub campaigns: Vec<Judged>,
+    /// What is missing and belongs to no single campaign.
+    pub gaps: Vec<String>,
+}
+
+/// Judges every campaign. Gaps of the run as a whole are gaps of each campaign.
+pub fn judge(campaigns: Vec<CampaignEvidence>, gaps: Vec<String>) -> Report {
+    let judged: Vec<Judged> = campaigns.into_iter().map(judge_one).collect();
+    let shared =
+        if gaps.is_empty() && !judged.is_empty() { Verdict::Valid } else { Verdict::Unknown };
+    let verdict = judged.iter().map(|j| j.verdict).fold(shared, Verdict::max);
+    Report { verdict, campaigns: judged, gaps }
+}
+
+fn judge_one(evidence: CampaignEvidence) -> Judged {
+    let results: Vec<Checked> = CHECKS
+        .iter()
+        .map(|check| {
+            let found = (check.find)(&evidence);
+            let not_run = check.needs.missing(&evidence).filter(|_| found.is_empty());
+            Checked { check: check.name, weight: check.weight, found, not_run }
+        })
+        .collect();
+    let verdicts = results.iter().map(|r| match r.weight {
+        _ if r.found.is_empty() => Verdict::Valid,
+        Weight::Doubt => Verdict::Unknown,
+        Weight::Proof => Verdict::Invalid,
+    });
+    let verdict = verdicts.fold(Verdict::Valid, Verdict::max);
+    Judged { evidence, verdict, results }
+}
+
+impl Judged {
+    /// What is proven, with the name of the check.
+    pub fn violations(&self) -> impl Iterator<Item = (&'static str, &Violation)> {
+        let proofs = self.results.iter().filter(|r| r.weight == Weight::Proof);
+        proofs.flat_map(|r| r.found.iter().map(|v| (r.check, v)))
+    }
+
+    /// What is missing, with the name of the check.
+    pub fn doubts(&self) -> impl Iterator<Item = (&'static str, &Violation)> {
+        let doubts = self.results.iter().filter(|r| r.weight == Weight::Doubt);
+        doubts.flat_map(|r| r.found.iter().map(|v| (r.check, v)))
+    }
+
+    /// What could not run, and why.
+    pub fn not_run(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.results.iter().filter_map(|r| Some((r.check, r.not_run.as_deref()?)))
+    }
+}

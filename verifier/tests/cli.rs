@@ -1,0 +1,378 @@
+//! The binary as it is used: exit codes, formats, errors, and real stores.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use contract::campaign::{PerUser, Window};
+use contract::history::clock::Probe;
+use contract::history::jsonl::Writer;
+use contract::history::stored::{Record, Segment, StoredPromise};
+use contract::history::{Completion, Event, Invocation, Kind, Promise};
+use contract::outcome::{Coupon, Doubt, Outcome};
+use contract::run::{Anchor, Run, RunCampaign, RunState, RunTarget};
+use serde_json::Value;
+
+const MS: i64 = 1_000_000;
+
+/// A request for a coupon: user, target, sent, answered, outcome.
+type Request = (&'static str, u16, i64, i64, Outcome<'static>);
+
+fn issued(code: &'static str) -> Outcome<'static> {
+    Outcome::Issued(Coupon { code: code.into(), seq: None, remaining: None })
+}
+
+fn unclear() -> Outcome<'static> {
+    Outcome::Indeterminate(Doubt::Timeout)
+}
+
+/// A campaign of two coupons that was contested in every way; the second answer was lost.
+fn contested() -> Vec<Request> {
+    vec![
+        ("u1", 0, -MS, 3 * MS, issued("가나1")),
+        ("u2", 0, MS, 9 * MS, unclear()),
+        ("u3", 1, -2 * MS, MS, Outcome::NotStarted),
+        ("u4", 1, 2 * MS, 4 * MS, issued("다라2")),
+        ("u5", 0, 6 * MS, 8 * MS, Outcome::SoldOut),
+        ("u6", 1, 6 * MS, 8 * MS, Outcome::SoldOut),
+    ]
+}
+
+/// Both ends of each request.
+fn events(requests: &[Request]) -> Vec<Event<'static>> {
+    let mut events = Vec::new();
+    for (op, (user, target, sent, answered, outcome)) in (1..).zip(requests) {
+        events.push(Event::Invoke(Invocation {
+            op,
+            campaign: "7".into(),
+            kind: Kind::Issue,
+            at: *sent,
+            intended: None,
+            target: Some(*target),
+            user: Some((*user).into()),
+            key: None,
+        }));
+        let outcome = outcome.clone();
+        let completion = Completion { op, at: *answered, outcome, status: None, stamp: None };
+        events.push(Event::Complete(completion));
+    }
+    events
+}
+
+fn write_jsonl(path: &Path, requests: &[Request]) {
+    let mut writer = Writer::new(std::fs::File::create(path).unwrap()).unwrap();
+    let starts_at = Window { earliest: 0, latest: 100 };
+    let per_user: Option<PerUser> = None;
+    let promise = Promise { campaign: "7".into(), coupons: 3, starts_at, per_user };
+    writer.event(&Event::Campaign(promise)).unwrap();
+    events(requests).iter().for_each(|e| writer.event(e).unwrap());
+    writer.finish().unwrap();
+}
+
+fn write_control(history: &Path, probes: &[Probe]) {
+    let mut control = Segment::create(history, "control").unwrap();
+    let promise = StoredPromise {
+        campaign: "7".into(),
+        coupons: 3,
+        starts_at_unix_ns: 1_000,
+        per_user: None,
+    };
+    control.append(&Record::Campaign(promise)).unwrap();
+    probes.iter().for_each(|p| control.append(&Record::Probe(*p)).unwrap());
+    control.finish().unwrap();
+}
+
+fn write_run(dir: &Path, requests: &[Request], state: RunState, store: Option<&str>) {
+    let history = dir.join("history");
+    std::fs::create_dir(&history).unwrap();
+    write_control(&history, &[Probe { sent: 0, received: 0, stamp: 1_000, resolution: 0 }]);
+    let mut segment = Segment::create(&history, "worker-0").unwrap();
+    for event in events(requests) {
+        let record = match event {
+            Event::Invoke(i) => Record::Invoke(i),
+            Event::Complete(c) => Record::Complete(c),
+            Event::Campaign(_) => continue,
+        };
+        segment.append(&record).unwrap();
+    }
+    segment.finish().unwrap();
+    let target = |name: &str| RunTarget { name: name.into(), url: "http://h".into(), pid: None };
+    let run = Run {
+        format: contract::run::FORMAT.into(),
+        scenario: "launch".into(),
+        definition: Value::Null,
+        seed: 1,
+        campaigns: vec![RunCampaign { id: "7".into(), coupons: 3, starts_at_unix_ns: 1_000 }],
+        targets: vec![target("api-1"), target("api-2")],
+        store: store.map(str::to_owned),
+        anchor: Anchor { unix_ns: 0 },
+        state,
+    };
+    run.save(dir).unwrap();
+}
+
+/// A row: seq, code, user.
+type Row = (i64, &'static str, &'static str);
+
+fn write_sqlite(path: &Path, counter: i64, rows: &[Row]) {
+    let db = rusqlite::Connection::open(path).unwrap();
+    db.execute_batch(
+        "PRAGMA journal_mode = WAL;
+         CREATE TABLE campaigns(number INTEGER PRIMARY KEY, name, coupons, starts_at_us,
+             per_user_limit, issued, created_at_us);
+         CREATE TABLE coupons(campaign, seq, code, user NULL, key NULL, issued_at_us,
+             PRIMARY KEY(campaign, seq));",
+    )
+    .unwrap();
+    db.execute("INSERT INTO campaigns VALUES (7, 'launch', 3, 1, NULL, ?1, 0)", [counter]).unwrap();
+    for (seq, code, user) in rows {
+        let values = rusqlite::params![seq, code, user];
+        db.execute("INSERT INTO coupons VALUES (7, ?1, ?2, ?3, NULL, 5)", values).unwrap();
+    }
+}
+
+fn write_redis(url: &str, counter: i64, rows: &[Row]) {
+    let mut redis = redis::Client::open(url).unwrap().get_connection().unwrap();
+    let mut pipe = redis::pipe();
+    for (field, value) in
+        [("name", "launch"), ("coupons", "3"), ("starts_at_us", "1"), ("per_user_limit", "")]
+    {
+        pipe.cmd("HSET").arg("coupon:{7}:campaign").arg(field).arg(value).ignore();
+    }
+    pipe.cmd("SET").arg("coupon:{7}:issued").arg(counter).ignore();
+    for (seq, code, user) in rows {
+        let id = format!("{seq}-0");
+        let entry = ["code", code, "user", user, "key", "", "at_us", "5"];
+        pipe.cmd("XADD").arg("coupon:{7}:ledger").arg(id).arg(&entry).ignore();
+        pipe.cmd("HSET").arg("coupon:{7}:codes").arg(code).arg(seq).ignore();
+    }
+    pipe.query::<()>(&mut redis).unwrap();
+}
+
+fn verifier(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_verifier"));
+    command.args(arguments).output().unwrap()
+}
+
+fn stdout(output: &Output) -> &str {
+    std::str::from_utf8(&output.stdout).unwrap()
+}
+
+/// Exit code, overall verdict, and the names of the checks that proved something.
+fn judged(arguments: &[&str]) -> (i32, String, Vec<String>) {
+    let arguments = [&["check", "--format", "json"], arguments].concat();
+    let output = verifier(&arguments);
+    let json: Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&output.stderr)));
+    let campaigns = json["campaigns"].as_array().unwrap();
+    let found = campaigns.iter().flat_map(|c| c["violations"].as_array().unwrap());
+    let mut names: Vec<String> = found.map(|v| v["check"].as_str().unwrap().to_owned()).collect();
+    names.dedup();
+    (output.status.code().unwrap(), json["verdict"].as_str().unwrap().to_owned(), names)
+}
+
+/// A folder, and a history in it.
+fn history(requests: &[Request]) -> (tempfile::TempDir, String) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("h.jsonl");
+    write_jsonl(&path, requests);
+    (dir, path.display().to_string())
+}
+
+fn error_of(arguments: &[&str]) -> String {
+    let output = verifier(arguments);
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{message}");
+    assert_eq!(message.lines().count(), 1, "{message}");
+    assert!(output.stdout.is_empty());
+    message
+}
+
+#[test]
+fn exit_codes_are_the_verdicts() {
+    let (_dir, path) = history(&contested());
+    assert_eq!(judged(&["--history", &path]), (0, "valid".into(), vec![]));
+    let mut late = contested();
+    late.push(("u9", 0, 20 * MS, 21 * MS, issued("마바3")));
+    let (_dir, path) = history(&late);
+    let want = (1, "invalid".into(), vec!["issued-after-sold-out".to_owned()]);
+    assert_eq!(judged(&["--history", &path]), want);
+    let (_dir, path) = history(&contested()[..2]);
+    assert_eq!(judged(&["--history", &path]), (3, "unknown".into(), vec![]));
+}
+
+#[test]
+fn a_cut_history_is_unknown() {
+    let (_dir, path) = history(&contested());
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, &text[..text.len() - 30]).unwrap();
+    assert_eq!(judged(&["--history", &path]).0, 3);
+}
+
+#[test]
+fn bad_input_is_one_line_and_2() {
+    let (dir, path) = history(&contested());
+    let folder = dir.path().display().to_string();
+    let foreign = dir.path().join("x.db");
+    std::fs::write(&foreign, "this is no database at all, not even a bit").unwrap();
+    let foreign = format!("sqlite:{}", foreign.display());
+    for (arguments, want) in [
+        (vec!["--run", "/nowhere"], "/nowhere: no run is there"),
+        (vec!["--run", &folder], "run.json"),
+        (vec!["--history", "/nowhere.jsonl"], "no such history"),
+        (vec!["--history", "/dev/null"], "empty"),
+        (vec!["--history", &folder], "control.seg"),
+        (vec!["--history", &path, "--campaign", "9"], "it has 7"),
+        (vec!["--history", &path, "--store", "mongo:x"], "sqlite:PATH or redis:"),
+        (vec!["--history", &path, "--store", "sqlite:/nowhere.db"], "cannot be opened"),
+        (vec!["--history", &path, "--store", &foreign], "not a SQLite database"),
+        (vec!["--history", &path, "--store", "redis://u:***@h:1/0"], "pass --store"),
+        (vec!["--history", &path, "--store", "redis://:pw@127.0.0.1:1/0"], "cannot be reached"),
+        (vec!["--histori", &path], "--help"),
+        (vec!["--history", &path, "--run", &folder], "cannot be used with"),
+    ] {
+        let message = error_of(&[vec!["check"], arguments].concat());
+        assert!(message.contains(want), "{message} lacks {want}");
+        assert!(!message.contains("pw"), "{message}");
+    }
+}
+
+#[test]
+fn junit_has_a_case_for_each_check() {
+    let (_dir, path) = history(&contested());
+    let output = verifier(&["check", "--history", &path, "--format", "junit"]);
+    let xml = stdout(&output);
+    assert!(xml.starts_with("<?xml"), "{xml}");
+    assert_eq!(xml.matches("<testcase ").count(), verifier::check::CHECKS.len());
+    assert!(xml.contains("<skipped message=\"no store: pass --store\"/>"), "{xml}");
+}
+
+#[test]
+fn a_closed_pipe_is_no_panic() {
+    use std::process::Stdio;
+    let base = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/histories/base.jsonl.gz");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_verifier"))
+        .args(["check", "--format", "json", "--history"])
+        .arg(base)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn the_table_convinces() {
+    let mut late = contested();
+    late.push(("902114", 0, 20 * MS, 21 * MS, issued("마바3")));
+    let dir = tempfile::tempdir().unwrap();
+    write_run(dir.path(), &late, RunState::Finished, None);
+    let output = verifier(&["check", "--run", &dir.path().display().to_string()]);
+    let want = "\
+  ✗ issued-after-sold-out: a request sent after \"sold out\" was answered still got a coupon
+       A  #5  api-1  user u5      sent +0.006000 s  answered +0.008000 s  sold out
+       B  #7  api-1  user 902114  sent +0.020000 s  answered +0.021000 s  issued 마바3
+      A comes before B: its answer arrived 12.000 ms before B was sent
+      B comes before A: \"sold out\" needs all 3 coupons to be gone first. A contradiction.
+";
+    assert!(stdout(&output).contains(want), "{}", stdout(&output));
+    assert!(!stdout(&output).contains('\x1b'), "no colours but on a terminal");
+}
+
+#[test]
+fn a_run_that_did_not_end_is_unknown() {
+    for (state, want) in [(RunState::Running, "running"), (RunState::Interrupted, "interrupted")] {
+        let dir = tempfile::tempdir().unwrap();
+        write_run(dir.path(), &contested(), state, None);
+        let output = verifier(&["check", "--run", &dir.path().display().to_string()]);
+        assert_eq!(output.status.code(), Some(3));
+        assert!(stdout(&output).contains(want), "{}", stdout(&output));
+    }
+}
+
+#[test]
+fn without_a_place_for_the_start_the_rest_is_still_judged() {
+    let mut late = contested();
+    late.push(("u9", 0, 20 * MS, 21 * MS, issued("마바3")));
+    for (requests, code, want) in
+        [(contested(), 3, vec![]), (late, 1, vec!["issued-after-sold-out".to_owned()])]
+    {
+        let dir = tempfile::tempdir().unwrap();
+        write_run(dir.path(), &requests, RunState::Finished, None);
+        std::fs::remove_file(dir.path().join("history/control.seg")).unwrap();
+        write_control(&dir.path().join("history"), &[]);
+        let run = dir.path().display().to_string();
+        let (found_code, _, found) = judged(&["--run", &run]);
+        assert_eq!((found_code, found), (code, want));
+        let output = verifier(&["check", "--run", &run]);
+        assert!(stdout(&output).contains("cannot be placed"), "{}", stdout(&output));
+    }
+}
+
+/// What the store holds, and what has to be found.
+const STORES: &[(&str, i64, &[Row], &[&str])] = &[
+    ("valid", 3, &[(1, "가나1", "u1"), (2, "다라2", "u4"), (3, "사아3", "u2")], &[]),
+    ("lost", 2, &[(1, "가나1", "u1"), (2, "사아3", "u2")], &["lost"]),
+    ("phantom", 3, &[(1, "가나1", "u1"), (2, "다라2", "u4"), (3, "사아3", "u77")], &["phantom"]),
+    (
+        "refused",
+        3,
+        &[(1, "가나1", "u1"), (2, "다라2", "u4"), (3, "사아3", "u5")],
+        &["phantom", "wrong-refusal"],
+    ),
+    (
+        "counter",
+        2,
+        &[(1, "가나1", "u1"), (2, "다라2", "u4"), (3, "사아3", "u2")],
+        &["ledger-mismatch"],
+    ),
+    ("short", 2, &[(1, "가나1", "u1"), (2, "다라2", "u4")], &["under-issued"]),
+];
+
+#[test]
+fn sqlite_and_history_together() {
+    for (name, counter, rows, want) in STORES {
+        let dir = tempfile::tempdir().unwrap();
+        write_sqlite(&dir.path().join("coupons.db"), *counter, rows);
+        write_run(dir.path(), &contested(), RunState::Finished, Some("sqlite:coupons.db"));
+        let (_, _, found) = judged(&["--run", &dir.path().display().to_string()]);
+        assert_eq!(found, *want, "{name}");
+    }
+}
+
+#[test]
+fn redis_and_history_together() {
+    let (_dir, path) = history(&contested());
+    for (name, counter, rows, want) in STORES {
+        let redis = e2e::Redis::start();
+        write_redis(&redis.url(), *counter, rows);
+        let (code, _, found) = judged(&["--history", &path, "--store", &redis.url()]);
+        assert_eq!(found, *want, "{name}");
+        assert_eq!(code, i32::from(!want.is_empty()), "{name}");
+    }
+}
+
+#[test]
+fn a_campaign_that_the_store_does_not_know_is_unknown_and_not_lost() {
+    let (_dir, path) = history(&contested());
+    let redis = e2e::Redis::start();
+    let (code, _, found) = judged(&["--history", &path, "--store", &redis.url()]);
+    assert_eq!((code, found), (3, vec![]));
+    let output = verifier(&["check", "--history", &path, "--store", &redis.url()]);
+    assert!(stdout(&output).contains("has no campaign 7"), "{}", stdout(&output));
+}
+
+#[test]
+fn help_names_the_exit_codes() {
+    let output = verifier(&["check", "--help"]);
+    assert_eq!(output.status.code(), Some(0));
+    for want in ["runs/latest", "3  unknown", "redis://localhost"] {
+        assert!(stdout(&output).contains(want), "{}", stdout(&output));
+    }
+    let output = verifier(&["checks"]);
+    verifier::check::CHECKS.iter().for_each(|c| assert!(stdout(&output).contains(c.rule)));
+}
