@@ -1,0 +1,31 @@
+//! This workspace's own binaries, built in the profile of the test that asks.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// Path of the binary `name`; builds all of them on first use.
+///
+/// # Panics
+/// When the workspace does not build or has no such binary.
+pub fn binary(name: &str) -> PathBuf {
+    static DIR: OnceLock<PathBuf> = OnceLock::new();
+    let path = DIR.get_or_init(build).join(name);
+    assert!(path.exists(), "{} was not built", path.display());
+    path
+}
+
+fn build() -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a crate has a workspace");
+    let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
+    let status = Command::new(env!("CARGO"))
+        .args(["build", "--quiet", "--bins", "--profile", profile])
+        .args(["-p", "coupon-server", "-p", "loadgen", "-p", "verifier"])
+        .current_dir(root)
+        .status()
+        .expect("cargo runs");
+    assert!(status.success(), "the workspace's binaries do not build");
+    let exe = std::env::current_exe().expect("a test knows its own path");
+    // A test is target/<profile>/deps/<test>, a binary target/<profile>/<binary>.
+    exe.ancestors().nth(2).expect("a test lies in target/<profile>/deps").to_owned()
+}

@@ -1,0 +1,19 @@
+//! Starts the real parts that the tests judge: services on free ports, and this workspace's own
+//! binaries. Everything stops when its handle is dropped.
+
+mod binaries;
+mod redis;
+
+pub use binaries::binary;
+pub use redis::Redis;
+
+use std::net::TcpListener;
+
+/// A port of the loopback interface that nobody listens on right now.
+///
+/// # Panics
+/// When the machine has no free port.
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("no free loopback port");
+    listener.local_addr().expect("a bound socket has an address").port()
+}

@@ -1,0 +1,220 @@
+//! Whole launches: five real servers, the load generator and the verifier, as a user runs them.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use contract::run::{Run, RunTarget};
+use serde_json::Value;
+
+/// Launches share the machine's cores: one at a time, so that none is judged by another's load.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// A shorter launch with the same phases, for what does not need the long one.
+const SHORT: [&str; 6] = [
+    "campaign.coupons=2000",
+    "campaign.starts_in=1s",
+    "load.begin=-500ms",
+    "load.stages.0.for=500ms",
+    "load.stages.1.for=3s",
+    "load.stages.2.for=1s",
+];
+
+struct Launch {
+    run: PathBuf,
+    _dir: tempfile::TempDir,
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl Launch {
+    fn new() -> Self {
+        let turn = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let dir = tempfile::tempdir().unwrap();
+        Self { run: dir.path().join("run"), _dir: dir, _turn: turn }
+    }
+
+    fn loadgen(&self, scenario: &str, set: &[&str], more: &[&str]) -> Command {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let mut command = Command::new(e2e::binary("loadgen"));
+        command.arg("run").arg(root.join("scenarios").join(scenario)).arg("--out").arg(&self.run);
+        for assignment in set {
+            command.args(["--set", assignment]);
+        }
+        command.args(more).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    fn drive(&self, scenario: &str, set: &[&str], more: &[&str]) {
+        let output = self.loadgen(scenario, set, more).output().unwrap();
+        assert!(output.status.success(), "loadgen: {}", text(&output));
+    }
+
+    /// The verifier's exit code and its JSON.
+    fn verify(&self, more: &[&str]) -> (i32, Value) {
+        let mut command = Command::new(e2e::binary("verifier"));
+        command.arg("check").arg("--run").arg(&self.run).args(["--format", "json"]).args(more);
+        let output = command.output().unwrap();
+        let json = serde_json::from_slice(&output.stdout);
+        (output.status.code().unwrap(), json.unwrap_or_else(|e| panic!("{e}: {}", text(&output))))
+    }
+
+    fn summary(&self) -> Value {
+        serde_json::from_slice(&std::fs::read(self.run.join("summary.json")).unwrap()).unwrap()
+    }
+
+    fn targets(&self) -> Vec<RunTarget> {
+        Run::load(&self.run).unwrap().targets
+    }
+}
+
+fn text(output: &Output) -> String {
+    let all = [&output.stdout[..], &output.stderr[..]].concat();
+    String::from_utf8_lossy(&all).into_owned()
+}
+
+fn assert_valid((code, report): (i32, Value)) {
+    assert_eq!((code, &report["verdict"]), (0, &Value::from("valid")), "{report:#}");
+}
+
+fn violated(report: &Value) -> Vec<&str> {
+    let violations = report["campaigns"][0]["violations"].as_array().unwrap();
+    violations.iter().map(|v| v["check"].as_str().unwrap()).collect()
+}
+
+/// The whole of `scenarios/launch.yaml`: exactly N, and a verdict that says so.
+fn whole_launch(more: &[&str]) {
+    let launch = Launch::new();
+    launch.drive("launch.yaml", &[], more);
+    assert_eq!(launch.summary()["outcomes"]["issued"], 10_000);
+    assert_eq!(launch.summary()["accounting"]["holds"], true);
+    assert_valid(launch.verify(&[]));
+}
+
+#[test]
+fn launch_on_sqlite_is_valid() {
+    whole_launch(&[]);
+}
+
+#[test]
+fn launch_on_redis_is_valid() {
+    let redis = e2e::Redis::start();
+    whole_launch(&["--store", &redis.url()]);
+}
+
+#[test]
+fn smoke_is_valid() {
+    let launch = Launch::new();
+    launch.drive("smoke.yaml", &[], &[]);
+    assert_valid(launch.verify(&[]));
+}
+
+#[test]
+fn an_exported_history_has_the_same_verdict() {
+    let launch = Launch::new();
+    launch.drive("smoke.yaml", &[], &[]);
+    let exported = launch.run.join("history.jsonl.gz");
+    let mut export = Command::new(e2e::binary("loadgen"));
+    export.arg("export").arg(&launch.run).arg("--out").arg(&exported);
+    assert!(export.status().unwrap().success());
+    let mut check = Command::new(e2e::binary("verifier"));
+    check.arg("check").arg("--history").arg(&exported).arg("--store");
+    check.arg(format!("sqlite:{}", launch.run.join("coupons.db").display()));
+    let output = check.output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+}
+
+/// A server that checks and then acts: caught, with the witness shown.
+fn caught_in_the_act(more: &[&str]) {
+    let launch = Launch::new();
+    let command = "system.spawn.command=[coupon-server, --store, '{store}', --listen, \
+                   '127.0.0.1:{port}', --mutant, check-then-act]";
+    let set: Vec<&str> = SHORT.into_iter().chain([command]).collect();
+    launch.drive("launch.yaml", &set, more);
+    let (code, report) = launch.verify(&[]);
+    assert_eq!((code, &report["verdict"]), (1, &Value::from("invalid")), "{report:#}");
+    assert!(violated(&report).contains(&"over-issued"), "{report:#}");
+    let violations = report["campaigns"][0]["violations"].as_array().unwrap();
+    let shown = violations.iter().any(|v| !v["witness"].as_array().unwrap().is_empty());
+    assert!(shown, "a violation without a witness convinces nobody: {report:#}");
+}
+
+#[test]
+fn check_then_act_on_sqlite_is_caught() {
+    caught_in_the_act(&[]);
+}
+
+#[test]
+fn check_then_act_on_redis_is_caught() {
+    let redis = e2e::Redis::start();
+    caught_in_the_act(&["--store", &redis.url()]);
+}
+
+/// Waits until the run has an open campaign with coupons issued, and gives its targets.
+fn wait_for_load(launch: &Launch, loadgen: &mut Child) -> Vec<RunTarget> {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let segment = launch.run.join("history/worker-0.seg");
+    while !segment.exists() {
+        assert!(loadgen.try_wait().unwrap().is_none(), "loadgen ended before the load began");
+        assert!(Instant::now() < deadline, "the load does not begin");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    launch.targets()
+}
+
+fn kill(signal: &str, pid: u32) {
+    let status = Command::new("kill").args([signal, &pid.to_string()]).status().unwrap();
+    assert!(status.success());
+}
+
+/// Kills one of five instances in mid-run; what it had committed and not answered is found.
+fn survives_a_kill(more: &[&str]) {
+    let launch = Launch::new();
+    let mut child = launch.loadgen("launch.yaml", &SHORT, more).spawn().unwrap();
+    let targets = wait_for_load(&launch, &mut child);
+    // Half a second of early birds, then a second of the rush: the middle of the run.
+    std::thread::sleep(Duration::from_millis(1_500));
+    kill("-KILL", targets[2].pid.unwrap());
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+    let lost = launch.summary()["targets"][2]["outcomes"]["failed"].as_u64().unwrap();
+    assert!(lost > 0, "the killed instance was still asked");
+    assert_valid(launch.verify(&[]));
+}
+
+#[test]
+fn kill_9_of_an_instance_on_sqlite_stays_valid() {
+    survives_a_kill(&[]);
+}
+
+#[test]
+fn kill_9_of_an_instance_on_redis_stays_valid() {
+    let redis = e2e::Redis::start();
+    survives_a_kill(&["--store", &redis.url()]);
+}
+
+#[test]
+fn instances_do_not_outlive_a_killed_load_generator() {
+    let launch = Launch::new();
+    let mut child = launch.loadgen("launch.yaml", &[], &[]).spawn().unwrap();
+    let targets = wait_for_load(&launch, &mut child);
+    assert_eq!(targets.len(), 5);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    for target in targets {
+        let process = format!("/proc/{}/stat", target.pid.unwrap());
+        let runs = || {
+            let stat = std::fs::read_to_string(&process).unwrap_or_default();
+            !matches!(stat.rsplit(") ").next().unwrap_or("").chars().next(), None | Some('Z'))
+        };
+        while runs() {
+            assert!(Instant::now() < deadline, "{} outlives the load generator", target.name);
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+    let (code, report) = launch.verify(&[]);
+    assert_eq!((code, &report["verdict"]), (3, &Value::from("unknown")), "{report:#}");
+}
