@@ -83,6 +83,8 @@ pub struct Counts {
     pub requests: u64,
     /// Reads of the campaign's state.
     pub reads: u64,
+    /// Answers with a coupon that carried its rank or how many were left.
+    pub ranked: u64,
     /// Answered with a coupon.
     pub issued: u64,
     /// Told that all coupons were gone.

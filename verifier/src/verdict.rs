@@ -35,7 +35,7 @@ pub struct Judged {
     pub evidence: CampaignEvidence,
     /// The verdict.
     pub verdict: Verdict,
-    /// One entry a check, in the order of [`CHECKS`].
+    /// One entry a check, in the order of [`CHECKS`]; then what is there and not judged yet.
     pub results: Vec<Checked>,
 }
 
@@ -80,6 +80,7 @@ fn judge_one(evidence: CampaignEvidence) -> Judged {
             let not_run = check.needs.missing(&evidence).filter(|_| found.is_empty());
             Checked { check: check.name, weight: check.weight, found, not_run }
         })
+        .chain(not_judged_yet(&evidence))
         .collect();
     let verdicts = results.iter().map(|r| match r.weight {
         _ if r.found.is_empty() => Verdict::Valid,
@@ -88,6 +89,24 @@ fn judge_one(evidence: CampaignEvidence) -> Judged {
     });
     let verdict = verdicts.fold(Verdict::Valid, Verdict::max);
     Judged { evidence, verdict, results }
+}
+
+/// Facts in the evidence that no check looks at yet: green must not hide them.
+fn not_judged_yet(e: &CampaignEvidence) -> impl Iterator<Item = Checked> {
+    let told_holder = e.per_user.is_some() && e.counts.already_issued > 0;
+    let refused_holder = e.per_user.is_some() && e.counts.sold_out > 0;
+    let facts = [
+        ("contradicting-counts", e.counts.ranked > 0, "seq and remaining in answers"),
+        ("contradicting-snapshots", e.counts.reads > 0, "reads of counts and lists"),
+        ("unfounded-already-issued", told_holder, "whether who is told so holds a coupon"),
+        ("refused-holder", refused_holder, "whether holders are told so"),
+    ];
+    facts.into_iter().filter(|(_, seen, _)| *seen).map(|(check, _, what)| Checked {
+        check,
+        weight: Weight::Proof,
+        found: Vec::new(),
+        not_run: Some(format!("this version does not judge {what}")),
+    })
 }
 
 impl Judged {

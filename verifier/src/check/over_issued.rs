@@ -1,6 +1,8 @@
 //! No more coupons are issued than were promised. Counted are the coupons that clients were told
 //! about and those that only the store knows: neither side alone sees all of them.
 
+use std::cmp::Reverse;
+
 use super::{Check, MOST_WITNESSES, Needs, Violation, Weight};
 use crate::evidence::CampaignEvidence;
 use crate::wording::{count, size};
@@ -21,16 +23,21 @@ fn find(e: &CampaignEvidence) -> Vec<Violation> {
     if all as u64 <= e.coupons {
         return Vec::new();
     }
-    let mut sentence =
-        format!("{} coupons were issued, {} were promised", size(all), count(e.coupons));
+    let mut sentence = format!(
+        "{} coupons were issued, {} were promised, {} too many",
+        size(all),
+        count(e.coupons),
+        count((all as u64).saturating_sub(e.coupons)),
+    );
     if all > told {
         sentence +=
             &format!(": clients were told about {}, the store holds {}", size(told), size(rows));
     }
-    // One more than was promised is enough to prove it.
+    // Any one more than was promised prove it; the latest stand where the surplus came about.
     let enough = usize::try_from(e.coupons.saturating_add(1)).unwrap_or(usize::MAX);
-    let ops = e.acknowledged.iter().map(|c| &c.told).chain(e.resolved());
-    vec![Violation::new(sentence).witness(ops.take(enough.min(MOST_WITNESSES)))]
+    let mut ops: Vec<_> = e.acknowledged.iter().map(|c| &c.told).chain(e.resolved()).collect();
+    ops.sort_by_key(|op| Reverse((op.invoked, op.op)));
+    vec![Violation::new(sentence).witness(ops.into_iter().take(enough.min(MOST_WITNESSES)))]
 }
 
 #[cfg(test)]
@@ -48,7 +55,7 @@ mod tests {
     fn rejects_one_more() {
         let e = campaign(1).issued("가", 110, 120).issued("나", 110, 120).issued("다", 110, 120);
         let found = find(&e.evidence());
-        assert_eq!(found[0].sentence, "3 coupons were issued, 1 were promised");
+        assert_eq!(found[0].sentence, "3 coupons were issued, 1 were promised, 2 too many");
         assert_eq!(found[0].witness.len(), 2, "N + 1 prove it");
     }
 

@@ -203,7 +203,11 @@ impl Building {
             return self.read(number, outcome);
         }
         let said = match outcome {
-            Outcome::Issued(coupon) => Said::Issued(coupon.code.as_ref().into()),
+            Outcome::Issued(coupon) => {
+                let ranked = coupon.seq.is_some() || coupon.remaining.is_some();
+                self.evidence.counts.ranked += u64::from(ranked);
+                Said::Issued(coupon.code.as_ref().into())
+            }
             Outcome::SoldOut => Said::SoldOut,
             Outcome::NotStarted => Said::NotStarted,
             Outcome::AlreadyIssued(_) => Said::AlreadyIssued,

@@ -164,7 +164,8 @@ fn numbers(e: &CampaignEvidence) -> Vec<String> {
         e.ledger().map(|_| format!("{} resolved by the store", size(e.resolved().count())));
     line("indeterminate", count(c.indeterminate), &resolved.unwrap_or_default());
     if let Some(ledger) = e.ledger() {
-        let note = format!("counter {}, settled after {:?}", ledger.counter, ledger.settled_after);
+        let settled = i64::try_from(ledger.settled_after.as_nanos()).unwrap_or(i64::MAX);
+        let note = format!("counter {}, settled after {}", ledger.counter, span(settled));
         line("rows in the store", size(ledger.rows.len()), &note);
     }
     let mut lines: Vec<String> = table.trim_fmt().lines().map(str::to_owned).collect();
