@@ -9,12 +9,14 @@ use bytes::Bytes;
 use chrono::{SecondsFormat, Utc};
 use contract::wire::{self, Problem, ProblemCode, header};
 use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
+use hyper::body::{Body, Incoming};
+use hyper::header::{
+    ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, RETRY_AFTER,
+};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use serde::Serialize;
-use tracing::warn;
+use tracing::{error, warn};
 
 use crate::code::CampaignNumber;
 use crate::store::{Ask, CampaignState, Decision, Store, StoreError};
@@ -57,7 +59,7 @@ impl<S: Store> App<S> {
         let answer = self.respond(&head, body).await;
         let mut answer = answer.unwrap_or_else(|refusal| refusal.into_answer());
         self.sign(answer.headers_mut(), id);
-        answer
+        if head.method == Method::HEAD { without_body(answer) } else { answer }
     }
 
     async fn respond(&self, head: &Parts, body: Incoming) -> Result<Answer, Box<Refusal>> {
@@ -68,6 +70,7 @@ impl<S: Store> App<S> {
         if !route.methods().contains(&head.method) {
             return Err(not_allowed(&route));
         }
+        input::query(head.uri.query(), route.parameters(&head.method))?;
         match tokio::time::timeout(self.patience, self.dispatch(route, head, &body)).await {
             Ok(result) => result,
             Err(_) => Err(self.store_failed(&StoreError::Unavailable(format!(
@@ -145,7 +148,14 @@ impl<S: Store> App<S> {
             StoreError::Damaged(_) => ProblemCode::Internal,
         };
         if self.complaints.allows() {
-            warn!("{error} (at most one such line a second)");
+            let line = format!("{error} (at most one such line a second)");
+            match error {
+                // Does not pass by itself.
+                StoreError::Damaged(_) => error!("{line}"),
+                StoreError::Unavailable(_)
+                | StoreError::Overloaded
+                | StoreError::CampaignsExhausted => warn!("{line}"),
+            }
         }
         // What exactly went wrong inside is the operator's business.
         let mut refusal = Refusal::from(Problem::new(code, code.title()));
@@ -195,11 +205,21 @@ impl<'a> Route<'a> {
         }
     }
 
+    /// The query parameters that it takes.
+    fn parameters(&self, method: &Method) -> &'static [&'static str] {
+        match self {
+            Self::Coupons(_) if method != Method::POST => &["after", "limit"],
+            Self::Campaigns | Self::Campaign(_) | Self::Coupons(_) | Self::Health | Self::Ready => {
+                &[]
+            }
+        }
+    }
+
     fn methods(&self) -> &'static [Method] {
         match self {
             Self::Campaigns => &[Method::POST],
-            Self::Coupons(_) => &[Method::GET, Method::POST],
-            Self::Campaign(_) | Self::Health | Self::Ready => &[Method::GET],
+            Self::Coupons(_) => &[Method::GET, Method::HEAD, Method::POST],
+            Self::Campaign(_) | Self::Health | Self::Ready => &[Method::GET, Method::HEAD],
         }
     }
 }
@@ -292,6 +312,15 @@ fn campaign(state: CampaignState) -> wire::Campaign {
         now: state.now,
         name: state.name,
     }
+}
+
+/// The same head, which still says how long the body would be.
+fn without_body(answer: Answer) -> Answer {
+    let (mut head, body) = answer.into_parts();
+    if let Some(length) = body.size_hint().exact() {
+        head.headers.insert(CONTENT_LENGTH, length.into());
+    }
+    Response::from_parts(head, Full::default())
 }
 
 fn json<T: Serialize>(status: StatusCode, value: &T) -> Answer {

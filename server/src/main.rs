@@ -1,7 +1,7 @@
 //! The server's command line.
 
 use std::ffi::OsString;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use anyhow::{Context, anyhow, bail};
 use clap::Parser;
 use coupon_server::http::{App, Identity};
 use coupon_server::mutant::{Mutant, Mutated, Sabotage};
-use coupon_server::serve::{listen, serve};
+use coupon_server::serve::{Signals, listen, serve};
 use coupon_server::store::Store;
 use coupon_server::store::redis::RedisStore;
 use coupon_server::store::sqlite::SqliteStore;
@@ -19,8 +19,7 @@ use coupon_server::telemetry::{self, LogFormat};
 use hyper::header::HeaderValue;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
-use tracing::{error, info};
+use tracing::{debug, error, info};
 
 /// The server could not start: bad flags, an address that is taken, a store that is not there.
 const CANNOT_START: u8 = 2;
@@ -40,7 +39,7 @@ Environment:
   RUST_LOG    log level, such as debug [default: info]
 
 Exit codes:
-  0  stopped by SIGTERM or SIGINT
+  0  stopped by SIGTERM or SIGINT; a second one does not wait for requests in flight
   2  could not start; one line on stderr says why";
 
 /// Issues coupons first come, first served: exactly as many as there are, and none before the start.
@@ -107,22 +106,40 @@ fn start(flags: &Flags) -> anyhow::Result<()> {
 }
 
 async fn run(flags: &Flags, place: Place, address: SocketAddr) -> anyhow::Result<()> {
-    let shutdown = shutdown()?;
+    // Before the server says that it listens.
+    let mut signals = Signals::catch()?;
     let listener = listen(address).with_context(|| format!("cannot listen on {address}"))?;
     let capacity = usize::try_from(flags.queue)?;
     match place {
         Place::Redis(url) => {
             let connecting = RedisStore::connect(&url, capacity, flags.request_timeout);
-            let store =
-                connecting.await.with_context(|| format!("no Redis at {}", redacted(&url)))?;
-            run_with(store, flags, listener, shutdown, &redacted(&url)).await
+            let Some(store) = unless_stopped(&mut signals, connecting).await else {
+                return Ok(());
+            };
+            // As text: the error and its cause say the same.
+            let store = store.map_err(|e| anyhow!("no Redis at {}: {e}", redacted(&url)))?;
+            run_with(store, flags, listener, signals, &redacted(&url)).await
         }
         Place::Sqlite(path) => {
             let name = format!("sqlite:{}", path.display());
-            let store = tokio::task::spawn_blocking(move || SqliteStore::open(&path, capacity))
-                .await?
-                .with_context(|| format!("cannot use the store {name}"))?;
-            run_with(store, flags, listener, shutdown, &name).await
+            let opening = tokio::task::spawn_blocking(move || SqliteStore::open(&path, capacity));
+            let Some(store) = unless_stopped(&mut signals, opening).await else {
+                return Ok(());
+            };
+            let store = store?.with_context(|| format!("cannot use the store {name}"))?;
+            run_with(store, flags, listener, signals, &name).await
+        }
+    }
+}
+
+/// The store, or nothing if a signal came first.
+async fn unless_stopped<T>(signals: &mut Signals, opening: impl Future<Output = T>) -> Option<T> {
+    debug!("waiting for the store");
+    tokio::select! {
+        store = opening => Some(store),
+        () = signals.next() => {
+            info!("stopped before the store was there");
+            None
         }
     }
 }
@@ -131,7 +148,7 @@ async fn run_with<S: Sabotage>(
     store: S,
     flags: &Flags,
     listener: TcpListener,
-    shutdown: impl Future<Output = ()>,
+    signals: Signals,
     store_name: &str,
 ) -> anyhow::Result<()> {
     let identity = Identity {
@@ -140,9 +157,9 @@ async fn run_with<S: Sabotage>(
     };
     announce(&identity, store_name, listener.local_addr()?);
     match flags.mutant {
-        None => run_app(store, identity, flags, listener, shutdown).await,
+        None => run_app(store, identity, flags, listener, signals).await,
         Some(mutant) => {
-            run_app(Mutated::new(store, mutant), identity, flags, listener, shutdown).await;
+            run_app(Mutated::new(store, mutant), identity, flags, listener, signals).await;
         }
     }
     Ok(())
@@ -153,10 +170,10 @@ async fn run_app<S: Store>(
     identity: Identity,
     flags: &Flags,
     listener: TcpListener,
-    shutdown: impl Future<Output = ()>,
+    signals: Signals,
 ) {
     let app = Arc::new(App::new(store, identity, flags.request_timeout));
-    serve(listener, app, shutdown, flags.drain_timeout).await;
+    serve(listener, app, signals, flags.drain_timeout).await;
 }
 
 fn announce(identity: &Identity, store: &str, address: SocketAddr) {
@@ -179,6 +196,9 @@ impl Place {
     fn of(flags: &Flags) -> anyhow::Result<Self> {
         let Some(store) = &flags.store else {
             let address = environment("REDIS_ADDR")?.unwrap_or_else(|| "localhost:6379".to_owned());
+            if !is_host_and_port(&address) {
+                bail!("REDIS_ADDR must be HOST:PORT, such as localhost:6379");
+            }
             return Ok(Self::Redis(format!("redis://{address}/0")));
         };
         if store.starts_with("redis://") {
@@ -190,6 +210,22 @@ impl Place {
             None => bail!("--store must be sqlite:PATH or redis://HOST:PORT/DB"),
         }
     }
+}
+
+/// `localhost:6379`, `10.0.0.5:6379` or `[::1]:6379`, and nothing around it.
+fn is_host_and_port(text: &str) -> bool {
+    let Some((host, port)) = text.rsplit_once(':') else { return false };
+    let inner = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let host_is_one = match inner {
+        Some(v6) => v6.parse::<Ipv6Addr>().is_ok(),
+        None => {
+            !host.is_empty()
+                && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
+        }
+    };
+    host_is_one
+        && port.bytes().all(|b| b.is_ascii_digit())
+        && port.parse::<u16>().is_ok_and(|p| p > 0)
 }
 
 /// A URL without what stands before the host.
@@ -254,18 +290,6 @@ fn allow_many_connections() {
     let limit = getrlimit(Resource::Nofile);
     // Where it is refused the old limit stays, which is no reason not to start.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
-}
-
-/// Ends with the first SIGTERM or SIGINT. Set up before the server says that it listens.
-fn shutdown() -> anyhow::Result<impl Future<Output = ()>> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    })
 }
 
 fn refuse_flags(error: &clap::Error) -> ExitCode {

@@ -14,6 +14,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
@@ -45,19 +46,47 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Answers until `shutdown`, then lets requests in flight finish for at most `drain`.
+/// SIGTERM and SIGINT, from the moment on at which this is made.
+#[derive(Debug)]
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// From now on neither signal ends the process by itself.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn catch() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Ends with the next one. Nothing is lost when this is dropped before.
+    pub async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Answers until a signal, then lets requests in flight finish for at most `drain`, or until the
+/// next signal.
 pub async fn serve<S: Store>(
     listener: TcpListener,
     app: Arc<App<S>>,
-    shutdown: impl Future<Output = ()>,
+    mut signals: Signals,
     drain: Duration,
 ) {
     let graceful = GracefulShutdown::new();
     let (stop, stopping) = watch::channel(false);
-    let mut shutdown = std::pin::pin!(shutdown);
     loop {
         tokio::select! {
-            () = &mut shutdown => break,
+            () = signals.next() => break,
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
                     let connection = connection(stream, app.clone(), graceful.watcher(), stopping.clone());
@@ -74,8 +103,11 @@ pub async fn serve<S: Store>(
     drop(listener);
     let _ = stop.send(true);
     info!("stopping: no new connections, requests in flight may finish");
-    if tokio::time::timeout(drain, graceful.shutdown()).await.is_err() {
-        warn!("some requests did not finish within {drain:?} and are cut off");
+    tokio::select! {
+        finished = tokio::time::timeout(drain, graceful.shutdown()) => if finished.is_err() {
+            warn!("some requests did not finish within {drain:?} and are cut off");
+        },
+        () = signals.next() => warn!("a second signal: requests in flight are cut off"),
     }
     info!("stopped");
 }

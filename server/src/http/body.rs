@@ -14,12 +14,20 @@ use hyper::body::Incoming;
 /// Longest body.
 pub(super) const LIMIT: usize = 16 * 1024;
 /// What is read and thrown away of a longer one, for the sake of the connection.
-const DISCARD: usize = 256 * 1024;
+const DISCARD: usize = 16 * 1024 * 1024;
 /// Time for the whole body.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(super) async fn read(body: Incoming) -> Result<Bytes, Problem> {
-    match tokio::time::timeout(PATIENCE, collect(body)).await {
+    let mut length = 0;
+    let collected = tokio::time::timeout(PATIENCE, collect(body, &mut length)).await;
+    if length > LIMIT {
+        return Err(Problem::new(
+            ProblemCode::TooLarge,
+            format!("the body has more than {LIMIT} bytes"),
+        ));
+    }
+    match collected {
         Ok(result) => result,
         Err(_) => Err(Problem::new(
             ProblemCode::RequestTimeout,
@@ -28,25 +36,19 @@ pub(super) async fn read(body: Incoming) -> Result<Bytes, Problem> {
     }
 }
 
-async fn collect(mut body: Incoming) -> Result<Bytes, Problem> {
+/// The body up to [`LIMIT`]; `length` counts on to [`DISCARD`], also when this is given up.
+async fn collect(mut body: Incoming, length: &mut usize) -> Result<Bytes, Problem> {
     let mut kept = BytesMut::new();
-    let mut length = 0;
     while let Some(frame) = body.frame().await {
         let frame = frame
             .map_err(|e| Problem::new(ProblemCode::BadJson, format!("the body broke off: {e}")))?;
         let Ok(data) = frame.into_data() else { continue };
-        length += data.len();
-        if length <= LIMIT {
+        *length += data.len();
+        if *length <= LIMIT {
             kept.extend_from_slice(&data);
-        } else if length > DISCARD {
+        } else if *length > DISCARD {
             break;
         }
-    }
-    if length > LIMIT {
-        return Err(Problem::new(
-            ProblemCode::TooLarge,
-            format!("the body has more than {LIMIT} bytes"),
-        ));
     }
     Ok(kept.freeze())
 }

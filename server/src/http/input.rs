@@ -1,8 +1,13 @@
 //! Turns what a client sent into what the store is asked, or says which part was wrong.
 
+use std::fmt;
+
+use chrono::Datelike;
 use contract::wire::{IssueRequest, NewCampaign, Problem, ProblemCode, header};
 use hyper::HeaderMap;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 /// The problem is boxed since the usual case should not carry its size.
@@ -12,6 +17,9 @@ const MAX_COUPONS: u64 = 100_000_000;
 const MAX_NAME: usize = 200;
 const MAX_USER: usize = 128;
 const MAX_KEY: usize = 128;
+/// Lua keeps microseconds in numbers that are exact up to 2^53, which is in June 2255.
+const YEARS: std::ops::RangeInclusive<i32> = 1970..=2254;
+const TWICE: &str = "must not be there twice";
 const DEFAULT_PAGE: u32 = 100;
 const MAX_PAGE: u32 = 1_000;
 
@@ -39,11 +47,14 @@ pub(super) fn new_campaign(body: &[u8]) -> Checked<NewCampaign> {
     // All else is known to be right, so what is wrong now is the time.
     let new: NewCampaign =
         serde_json::from_value(members.into()).map_err(|e| invalid("starts_at", e.to_string()))?;
-    // Lua keeps microseconds in numbers that are exact up to 2^53.
-    if new.starts_at.timestamp_micros() < 1 << 53 {
-        return Ok(new);
+    if !YEARS.contains(&new.starts_at.year()) {
+        return Err(invalid("starts_at", "must be in the years 1970 to 2254, in UTC"));
     }
-    Err(invalid("starts_at", "must be before the year 2255"))
+    // Kept as 1,000 milliseconds and more of the second before: nothing else counts like that.
+    if new.starts_at.timestamp_subsec_millis() >= 1_000 {
+        return Err(invalid("starts_at", "must not be a leap second"));
+    }
+    Ok(new)
 }
 
 /// Body of `POST /campaigns/{id}/coupons`; an empty one asks for nothing in particular.
@@ -85,20 +96,37 @@ pub(super) struct Page {
     pub(super) limit: u32,
 }
 
-/// Query of `GET /campaigns/{id}/coupons`.
+/// Checks that a query has each of these parameters at most once, and no others.
+pub(super) fn query(query: Option<&str>, known: &[&str]) -> Checked<()> {
+    let mut seen = Vec::new();
+    for (name, _) in parameters(query) {
+        if !known.contains(&name) {
+            return Err(invalid(name, format!("is not known here; known: {known:?}")));
+        }
+        if seen.contains(&name) {
+            return Err(invalid(name, TWICE));
+        }
+        seen.push(name);
+    }
+    Ok(())
+}
+
+fn parameters(query: Option<&str>) -> impl Iterator<Item = (&str, &str)> {
+    let pairs = query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
+    pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+}
+
+/// Query of `GET /campaigns/{id}/coupons`, whose names are known to be right.
 pub(super) fn page(query: Option<&str>) -> Checked<Page> {
     let mut page = Page { after: 0, limit: DEFAULT_PAGE };
-    for pair in query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        match name {
-            "after" => page.after = number(value).ok_or_else(|| invalid(name, "must be a rank"))?,
-            "limit" => {
-                let limit = number(value).and_then(|limit| u32::try_from(limit).ok());
-                page.limit = limit
-                    .filter(|limit| (1..=MAX_PAGE).contains(limit))
-                    .ok_or_else(|| invalid(name, format!("must be from 1 to {MAX_PAGE}")))?;
-            }
-            _ => return Err(invalid(name, "is not known here")),
+    for (name, value) in parameters(query) {
+        if name == "after" {
+            page.after = number(value).ok_or_else(|| invalid(name, "must be a rank"))?;
+        } else {
+            let limit = number(value).and_then(|limit| u32::try_from(limit).ok());
+            page.limit = limit
+                .filter(|limit| (1..=MAX_PAGE).contains(limit))
+                .ok_or_else(|| invalid(name, format!("must be from 1 to {MAX_PAGE}")))?;
         }
     }
     Ok(page)
@@ -108,16 +136,56 @@ fn number(text: &str) -> Option<u64> {
     text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
-/// The members of a JSON object that has no others than these.
+/// The members of a JSON object that has no others than these, and none twice.
+///
+/// Values are taken apart one by one, so that a wrong one is known by its name.
 fn members(body: &[u8], known: &[&str]) -> Checked<Map<String, Value>> {
-    let value: Value = serde_json::from_slice(body)
-        .map_err(|e| Box::new(Problem::new(ProblemCode::BadJson, e.to_string())))?;
-    let Value::Object(members) = value else {
+    let bad = |e: serde_json::Error| Box::new(Problem::new(ProblemCode::BadJson, e.to_string()));
+    let whole: &RawValue = serde_json::from_slice(body).map_err(bad)?;
+    if !whole.get().starts_with('{') {
         return Err(invalid("body", "must be a JSON object"));
-    };
-    match members.keys().find(|name| !known.contains(&name.as_str())) {
-        Some(unknown) => Err(invalid(unknown, format!("is not known here; known: {known:?}"))),
-        None => Ok(members),
+    }
+    let Members(all) = serde_json::from_str(whole.get()).map_err(bad)?;
+    let mut members = Map::new();
+    for (name, raw) in all {
+        if !known.contains(&name.as_str()) {
+            return Err(invalid(&name, format!("is not known here; known: {known:?}")));
+        }
+        if members.contains_key(&name) {
+            return Err(invalid(&name, TWICE));
+        }
+        let value = serde_json::from_str(raw.get()).map_err(|_| {
+            invalid(&name, "holds a number out of range, a broken escape or too many levels")
+        })?;
+        members.insert(name, value);
+    }
+    Ok(members)
+}
+
+/// The members of an object as they were sent: also those that are there twice.
+struct Members<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(AllMembers)
+    }
+}
+
+struct AllMembers;
+
+impl<'de> Visitor<'de> for AllMembers {
+    type Value = Members<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut all = Vec::new();
+        while let Some(member) = map.next_entry()? {
+            all.push(member);
+        }
+        Ok(Members(all))
     }
 }
 
@@ -136,7 +204,7 @@ pub(super) fn invalid(field: &str, rule: impl AsRef<str>) -> Box<Problem> {
 mod tests {
     use super::*;
 
-    fn field(result: Checked<impl std::fmt::Debug>) -> String {
+    fn field(result: Checked<impl fmt::Debug>) -> String {
         let problem = result.unwrap_err();
         assert_eq!(problem.code, ProblemCode::Invalid);
         problem.field.unwrap()
@@ -175,9 +243,41 @@ mod tests {
             (format!(r#"{{"name":"a","coupons":1,{time},"per_user_limit":2}}"#), "per_user_limit"),
             (format!(r#"{{"name":"a","coupons":1,{time},"color":2}}"#), "color"),
             ("[]".to_owned(), "body"),
+            ("1e999".to_owned(), "body"),
+            (format!(r#"{{"name":"a","coupons":1,{time},"coupons":2}}"#), "coupons"),
+            (format!(r#"{{"name":"a","coupons":1,{time},{time}}}"#), "starts_at"),
+            (format!(r#"{{"name":"a","coupons":1e999,{time}}}"#), "coupons"),
+            (format!(r#"{{"name":"a","coupons":18446744073709551616,{time}}}"#), "coupons"),
+            (format!(r#"{{"name":"\ud800","coupons":1,{time}}}"#), "name"),
+            (
+                format!(r#"{{"name":{},"coupons":1,{time}}}"#, "[".repeat(200) + &"]".repeat(200)),
+                "name",
+            ),
         ];
         for (body, expected) in cases {
             assert_eq!(field(new_campaign(body.as_bytes())), expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn starts_that_no_store_can_keep_are_refused() {
+        let start = |start: &str| {
+            new_campaign(format!(r#"{{"name":"a","coupons":1,"starts_at":"{start}"}}"#).as_bytes())
+        };
+        for right in ["1970-01-01T00:00:00Z", "2254-12-31T23:59:59.999Z", "2016-12-31T23:59:59Z"] {
+            assert!(start(right).is_ok(), "{right}");
+        }
+        for wrong in [
+            "2016-12-31T23:59:60Z",
+            "2016-12-31T23:59:60.500Z",
+            "2026-11-21T12:34:60Z",
+            "1969-12-31T23:59:59.999Z",
+            "1970-01-01T00:00:00+00:01",
+            "0000-01-01T00:00:00Z",
+            "2255-01-01T00:00:00Z",
+            "2254-12-31T23:59:59-00:01",
+        ] {
+            assert_eq!(field(start(wrong)), "starts_at", "{wrong}");
         }
     }
 
@@ -188,8 +288,13 @@ mod tests {
         let longest = format!(r#"{{"user":"{}"}}"#, "가".repeat(128));
         assert!(issue_request(longest.as_bytes()).is_ok());
         let too_long = format!(r#"{{"user":"{}"}}"#, "가".repeat(129));
-        for body in [too_long.as_str(), r#"{"user":""}"#, r#"{"user":"a\u0000b"}"#, r#"{"user":1}"#]
-        {
+        for body in [
+            too_long.as_str(),
+            r#"{"user":""}"#,
+            r#"{"user":"a\u0000b"}"#,
+            r#"{"user":1}"#,
+            r#"{"user":"a","user":"a"}"#,
+        ] {
             assert_eq!(field(issue_request(body.as_bytes())), "user", "{body}");
         }
         assert_eq!(issue_request(b"{").unwrap_err().code, ProblemCode::BadJson);
@@ -204,9 +309,25 @@ mod tests {
             ("limit=1001", "limit"),
             ("after=-1", "after"),
             ("after=", "after"),
-            ("x=1", "x"),
         ] {
             assert_eq!(field(page(Some(query))), expected, "{query}");
         }
+    }
+
+    #[test]
+    fn parameters_are_known_and_there_once() {
+        let known = ["after", "limit"];
+        for right in [None, Some(""), Some("&"), Some("limit=1"), Some("after=1&limit=1")] {
+            assert!(query(right, &known).is_ok(), "{right:?}");
+        }
+        for (wrong, expected) in [
+            ("x=1", "x"),
+            ("limit=1&x", "x"),
+            ("limit=1&limit=1", "limit"),
+            ("after=1&limit=1&after=2", "after"),
+        ] {
+            assert_eq!(field(query(Some(wrong), &known)), expected, "{wrong}");
+        }
+        assert_eq!(field(query(Some("limit=1"), &[])), "limit");
     }
 }

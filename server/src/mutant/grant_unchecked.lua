@@ -16,14 +16,18 @@ local now = tonumber(clock[1]) * 1000000 + tonumber(clock[2])
 -- tostring() would keep 14 digits; microseconds have 16.
 local now_text = string.format('%.0f', now)
 
-local function recorded(what, seq)
-  local id = seq .. '-0'
-  local row = redis.call('XRANGE', ledger, id, id)[1][2]
-  return {what, row[2], tonumber(seq), tonumber(row[8])}
-end
-
 local function refused(what)
   return {what, '', 0, 0}
+end
+
+local function recorded(what, seq)
+  local id = seq .. '-0'
+  local entry = redis.call('XRANGE', ledger, id, id)[1]
+  if not entry then
+    return refused('damaged')
+  end
+  local row = entry[2]
+  return {what, row[2], tonumber(seq), tonumber(row[8])}
 end
 
 if limited and user == '' then

@@ -29,6 +29,10 @@ const CANDIDATES: usize = 3;
 const ATTEMPTS: usize = 16;
 /// How many taken numbers are skipped at creation, where a counter was lost but not its campaigns.
 const TAKEN_NUMBERS: usize = 1_000;
+/// What the script says instead of a campaign's coupons when a part of the campaign is lost.
+const DAMAGED: i64 = -2;
+/// Written to see whether anything can be; gone a second later.
+const READY: &str = "coupon:ready";
 /// The counter of campaign numbers.
 const CAMPAIGNS: &str = "coupon:campaigns";
 /// How long a connection may take.
@@ -197,6 +201,15 @@ impl Waiting {
 }
 
 fn reply_all(batch: Vec<Job>, coupons: i64, decisions: Vec<Value>) {
+    if coupons == DAMAGED {
+        let what = decisions.into_iter().next().map(redis::from_redis_value::<String>);
+        let what = what.and_then(Result::ok).unwrap_or_default();
+        let campaign = batch.first().map(|job| job.ask.campaign.to_string()).unwrap_or_default();
+        let error = StoreError::Damaged(format!(
+            "the parts of campaign {campaign} disagree, so nothing of it is issued: {what}"
+        ));
+        return fail_all(batch, &error);
+    }
     // The script answers for no request when there is no such campaign.
     if coupons < 0 {
         for job in batch {
@@ -240,6 +253,10 @@ fn decision(value: Value, coupons: i64) -> Result<Option<Decision>, StoreError> 
         "not_started" => Decision::NotStarted,
         "user_missing" => Decision::UserMissing,
         "collision" => return Ok(None),
+        "damaged" => {
+            let lost = "a coupon that was issued is not in the ledger".to_owned();
+            return Err(StoreError::Damaged(lost));
+        }
         _ => return Err(StoreError::Damaged(format!("the script said {what:?}"))),
     }))
 }
@@ -296,7 +313,9 @@ impl Store for RedisStore {
             number,
             name,
             coupons,
-            issued: issued.unwrap_or(0),
+            issued: issued.ok_or_else(|| {
+                StoreError::Damaged(format!("the counter of campaign {number} is lost"))
+            })?,
             starts_at: time(starts_at_us)?,
             per_user_limit: limit == 1,
             now: time(seconds.saturating_mul(1_000_000).saturating_add(micros))?,
@@ -334,7 +353,12 @@ impl Store for RedisStore {
     }
 
     async fn ready(&self) -> Result<(), StoreError> {
-        redis::cmd("PING").exec_async(&mut self.0.connection.clone()).await.map_err(unavailable)
+        // A write: a Redis that is full, a replica, or unable to persist still answers PING.
+        redis::cmd("SET")
+            .arg(&[READY, "1", "PX", "1000"])
+            .exec_async(&mut self.0.connection.clone())
+            .await
+            .map_err(unavailable)
     }
 }
 
@@ -345,11 +369,11 @@ impl RedisStore {
         number: CampaignNumber,
         new: &wire::NewCampaign,
     ) -> Result<Option<CampaignState>, StoreError> {
-        let (created, now): (bool, i64) = self
-            .0
-            .create
-            .key(key(number, "campaign"))
-            .key(key(number, "issued"))
+        let mut call = self.0.create.prepare_invoke();
+        for key in keys(number) {
+            call.key(key);
+        }
+        let (created, now): (bool, i64) = call
             .arg(&new.name)
             .arg(new.coupons)
             .arg(new.starts_at.timestamp_micros())
@@ -393,13 +417,25 @@ mod tests {
     }
 
     async fn campaign(store: &RedisStore, coupons: u64) -> CampaignNumber {
+        campaign_with(store, coupons, None).await
+    }
+
+    async fn campaign_with(
+        store: &RedisStore,
+        coupons: u64,
+        per_user_limit: Option<u32>,
+    ) -> CampaignNumber {
         let new = wire::NewCampaign {
             name: "launch".to_owned(),
             coupons,
             starts_at: Utc::now() - chrono::Duration::seconds(1),
-            per_user_limit: None,
+            per_user_limit,
         };
         store.create(new).await.unwrap().number
+    }
+
+    fn ask(campaign: CampaignNumber, user: &str) -> Ask {
+        Ask { campaign, user: Some(user.to_owned()), key: None }
     }
 
     fn tails(tails: [&str; CANDIDATES]) -> [String; CANDIDATES] {
@@ -457,16 +493,88 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_lost_counter_issues_nothing_again() {
+    async fn a_campaign_that_lost_a_part_issues_nothing_more() {
+        let redis = e2e::Redis::start();
+        let store = store(&redis).await;
+        let mut connection = store.0.connection.clone();
+        for parts in [
+            &["issued"][..],
+            &["ledger"],
+            &["codes"],
+            &["users"],
+            &["issued", "ledger", "codes"],
+            &["issued", "ledger", "codes", "users", "keys"],
+        ] {
+            let campaign = campaign_with(&store, 3, Some(1)).await;
+            store.issue(ask(campaign, "u")).await.unwrap();
+            let lost: Vec<_> = parts.iter().map(|part| key(campaign, part)).collect();
+            redis::cmd("DEL").arg(&lost).exec_async(&mut connection).await.unwrap();
+            for user in ["u", "v", "w", "x"] {
+                let told = store.issue(ask(campaign, user)).await;
+                assert!(matches!(told, Err(StoreError::Damaged(_))), "{parts:?} {user}: {told:?}");
+            }
+            let rows = store.ledger(campaign, 0, 10).await.unwrap().unwrap().len();
+            assert_eq!(rows, usize::from(!parts.contains(&"ledger")), "{parts:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_campaign_without_a_limit_has_no_users_to_lose() {
         let redis = e2e::Redis::start();
         let store = store(&redis).await;
         let campaign = campaign(&store, 10).await;
-        let ask = Ask { campaign, user: None, key: None };
-        store.issue(ask.clone()).await.unwrap();
+        for _ in 0..3 {
+            assert!(matches!(store.issue(ask(campaign, "u")).await, Ok(Decision::Issued(_))));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_lost_row_is_said_to_be_lost() {
+        let redis = e2e::Redis::start();
+        let store = store(&redis).await;
+        let campaign = campaign_with(&store, 10, Some(1)).await;
+        store.issue(ask(campaign, "u")).await.unwrap();
         let mut connection = store.0.connection.clone();
-        redis::cmd("DEL").arg(key(campaign, "issued")).exec_async(&mut connection).await.unwrap();
-        assert!(matches!(store.issue(ask).await, Err(StoreError::Unavailable(_))));
-        assert_eq!(store.ledger(campaign, 0, 10).await.unwrap().unwrap().len(), 1);
+        // As many rows as before, but not the one that is asked for.
+        redis::pipe()
+            .cmd("XDEL")
+            .arg(key(campaign, "ledger"))
+            .arg("1-0")
+            .cmd("XADD")
+            .arg(key(campaign, "ledger"))
+            .arg(&["2-0", "code", "a", "user", "v", "key", "", "at_us", "1"])
+            .exec_async(&mut connection)
+            .await
+            .unwrap();
+        let told = store.issue(ask(campaign, "u")).await;
+        assert!(matches!(told, Err(StoreError::Damaged(_))), "{told:?}");
+    }
+
+    #[tokio::test]
+    async fn a_campaign_without_its_counter_is_not_said_to_be_untouched() {
+        let redis = e2e::Redis::start();
+        let store = store(&redis).await;
+        let campaign = campaign(&store, 10).await;
+        assert_eq!(store.campaign(campaign).await.unwrap().unwrap().issued, 0);
+        let mut connection = store.0.connection.clone();
+        let counter = key(campaign, "issued");
+        let new: String =
+            redis::cmd("GET").arg(&counter).query_async(&mut connection).await.unwrap();
+        assert_eq!(new, "0");
+        redis::cmd("DEL").arg(&counter).exec_async(&mut connection).await.unwrap();
+        assert!(matches!(store.campaign(campaign).await, Err(StoreError::Damaged(_))));
+    }
+
+    #[tokio::test]
+    async fn what_is_left_of_a_lost_campaign_takes_its_number() {
+        let redis = e2e::Redis::start();
+        let store = store(&redis).await;
+        let lost = campaign(&store, 10).await;
+        store.issue(ask(lost, "u")).await.unwrap();
+        let mut connection = store.0.connection.clone();
+        let keys = [key(lost, "campaign"), key(lost, "issued"), CAMPAIGNS.to_owned()];
+        redis::cmd("DEL").arg(&keys[..]).exec_async(&mut connection).await.unwrap();
+        assert_ne!(campaign(&store, 10).await, lost);
     }
 
     #[tokio::test]

@@ -8,8 +8,10 @@
 use std::collections::hash_map::{Entry, HashMap};
 use std::fmt;
 use std::fs::File;
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use contract::wire;
@@ -32,6 +34,10 @@ const APPLICATION_ID: i64 = 0x436f_7570;
 const LAYOUT: i64 = 1;
 /// How long SQLite waits for others that do not know of the lock file, such as a backup.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long opening waits for another process that holds the lock.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
+/// Codes are worth something, and users have names. SQLite gives its other files the same mode.
+const OWNER_ONLY: u32 = 0o600;
 
 /// A store in one SQLite file.
 #[derive(Clone, Debug)]
@@ -94,6 +100,12 @@ pub enum OpenError {
         /// Why.
         reason: String,
     },
+    /// Another process keeps the lock on its lock file.
+    #[error("another process holds {path}", path = path.display())]
+    Held {
+        /// The lock file.
+        path: PathBuf,
+    },
     /// It is a SQLite file of something else.
     #[error("{path} is the SQLite database of another program", path = path.display())]
     Foreign {
@@ -116,17 +128,26 @@ impl SqliteStore {
     /// At most `capacity` requests wait at a time.
     ///
     /// # Errors
-    /// When the file cannot be used or belongs to something else.
+    /// When the file cannot be used or belongs to something else, or when another process holds its
+    /// lock for more than ten seconds.
     pub fn open(path: &Path, capacity: usize) -> Result<Self, OpenError> {
+        Self::open_within(path, capacity, LOCK_TIMEOUT)
+    }
+
+    fn open_within(path: &Path, capacity: usize, patience: Duration) -> Result<Self, OpenError> {
         let fail =
             |e: &dyn fmt::Display| OpenError::Io { path: path.into(), reason: e.to_string() };
+        refuse_unusable(path)?;
         let lock_path = lock_path(path);
-        let lock = File::options()
-            .create(true)
-            .append(true)
-            .open(&lock_path)
+        let lock = create_private(&lock_path)
             .map_err(|e| OpenError::Io { path: lock_path.clone(), reason: e.to_string() })?;
-        let writing = Lock::take(&lock).map_err(|e| fail(&e))?;
+        let writing = Lock::take_within(&lock, patience)
+            .map_err(|e| fail(&e))?
+            .ok_or_else(|| OpenError::Held { path: lock_path.clone() })?;
+        if !path.exists() {
+            // An empty file is a fresh database. Left to SQLite, everybody could read it.
+            create_private(path).map_err(|e| fail(&e))?;
+        }
         let mut writer = open_for_writing(path)?;
         prepare_file(path, &mut writer)?;
         drop(writing);
@@ -183,7 +204,7 @@ fn enqueue<T>(queue: &mpsc::Sender<T>, job: T) -> Result<(), StoreError> {
     })
 }
 
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
     std::thread::Builder::new().name(name.to_owned()).spawn(work).map(drop)
 }
 
@@ -192,6 +213,29 @@ fn lock_path(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push("-lock");
     name.into()
+}
+
+/// Refuses what can be told to be no store before anything is created beside it.
+fn refuse_unusable(path: &Path) -> Result<(), OpenError> {
+    let fail = |reason: String| Err(OpenError::Io { path: path.into(), reason });
+    match path.metadata() {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(e) => return fail(e.to_string()),
+        Ok(found) if !found.is_file() => return fail("is not a file".to_owned()),
+        // Somebody may be about to lay it out, under the lock.
+        Ok(found) if found.len() == 0 => return Ok(()),
+        Ok(_) => {}
+    }
+    let probe = open_for_writing(path)?;
+    if probe.is_readonly("main").unwrap_or(false) {
+        return fail("it cannot be written".to_owned());
+    }
+    identify(path, &probe).map(drop)
+}
+
+/// Opens a file for appending; creates it for its owner alone.
+fn create_private(path: &Path) -> io::Result<File> {
+    File::options().create(true).append(true).mode(OWNER_ONLY).open(path)
 }
 
 /// The right to write, among all processes. Given back when dropped, or when the process dies.
@@ -206,6 +250,23 @@ impl<'a> Lock<'a> {
             }
         }
     }
+
+    /// Nothing if others hold it all the time.
+    fn take_within(file: &'a File, patience: Duration) -> rustix::io::Result<Option<Self>> {
+        let deadline = Instant::now() + patience;
+        loop {
+            match flock(file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(Some(Self(file))),
+                Err(rustix::io::Errno::INTR | rustix::io::Errno::WOULDBLOCK) => {}
+                Err(e) => return Err(e),
+            }
+            if Instant::now() >= deadline {
+                return Ok(None);
+            }
+            // There is no flock with a deadline.
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
 }
 
 impl Drop for Lock<'_> {
@@ -216,9 +277,7 @@ impl Drop for Lock<'_> {
 }
 
 fn open_for_writing(path: &Path) -> Result<Connection, OpenError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
-        | OpenFlags::SQLITE_OPEN_CREATE
-        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     Connection::open_with_flags(path, flags)
         .and_then(|connection| connection.busy_timeout(BUSY_TIMEOUT).map(|()| connection))
         .map_err(|e| OpenError::Io { path: path.into(), reason: e.to_string() })
@@ -231,13 +290,15 @@ fn open_for_reading(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// Checks whose file it is before anything in it is touched, and lays out a fresh one.
-fn prepare_file(path: &Path, connection: &mut Connection) -> Result<(), OpenError> {
+/// Checks whose file it is, and touches nothing in it. Tells whether it is fresh.
+fn identify(path: &Path, connection: &Connection) -> Result<bool, OpenError> {
     let fail = |e: rusqlite::Error| OpenError::Io { path: path.into(), reason: e.to_string() };
-    let number = |sql| connection.query_row(sql, [], |row| row.get::<_, i64>(0)).map_err(fail);
-    let application = number("PRAGMA application_id")?;
-    let layout = number("PRAGMA user_version")?;
-    let tables = number("SELECT count(*) FROM sqlite_schema")?;
+    // One statement, so one moment: somebody else may be laying it out.
+    let (application, layout, tables): (i64, i64, i64) = connection
+        .query_row(include_str!("sqlite/identity.sql"), [], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })
+        .map_err(fail)?;
     let fresh = application == 0 && layout == 0 && tables == 0;
     if !fresh && application != APPLICATION_ID {
         return Err(OpenError::Foreign { path: path.into() });
@@ -245,6 +306,13 @@ fn prepare_file(path: &Path, connection: &mut Connection) -> Result<(), OpenErro
     if !fresh && layout != LAYOUT {
         return Err(OpenError::Layout { path: path.into(), found: layout });
     }
+    Ok(fresh)
+}
+
+/// Checks whose file it is before anything in it is touched, and lays out a fresh one.
+fn prepare_file(path: &Path, connection: &mut Connection) -> Result<(), OpenError> {
+    let fail = |e: rusqlite::Error| OpenError::Io { path: path.into(), reason: e.to_string() };
+    let fresh = identify(path, connection)?;
     connection.pragma_update(None, "journal_mode", "WAL").map_err(fail)?;
     // In WAL mode FULL is what makes a commit wait for the disk.
     connection.pragma_update(None, "synchronous", "FULL").map_err(fail)?;
@@ -517,8 +585,12 @@ impl Store for SqliteStore {
     }
 
     async fn ready(&self) -> Outcome<()> {
-        // Through the writer: a store that can only be read cannot issue.
-        self.write(|_, _| Ok(())).await
+        // Through the writer, and onto the disk: a store that can only be read cannot issue. The
+        // layout is what it was, but saying so again writes a page.
+        self.write(|transaction, _| {
+            transaction.pragma_update(None, "user_version", LAYOUT).map_err(unavailable)
+        })
+        .await
     }
 }
 
@@ -677,6 +749,77 @@ mod tests {
         Connection::open(&path).unwrap().pragma_update(None, "user_version", 2).unwrap();
         let error = SqliteStore::open(&path, 100).unwrap_err();
         assert!(matches!(error, OpenError::Layout { found: 2, .. }), "{error}");
+    }
+
+    #[tokio::test]
+    async fn being_ready_is_a_write_that_changes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("coupons.db");
+        let store = SqliteStore::open(&path, 100).unwrap();
+        let other = Connection::open(&path).unwrap();
+        let data_version =
+            || other.query_row("PRAGMA data_version", [], |row| row.get::<_, i64>(0)).unwrap();
+        let wal = || std::fs::metadata(dir.path().join("coupons.db-wal")).unwrap().len();
+        let (version, length) = (data_version(), wal());
+        store.ready().await.unwrap();
+        assert_ne!(data_version(), version, "nothing was committed");
+        assert!(wal() > length, "nothing was written");
+        assert!(!identify(&path, &other).unwrap());
+    }
+
+    fn mode(path: &Path) -> u32 {
+        use std::os::unix::fs::PermissionsExt;
+        path.metadata().unwrap().permissions().mode() & 0o777
+    }
+
+    #[tokio::test]
+    async fn files_are_their_owners_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&dir.path().join("coupons.db"), 100).unwrap();
+        store.create(new_campaign(1)).await.unwrap();
+        for name in ["coupons.db", "coupons.db-wal", "coupons.db-shm", "coupons.db-lock"] {
+            assert_eq!(mode(&dir.path().join(name)), 0o600, "{name}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_left_beside_what_cannot_be_a_store() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name| dir.path().join(name);
+        std::fs::create_dir(path("folder")).unwrap();
+        std::fs::write(path("text"), "not a database, but long enough: ".repeat(40)).unwrap();
+        let foreign = Connection::open(path("foreign")).unwrap();
+        foreign.execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE t (a)").unwrap();
+        drop(foreign);
+        let names = || {
+            let mut names: Vec<_> =
+                dir.path().read_dir().unwrap().map(|entry| entry.unwrap().file_name()).collect();
+            names.sort();
+            names
+        };
+        let before = names();
+        for name in ["folder", "text", "foreign", "nowhere/coupons.db", "text/coupons.db"] {
+            assert!(SqliteStore::open(&path(name), 100).is_err(), "{name}");
+            assert_eq!(names(), before, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_lock_that_another_holds_is_waited_for_and_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("coupons.db");
+        let other = create_private(&lock_path(&path)).unwrap();
+        let held = Lock::take(&other).unwrap();
+        let open = |ms| SqliteStore::open_within(&path, 100, Duration::from_millis(ms));
+        let error = open(20).unwrap_err();
+        let expected = format!("another process holds {}-lock", path.display());
+        assert_eq!(error.to_string(), expected);
+        assert!(!path.exists());
+        std::thread::scope(|scope| {
+            let opening = scope.spawn(|| open(20_000).map(drop));
+            drop(held);
+            opening.join().unwrap().unwrap();
+        });
     }
 
     #[test]

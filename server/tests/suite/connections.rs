@@ -37,6 +37,92 @@ async fn one_http2_connection_survives_thousands_of_early_refusals() {
 }
 
 #[tokio::test]
+async fn a_body_that_is_far_too_long_is_heard_out_and_refused() {
+    let instance = Instance::alone(&[]);
+    let http2 = reqwest::Client::builder()
+        .http2_prior_knowledge()
+        .retry(reqwest::retry::never())
+        .no_proxy()
+        .build()
+        .unwrap();
+    for client in [&http2, &instance.client] {
+        for length in [300 << 10, 4 << 20, 15 << 20] {
+            let request =
+                client.post(format!("{}/campaigns", instance.url)).body("x".repeat(length));
+            let answer = request.send().await.unwrap_or_else(|e| panic!("{length}: {e:?}"));
+            assert_eq!(told(answer).await.code(), ProblemCode::TooLarge, "{length}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_long_and_does_not_end_is_too_long() {
+    let instance = Instance::alone(&[]);
+    let mut stream = TcpStream::connect(instance.address()).await.unwrap();
+    let head = "POST /campaigns HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\n";
+    stream.write_all((head.to_owned() + &"x".repeat(17 * 1024)).as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    let reading = stream.read_to_string(&mut answer);
+    tokio::time::timeout(PATIENCE, reading).await.unwrap().unwrap();
+    assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_redis_that_takes_no_writes_is_not_ready() {
+    let store = Store::redis();
+    let instance = store.instance();
+    let status = async || instance.get("/readyz").send().await.unwrap().status();
+    let mut operator = redis::Client::open(store.flag()).unwrap().get_connection().unwrap();
+    let mut set = |name: &str, value: &str| {
+        redis::cmd("CONFIG").arg(&["SET", name, value]).exec(&mut operator).unwrap();
+    };
+    assert_eq!(status().await, 200);
+    set("maxmemory-policy", "noeviction");
+    set("maxmemory", "1");
+    assert_eq!(status().await, 503);
+    set("maxmemory", "0");
+    assert_eq!(status().await, 200);
+    set("min-replicas-to-write", "1");
+    assert_eq!(status().await, 503);
+}
+
+#[tokio::test]
+async fn a_sqlite_file_that_takes_no_writes_is_not_ready() {
+    use rustix::process::{Pid, Resource, Rlimit, prlimit};
+
+    let store = Store::sqlite();
+    // Writes beyond the limit are then errors, as on a full disk, and not the end of the process.
+    let mut ignoring = std::process::Command::new("sh");
+    ignoring.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_coupon-server")]);
+    ignoring.args(["--store", &store.flag(), "--listen", "127.0.0.1:0"]);
+    let instance = Instance::start(&mut ignoring);
+    let id = instance.create(1, -1, false).await.id;
+    let status = async || instance.get("/readyz").send().await.unwrap().status();
+    assert_eq!(status().await, 200);
+    let pid = Pid::from_raw(i32::try_from(instance.pid()).unwrap());
+    let full = Rlimit { current: Some(0), maximum: None };
+    let before = prlimit(pid, Resource::Fsize, full).unwrap();
+    assert_eq!(status().await, 503);
+    assert_eq!(instance.issue(&id, None, None).await.code(), ProblemCode::StoreUnavailable);
+    prlimit(pid, Resource::Fsize, before).unwrap();
+    assert_eq!(status().await, 200);
+    instance.issue(&id, None, None).await.coupon();
+}
+
+#[tokio::test]
+async fn a_campaign_that_lost_a_part_is_an_internal_error_and_logged() {
+    let store = Store::redis();
+    let instance = store.instance();
+    let id = instance.create(3, -1, false).await.id;
+    instance.issue(&id, None, None).await.coupon();
+    let mut operator = redis::Client::open(store.flag()).unwrap().get_connection().unwrap();
+    redis::cmd("DEL").arg(format!("coupon:{{{id}}}:ledger")).exec(&mut operator).unwrap();
+    assert_eq!(instance.issue(&id, None, None).await.code(), ProblemCode::Internal);
+    let line = instance.log_line().unwrap();
+    assert!(line.contains("ERROR") && line.contains("ledger rows 0"), "{line}");
+}
+
+#[tokio::test]
 async fn a_body_that_does_not_come_is_given_up() {
     let instance = Instance::alone(&[]);
     let mut stream = TcpStream::connect(instance.address()).await.unwrap();

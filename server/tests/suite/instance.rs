@@ -181,6 +181,10 @@ impl Instance {
         }
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
     pub(crate) fn signal(&self, name: &str) {
         let status =
             Command::new("kill").args([name, &self.process.id().to_string()]).status().unwrap();

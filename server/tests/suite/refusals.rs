@@ -59,9 +59,9 @@ async fn paths_and_methods_that_are_not_there() {
     assert_eq!(problem(answer).await.unwrap().code, ProblemCode::NotFound);
     let cases = [
         ("/campaigns", "POST"),
-        ("/campaigns/1", "GET"),
-        ("/campaigns/1/coupons", "GET, POST"),
-        ("/healthz", "GET"),
+        ("/campaigns/1", "GET, HEAD"),
+        ("/campaigns/1/coupons", "GET, HEAD, POST"),
+        ("/healthz", "GET, HEAD"),
     ];
     for (path, allow) in cases {
         let url = format!("{}{path}", instance.url);
@@ -69,6 +69,53 @@ async fn paths_and_methods_that_are_not_there() {
         assert_eq!(answer.headers()["allow"], allow);
         assert_eq!(problem(answer).await.unwrap().code, ProblemCode::MethodNotAllowed);
     }
+}
+
+#[tokio::test]
+async fn head_is_get_without_the_body() {
+    let instance = Instance::alone(&[]);
+    let id = instance.create(1, -1, false).await.id;
+    let http2 = reqwest::Client::builder().http2_prior_knowledge().no_proxy().build().unwrap();
+    for (path, status) in [
+        ("/healthz", 200),
+        ("/readyz", 200),
+        (&*format!("/campaigns/{id}"), 200),
+        (&*coupons_path(&id), 200),
+        ("/campaigns/99", 404),
+        ("/campaigns", 405),
+        ("/nothing", 404),
+    ] {
+        let url = format!("{}{path}", instance.url);
+        for client in [&instance.client, &http2] {
+            let got = client.get(&url).send().await.unwrap();
+            let head = client.head(&url).send().await.unwrap();
+            assert_eq!((head.status(), got.status().as_u16()), (got.status(), status), "{path}");
+            for name in ["content-type", "content-length"] {
+                assert_eq!(head.headers().get(name), got.headers().get(name), "{path} {name}");
+            }
+            assert!(head.headers().contains_key(header::SERVER_TIME));
+            assert_eq!(head.bytes().await.unwrap(), "");
+        }
+    }
+}
+
+#[tokio::test]
+async fn queries_are_known_and_there_once() {
+    let instance = Instance::alone(&[]);
+    let id = instance.create(1, -1, false).await.id;
+    let coupons = coupons_path(&id);
+    for (request, field) in [
+        (instance.get(&format!("{coupons}?limit=1&limit=1")), "limit"),
+        (instance.get(&format!("{coupons}?before=1")), "before"),
+        (instance.get(&format!("/campaigns/{id}?after=1")), "after"),
+        (instance.post(&format!("{coupons}?user=u")), "user"),
+        (instance.post("/campaigns?dry").body("{}"), "dry"),
+        (instance.get("/healthz?x=1"), "x"),
+    ] {
+        let problem = problem(request.send().await.unwrap()).await.unwrap();
+        assert_eq!((problem.code, problem.field.as_deref()), (ProblemCode::Invalid, Some(field)));
+    }
+    assert_eq!(instance.campaign(&id).await.issued, 0);
 }
 
 #[tokio::test]

@@ -1,9 +1,11 @@
 //! How the process starts, refuses to start, stops, and dies.
 
-use std::process::{Command, Output};
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -50,6 +52,70 @@ fn an_unreachable_redis_is_refused_in_one_line_without_its_password() {
     assert!(line.contains(&port.to_string()) && !line.contains("sesame"), "{line}");
     let line = refused(binary().env("REDIS_ADDR", format!("127.0.0.1:{port}")).env("PORT", "0"));
     assert!(line.contains(&port.to_string()), "{line}");
+    assert_eq!(line.matches("refused").count(), 1, "the reason is there once: {line}");
+}
+
+#[test]
+fn a_redis_addr_that_is_no_host_and_port_is_refused_in_one_line() {
+    for address in [
+        "redis://foo:1",
+        "foo",
+        "foo:",
+        ":6379",
+        "foo:0",
+        "foo:x",
+        "foo:+1",
+        "u:sesame@foo:1",
+        "::1:1",
+        "foo:1/2",
+    ] {
+        let line = refused(binary().env("REDIS_ADDR", address).env("PORT", "0"));
+        assert!(line.contains("REDIS_ADDR must be HOST:PORT"), "{address}: {line}");
+        assert!(!line.contains("sesame"), "{line}");
+    }
+}
+
+#[test]
+fn a_lock_that_another_process_keeps_is_given_up_in_one_line() {
+    let store = Store::sqlite();
+    let _held = hold_lock(&store);
+    let line = refused(&mut command(&store.flag()));
+    let expected = format!("another process holds {}-lock", store.path().display());
+    assert!(line.ends_with(&expected), "{line}");
+}
+
+/// Takes the store's lock, as a server that hangs would.
+fn hold_lock(store: &Store) -> File {
+    let path = format!("{}-lock", store.path().display());
+    let file = File::options().create(true).append(true).open(path).unwrap();
+    rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    file
+}
+
+#[test]
+fn a_signal_ends_a_server_that_waits_for_its_store() {
+    let sqlite = Store::sqlite();
+    let _held = hold_lock(&sqlite);
+    // Takes connections and never says a word.
+    let mute = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let redis = format!("redis://{}/0", mute.local_addr().unwrap());
+    for (store, signal) in [
+        (sqlite.flag(), "-TERM"),
+        (sqlite.flag(), "-INT"),
+        (redis.clone(), "-TERM"),
+        (redis, "-INT"),
+    ] {
+        let mut server = command(&store);
+        server.env("RUST_LOG", "coupon_server=debug").stderr(Stdio::piped());
+        let mut process = server.spawn().unwrap();
+        let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
+        assert!(lines.any(|line| line.unwrap().contains("waiting for the store")));
+        let started = Instant::now();
+        let pid = process.id().to_string();
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+        assert_eq!(process.wait().unwrap().code(), Some(0), "{store}");
+        assert!(started.elapsed() < Duration::from_secs(1), "{store}");
+    }
 }
 
 #[test]
@@ -126,6 +192,26 @@ async fn a_request_in_flight_is_answered_before_the_end() {
         stream.read_to_string(&mut answer).await.unwrap();
         assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
         assert_eq!(instance.wait().code(), Some(0));
+    }
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_the_drain() {
+    for (first, second) in [("-TERM", "-TERM"), ("-INT", "-TERM"), ("-INT", "-INT")] {
+        let store = Store::sqlite();
+        let mut instance = store.instance_with(&["--drain-timeout", "60s"]);
+        let mut stream = TcpStream::connect(instance.address()).await.unwrap();
+        let head = "POST /campaigns HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n";
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.read_exact(&mut [0; 25]).await.unwrap();
+        instance.signal(first);
+        while !instance.log_line().unwrap().contains("stopping") {}
+        let started = Instant::now();
+        instance.signal(second);
+        let line = instance.log_line().unwrap();
+        assert!(line.contains("WARN") && line.contains("a second signal"), "{line}");
+        assert_eq!(instance.wait().code(), Some(0));
+        assert!(started.elapsed() < Duration::from_secs(2));
     }
 }
 

@@ -1,11 +1,12 @@
--- Writes a campaign as a whole, unless its number is taken.
+-- Writes a campaign as a whole, unless its number is taken. Any part that is left of a campaign whose
+-- others were lost takes its number.
 --
--- KEYS  campaign, issued (in one hash slot)
+-- KEYS  campaign, issued, ledger, codes, users, keys (all in one hash slot)
 -- ARGV  name, coupons, starts_at_us, per_user_limit
 -- Returns {1 if written else 0, now in unix microseconds}
 local clock = redis.call('TIME')
 local now = tonumber(clock[1]) * 1000000 + tonumber(clock[2])
-if redis.call('EXISTS', KEYS[1]) == 1 then
+if redis.call('EXISTS', unpack(KEYS)) > 0 then
   return {0, now}
 end
 redis.call('HSET', KEYS[1], 'name', ARGV[1], 'coupons', ARGV[2], 'starts_at_us', ARGV[3],

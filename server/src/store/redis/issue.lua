@@ -4,7 +4,8 @@
 -- ARGV  the codes' prefix, the number of candidate tails a request brings,
 --       then for each request: user or '', idempotency key or '', the tails
 -- Returns {coupons of the campaign or -1 if there is none, {decision, ...}}
---       decision = {what, code, seq, at_us}, in the order of the requests
+--       decision = {what, code, seq, at_us}, in the order of the requests;
+--       {-2, {what is wrong}} if a part of the campaign is lost: then nothing was done
 --
 -- Redis runs a script alone and replicates and logs its writes as one transaction. Nothing in here
 -- can run out of luck half way: whatever can be refused (memory, a damaged ledger) is refused at
@@ -17,21 +18,36 @@ if not terms[1] then
   return {-1, {}}
 end
 local coupons, starts_at, limited = tonumber(terms[1]), tonumber(terms[2]), terms[3] == '1'
-local issued = tonumber(redis.call('GET', counter) or '0')
+
+-- The parts are only ever written together, so they always agree. Where they do not, some of them
+-- were lost, and what is left cannot tell which coupons are out. All of this is O(1).
+local issued = tonumber(redis.call('GET', counter))
+local rows, codes_out = redis.call('XLEN', ledger), redis.call('HLEN', codes)
+local holders = limited and redis.call('HLEN', users) or issued
+if not issued or rows ~= issued or codes_out ~= issued or holders ~= issued then
+  return {-2, {string.format('counter %s, ledger rows %d, codes %d, holders %s',
+    tostring(issued), rows, codes_out, limited and tostring(holders) or 'any')}}
+end
+
 -- One clock rules the start, whichever instance asks: the one of this Redis.
 local clock = redis.call('TIME')
 local now = tonumber(clock[1]) * 1000000 + tonumber(clock[2])
 -- tostring() would keep 14 digits; microseconds have 16.
 local now_text = string.format('%.0f', now)
 
-local function recorded(what, seq)
-  local id = seq .. '-0'
-  local row = redis.call('XRANGE', ledger, id, id)[1][2]
-  return {what, row[2], tonumber(seq), tonumber(row[8])}
-end
-
 local function refused(what)
   return {what, '', 0, 0}
+end
+
+local function recorded(what, seq)
+  local id = seq .. '-0'
+  local entry = redis.call('XRANGE', ledger, id, id)[1]
+  if not entry or not tonumber(entry[2][8]) then
+    -- The other requests of the batch are none the worse for it.
+    return refused('damaged')
+  end
+  local row = entry[2]
+  return {what, row[2], tonumber(seq), tonumber(row[8])}
 end
 
 local function grant(user, key, code)
