@@ -61,6 +61,8 @@ pub struct Invocation<'a> {
     pub at: i64,
     /// When the plan wanted it sent; absent where there was no plan.
     pub intended: Option<i64>,
+    /// When the load generator got to it; between this and `at` it waited for a connection.
+    pub woken: Option<i64>,
     /// Which target it goes to, an index into the run's targets; absent where that is not known.
     pub target: Option<u16>,
     /// Who asks.

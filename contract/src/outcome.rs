@@ -67,6 +67,8 @@ pub enum Failure {
     NotConnected,
     /// A connection was there, but no byte of the request was written to it.
     NotWritten,
+    /// The load generator had no socket left: the load was not the planned one.
+    NoSocket,
     /// A whole answer said that the request was not looked at (400, 404, 413, 422, 429).
     Rejected,
     /// Another tool's history says so, without a reason.

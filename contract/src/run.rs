@@ -79,6 +79,8 @@ pub enum RunState {
     Finished,
     /// Stopped by a signal; what was sent until then is recorded.
     Interrupted,
+    /// Stopped because the history could not be written; what was sent until then is recorded.
+    Failed,
 }
 
 /// Why `run.json` could not be used.

@@ -294,6 +294,7 @@ fn invocation(op: u64) -> Record<'static> {
         kind: Kind::Issue,
         at: i64::try_from(op * 1_000).unwrap(),
         intended: Some(i64::try_from(op * 1_000).unwrap()),
+        woken: None,
         target: Some(0),
         user: Some(format!("u{op:07}").into()),
         key: Some(format!("k{op:07}").into()),

@@ -195,6 +195,29 @@ fn kill_9_of_an_instance_on_redis_stays_valid() {
     survives_a_kill(&["--store", &redis.url()]);
 }
 
+/// Each instance behind a shell, as many start scripts do: the server is a grandchild.
+#[test]
+fn grandchildren_do_not_outlive_a_killed_load_generator() {
+    let launch = Launch::new();
+    let server = e2e::binary("coupon-server");
+    let script = format!("{} --store $0 --listen 127.0.0.1:$1; true", server.display());
+    let command = format!("system.spawn.command=[sh, -c, '{script}', '{{store}}', '{{port}}']");
+    let mut child = launch.loadgen("launch.yaml", &[&command], &[]).spawn().unwrap();
+    let targets = wait_for_load(&launch, &mut child);
+    let answers = |target: &RunTarget| {
+        let address = target.url.trim_start_matches("http://");
+        std::net::TcpStream::connect(address).is_ok()
+    };
+    assert!(targets.iter().all(answers));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while targets.iter().any(answers) {
+        assert!(Instant::now() < deadline, "a server outlives the load generator");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
 #[test]
 fn instances_do_not_outlive_a_killed_load_generator() {
     let launch = Launch::new();

@@ -15,9 +15,11 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use rustix::io::Errno;
 use tokio::net::TcpStream;
 
-use crate::classify::{self, Answer};
+use crate::mapping::rule::classify;
+use crate::mapping::{Answer, Rule};
 
 /// Longest answer that is read; a longer one is unreadable.
 const MAX_ANSWER: usize = 64 * 1024;
@@ -48,15 +50,24 @@ impl Reply {
         Self { outcome, status: None, stamp: None }
     }
 
-    /// No connection could be made.
-    pub fn not_connected() -> Self {
-        Self::without_answer(Outcome::Failed(Failure::NotConnected))
+    /// No connection could be made, for this reason.
+    pub fn not_connected(reason: &io::Error) -> Self {
+        let failure = if is_ours(reason) { Failure::NoSocket } else { Failure::NotConnected };
+        Self::without_answer(Outcome::Failed(failure))
     }
 
     /// Nobody waits for the answer any more.
     pub fn doubtful(doubt: Doubt) -> Self {
         Self::without_answer(Outcome::Indeterminate(doubt))
     }
+}
+
+/// Whether this machine, and not the target, is why there is no connection: no file descriptor, no
+/// port or no memory left.
+fn is_ours(error: &io::Error) -> bool {
+    let code = error.raw_os_error().map(Errno::from_raw_os_error);
+    let ours = [Errno::MFILE, Errno::NFILE, Errno::ADDRNOTAVAIL, Errno::NOBUFS, Errno::NOMEM];
+    code.is_some_and(|code| ours.contains(&code))
 }
 
 impl Connections {
@@ -102,9 +113,13 @@ impl Connections {
 }
 
 /// Sends a request and reads the whole answer.
-pub async fn exchange(connection: &mut Connection, request: Request<Full<Bytes>>) -> Reply {
+pub async fn exchange(
+    connection: &mut Connection,
+    request: Request<Full<Bytes>>,
+    rules: &[Rule],
+) -> Reply {
     match connection.try_send_request(request).await {
-        Ok(response) => read(response).await,
+        Ok(response) => read(response, rules).await,
         Err(mut error) => match error.take_message() {
             Some(_unsent) => Reply::without_answer(Outcome::Failed(Failure::NotWritten)),
             None => Reply::doubtful(Doubt::Disconnected),
@@ -112,11 +127,12 @@ pub async fn exchange(connection: &mut Connection, request: Request<Full<Bytes>>
     }
 }
 
-async fn read(response: Response<Incoming>) -> Reply {
-    let status = response.status().as_u16();
+async fn read(response: Response<Incoming>, rules: &[Rule]) -> Reply {
     let stamp = stamp(&response);
-    let outcome = match Limited::new(response.into_body(), MAX_ANSWER).collect().await {
-        Ok(body) => classify::issue(&Answer { status, body: &body.to_bytes() }),
+    let (head, body) = response.into_parts();
+    let status = head.status.as_u16();
+    let outcome = match Limited::new(body, MAX_ANSWER).collect().await {
+        Ok(body) => classify(rules, &Answer::new(status, &head.headers, &body.to_bytes())),
         Err(_) => Outcome::Indeterminate(Doubt::Unreadable),
     };
     Reply { outcome, status: Some(status), stamp }

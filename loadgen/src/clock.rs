@@ -45,11 +45,26 @@ impl Clock {
         self.anchor.unix_ns + self.now()
     }
 
+    /// How far the wall clock was set since the run's zero, forwards or backwards.
+    pub fn wall_step(self) -> i64 {
+        Self::start().anchor.unix_ns - self.unix_now()
+    }
+
     /// A moment of this clock as the kernel's timers want it.
     pub(crate) fn timespec(self, at: i64) -> Timespec {
         let absolute = self.zero + at;
         Timespec { tv_sec: absolute.div_euclid(SECOND), tv_nsec: absolute.rem_euclid(SECOND) }
     }
+}
+
+/// Processor time that this thread has used, nanoseconds.
+pub fn thread_cpu() -> i64 {
+    nanos(clock_gettime(ClockId::ThreadCPUTime))
+}
+
+/// Processor time that this process has used, without its children, nanoseconds.
+pub fn process_cpu() -> i64 {
+    nanos(clock_gettime(ClockId::ProcessCPUTime))
 }
 
 fn monotonic() -> i64 {

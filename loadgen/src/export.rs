@@ -29,31 +29,58 @@ pub enum ExportError {
 /// # Errors
 /// When the history cannot be read or the output not be written.
 pub fn export(run: &Path, to: Option<&Path>) -> Result<Integrity, ExportError> {
-    let path = to.unwrap_or(Path::new("standard output"));
-    let write = |source| ExportError::Write { path: path.to_owned(), source };
-    let (integrity, written) = match to {
-        None => copy(run, io::stdout().lock())?,
-        Some(to) => {
-            let file = File::create(to).map_err(write)?;
-            if to.extension().is_some_and(|e| e == "gz") {
-                copy(run, flate2::write::GzEncoder::new(file, flate2::Compression::default()))?
-            } else {
-                copy(run, file)?
+    let Some(to) = to else {
+        let (integrity, written) = copy(run, io::stdout().lock())?;
+        return match written {
+            // Whoever reads has seen enough.
+            Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
+                Err(ExportError::Write { path: "standard output".into(), source: e })
             }
-        }
+            _ => Ok(integrity),
+        };
     };
-    written.map_err(write)?;
-    Ok(integrity)
+    let write = |source| ExportError::Write { path: to.to_owned(), source };
+    // Under another name until it is whole: nothing that was there is lost to a failure.
+    let mut draft = to.as_os_str().to_owned();
+    draft.push(".tmp");
+    let copied = File::create(&draft).map_err(write).and_then(|file| copy_to(run, to, file));
+    let kept = copied.and_then(|(integrity, written)| {
+        written.and_then(|()| std::fs::rename(&draft, to)).map_err(write)?;
+        Ok(integrity)
+    });
+    if kept.is_err() {
+        // What is half written is of no use to anybody.
+        let _ = std::fs::remove_file(&draft);
+    }
+    kept
+}
+
+fn copy_to(run: &Path, to: &Path, file: File) -> Result<(Integrity, io::Result<()>), ExportError> {
+    let copied = if to.extension().is_some_and(|e| e == "gz") {
+        copy(run, flate2::write::GzEncoder::new(file, flate2::Compression::default()))
+    } else {
+        copy(run, file)
+    };
+    Ok(copied?)
 }
 
 fn copy(run: &Path, out: impl Write) -> Result<(Integrity, io::Result<()>), HistoryError> {
-    let mut writer = jsonl::Writer::new(BufWriter::with_capacity(1 << 16, out));
+    let mut out = Some(BufWriter::with_capacity(1 << 16, out));
+    let mut writer = None;
     let mut written = Ok(());
     let integrity = history::read(&run.join(HISTORY_DIR), &mut |event| {
-        if let (Ok(writer), Ok(())) = (&mut writer, &written) {
+        // The header waits for the first event: a history that cannot be read leaves no output.
+        if let Some(out) = out.take() {
+            written = jsonl::Writer::new(out).map(|w| writer = Some(w));
+        }
+        if let (Some(writer), Ok(())) = (&mut writer, &written) {
             written = writer.event(&event);
         }
     })?;
-    let written = written.and_then(|()| writer?.finish());
+    let written = written.and_then(|()| match (writer, out) {
+        (Some(writer), _) => writer.finish(),
+        (None, Some(out)) => jsonl::Writer::new(out)?.finish(),
+        (None, None) => Ok(()),
+    });
     Ok((integrity, written))
 }

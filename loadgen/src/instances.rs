@@ -1,12 +1,15 @@
 //! Starts the system's instances, and makes sure that none outlives the run.
 //!
 //! Each instance is started through [`become_instance`]: a process that first asks the kernel to be
-//! killed when its parent dies, and then becomes the instance. So even a SIGKILL of the load
-//! generator leaves nothing behind. An instance is a process group of its own: Ctrl-C at the
-//! terminal reaches the load generator alone, which then ends the instances in order.
+//! killed when its parent dies, and then becomes the instance. Beside them runs one [`guard`] that
+//! waits on a pipe for the load generator's end and then kills whatever the instances started. So
+//! even a SIGKILL of the load generator leaves nothing behind. An instance is a process group of its
+//! own: Ctrl-C at the terminal reaches the load generator alone, which then ends them in order.
 
+use std::ffi::OsString;
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
+use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
@@ -14,12 +17,15 @@ use std::time::Duration;
 
 use contract::run::RunTarget;
 use rustix::process::{Pid, Signal, kill_process_group, set_parent_process_death_signal};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
+use crate::campaign;
 use crate::scenario::Spawn;
 
 /// First argument of a process that is about to become an instance.
 pub const BECOME_INSTANCE: &str = "__become-instance";
+/// First argument of the process that guards the instances.
+pub const GUARD: &str = "__guard";
 /// How long an instance may take until it is ready.
 const READY_WITHIN: Duration = Duration::from_secs(30);
 /// How long an instance may take to end after SIGTERM.
@@ -31,12 +37,21 @@ const ASK_EVERY: Duration = Duration::from_millis(20);
 #[derive(Debug, Default)]
 pub struct Instances {
     running: Vec<Instance>,
+    guard: Option<Guard>,
+}
+
+/// The other end of the guard's pipe. When it closes without [`Guard::dismiss`], the guard kills.
+#[derive(Debug)]
+struct Guard {
+    process: std::process::Child,
 }
 
 #[derive(Debug)]
 struct Instance {
     name: String,
     url: String,
+    /// Its process group, which outlives the process itself.
+    group: Option<Pid>,
     child: tokio::process::Child,
     log: PathBuf,
 }
@@ -109,15 +124,26 @@ impl Instances {
     /// # Errors
     /// When one cannot be started or does not become ready; those that run are ended then.
     pub async fn start(spawn: &Spawn, around: &Surroundings) -> Result<Self, StartError> {
-        let mut instances = Self::default();
-        for number in 1..=u16::from(spawn.instances) {
-            instances.running.push(start(spawn, around, number)?);
+        let guard = Guard::start().map_err(io_error("the instances' guard cannot be started"))?;
+        let mut instances = Self { running: Vec::new(), guard: Some(guard) };
+        let ports = free_ports(u16::from(spawn.instances))
+            .map_err(io_error("no free port for an instance"))?;
+        for (number, port) in (1_u16..).zip(ports) {
+            let instance = start(spawn, around, number, port)?;
+            instances.watch_over(&instance)?;
+            instances.running.push(instance);
         }
-        let http = reqwest::Client::builder().timeout(READY_WITHIN).build().unwrap_or_default();
+        let http = campaign::http(READY_WITHIN)
+            .map_err(|e| io_error("http client")(io::Error::other(e)))?;
         for instance in &mut instances.running {
             instance.wait_until_ready(&http, spawn.ready.as_str()).await?;
         }
         Ok(instances)
+    }
+
+    fn watch_over(&mut self, instance: &Instance) -> Result<(), StartError> {
+        let (Some(guard), Some(group)) = (&mut self.guard, instance.group) else { return Ok(()) };
+        guard.watch_over(group).map_err(io_error("the instances' guard cannot be told"))
     }
 
     /// The instances as targets, in their order.
@@ -130,35 +156,94 @@ impl Instances {
         self.running.iter().map(target).collect()
     }
 
-    /// Ends all instances: SIGTERM, and SIGKILL to whoever does not follow.
-    pub async fn stop(&mut self) {
+    /// Ends all instances: SIGTERM, and SIGKILL to whatever does not follow in time, or before
+    /// `hurry` ends.
+    pub async fn stop(&mut self, hurry: impl Future<Output = ()>) {
         for instance in &self.running {
             instance.signal(Signal::TERM);
         }
-        for instance in &mut self.running {
-            if timeout(ENDS_WITHIN, instance.child.wait()).await.is_err() {
-                instance.signal(Signal::KILL);
+        let all_ended = async {
+            for instance in &mut self.running {
+                // It fails only for what is no child any more.
+                let _ = instance.child.wait().await;
             }
+        };
+        tokio::select! {
+            () = all_ended => {}
+            () = sleep(ENDS_WITHIN) => {}
+            () = hurry => {}
+        }
+        self.kill();
+        if let Some(guard) = self.guard.take() {
+            guard.dismiss();
         }
         self.running.clear();
     }
-}
 
-impl Drop for Instances {
-    fn drop(&mut self) {
+    /// Kills whatever is left of the instances and of what they started.
+    fn kill(&self) {
         for instance in &self.running {
             instance.signal(Signal::KILL);
         }
     }
 }
 
-fn start(spawn: &Spawn, around: &Surroundings, number: u16) -> Result<Instance, StartError> {
+impl Drop for Instances {
+    fn drop(&mut self) {
+        self.kill();
+        if let Some(guard) = self.guard.take() {
+            guard.dismiss();
+        }
+    }
+}
+
+impl Guard {
+    fn start() -> io::Result<Self> {
+        let us = std::env::current_exe()?;
+        let process = Command::new(us).arg(GUARD).stdin(Stdio::piped()).process_group(0).spawn()?;
+        Ok(Self { process })
+    }
+
+    fn watch_over(&mut self, group: Pid) -> io::Result<()> {
+        let pipe = self.process.stdin.as_mut().ok_or(io::ErrorKind::BrokenPipe)?;
+        writeln!(pipe, "{}", group.as_raw_nonzero())
+    }
+
+    /// All instances are gone: there is nothing to guard.
+    fn dismiss(mut self) {
+        // Where it is gone already there is nothing to do either.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// What the guard does: learns process groups from standard input until that closes, and then kills
+/// them.
+pub fn guard() {
+    let groups: Vec<Pid> = io::stdin()
+        .lines()
+        .map_while(Result::ok)
+        .filter_map(|line| Pid::from_raw(line.parse().ok()?))
+        .collect();
+    for group in groups {
+        // A group that is gone already is what we want.
+        let _ = kill_process_group(group, Signal::KILL);
+    }
+}
+
+fn io_error(what: &str) -> impl Fn(io::Error) -> StartError {
+    let what = what.to_owned();
+    move |source| StartError::Io { what: what.clone(), source }
+}
+
+fn start(
+    spawn: &Spawn,
+    around: &Surroundings,
+    number: u16,
+    port: u16,
+) -> Result<Instance, StartError> {
     let name = format!("api-{number}");
-    let io = |what: &str| {
-        let what = what.to_owned();
-        move |source| StartError::Io { what, source }
-    };
-    let port = free_port().map_err(io("no free port for an instance"))?;
+    let io = io_error;
     let log = around.run.join("instances").join(format!("{name}.log"));
     let out = File::create(&log).map_err(io("an instance's log cannot be written"))?;
     let err = out.try_clone().map_err(io("an instance's log cannot be written"))?;
@@ -179,7 +264,8 @@ fn start(spawn: &Spawn, around: &Surroundings, number: u16) -> Result<Instance, 
     let child = tokio::process::Command::from(command).spawn().map_err(|source| {
         StartError::Command { command: program.to_string_lossy().into_owned(), source }
     })?;
-    Ok(Instance { name, url: format!("http://127.0.0.1:{port}"), child, log })
+    let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+    Ok(Instance { name, url: format!("http://127.0.0.1:{port}"), group, child, log })
 }
 
 /// A bare name that lies beside our own binary is meant before one on the PATH.
@@ -191,8 +277,12 @@ fn beside_us(program: &str) -> PathBuf {
     }
 }
 
-fn free_port() -> io::Result<u16> {
-    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+/// Ports that nobody listens on. All are held until the last one is found, so that they differ.
+fn free_ports(count: u16) -> io::Result<Vec<u16>> {
+    let held = (0..count)
+        .map(|_| TcpListener::bind("127.0.0.1:0"))
+        .collect::<io::Result<Vec<TcpListener>>>()?;
+    held.iter().map(|listener| Ok(listener.local_addr()?.port())).collect()
 }
 
 impl Instance {
@@ -204,14 +294,14 @@ impl Instance {
         let url = format!("{}{path}", self.url);
         let deadline = Instant::now() + READY_WITHIN;
         while Instant::now() < deadline {
-            if let Ok(answer) = http.get(&url).send().await
-                && answer.status() == 200
-            {
-                return Ok(());
-            }
+            let answer = http.get(&url).send().await;
+            // Looked at after the answer: it may have come from somebody else on this port.
             if let Ok(Some(status)) = self.child.try_wait() {
                 let (name, log) = (self.name.clone(), self.log.clone());
                 return Err(StartError::Ended { name, status, tail: last_line(&log), log });
+            }
+            if answer.is_ok_and(|a| a.status() == 200) {
+                return Ok(());
             }
             sleep(ASK_EVERY).await;
         }
@@ -220,10 +310,9 @@ impl Instance {
 
     /// Signals the instance and whatever it started.
     fn signal(&self, signal: Signal) {
-        let pid = self.child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
-        if let Some(pid) = pid {
+        if let Some(group) = self.group {
             // It may be gone already, which is what we want.
-            let _ = kill_process_group(pid, signal);
+            let _ = kill_process_group(group, signal);
         }
     }
 }
@@ -237,7 +326,7 @@ fn last_line(log: &Path) -> String {
 /// own arguments. Returns only when that fails.
 ///
 /// The signal is asked for before the program runs, and outlasts the change of program.
-pub fn become_instance(arguments: &[String]) -> io::Error {
+pub fn become_instance(arguments: &[OsString]) -> io::Error {
     let [parent, program, rest @ ..] = arguments else {
         return io::ErrorKind::InvalidInput.into();
     };
@@ -245,7 +334,7 @@ pub fn become_instance(arguments: &[String]) -> io::Error {
         return error.into();
     }
     let now = rustix::process::getppid().map(|p| p.as_raw_nonzero().to_string());
-    if now.as_ref() != Some(parent) {
+    if now.as_deref() != parent.to_str() {
         return io::Error::other("the load generator is gone already");
     }
     let error = Command::new(program).args(rest).exec();

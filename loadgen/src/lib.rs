@@ -3,27 +3,30 @@
 //!
 //! The way of a request: [`schedule`] says when it is due, [`workload`] who asks and where,
 //! [`pace`] waits for the moment, [`record`] writes the invocation down, [`client`] sends it,
-//! [`classify`] reads the answer, [`record`] writes the completion down. [`summary`] reads it all
+//! [`mapping`] says what the answer means, [`record`] writes the completion down. [`summary`] reads it all
 //! again and counts. Judging is the verifier's.
 
 use std::io::Write as _;
 
 pub mod campaign;
-pub mod classify;
 pub mod client;
 pub mod clock;
 pub mod export;
 pub mod folder;
 pub mod instances;
 pub mod live;
+pub mod mapping;
 pub mod pace;
+pub mod plan;
 pub mod progress;
 pub mod record;
 pub mod report;
 pub mod run;
 pub mod scenario;
 pub mod schedule;
+pub mod selfcheck;
 pub mod summary;
+pub mod thresholds;
 pub mod worker;
 pub mod workload;
 

@@ -1,16 +1,21 @@
 //! `loadgen`: flags, exit codes, and nothing else.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
 use loadgen::export::export;
-use loadgen::instances::{BECOME_INSTANCE, become_instance};
+use loadgen::instances::{BECOME_INSTANCE, GUARD, become_instance, guard};
+use loadgen::plan;
 use loadgen::run::{Ending, Options, run};
-use loadgen::scenario::Overrides;
+use loadgen::scenario::{Overrides, Positive, Scenario, ScenarioError, Span};
 
 /// Done, and the figures may be trusted.
 const SOUND: u8 = 0;
+/// The figures may be trusted, and a threshold does not hold.
+const MISSED: u8 = 1;
 /// It could not be run.
 const COULD_NOT_RUN: u8 = 2;
 /// It ran, but its figures must not be trusted.
@@ -25,7 +30,8 @@ const INTERRUPTED: u8 = 130;
     version,
     after_help = "\
 Exit codes:
-  0    the plan was carried out and the figures may be trusted
+  0    the plan was carried out, the figures may be trusted, and every threshold holds
+  1    the same, but a threshold does not hold; the lines marked with a cross say which
   2    it could not be run: the scenario, the system or the disk; one line says why
   3    it ran, but the figures must not be trusted; the last lines say why
   130  a signal ended it; what was sent until then is recorded
@@ -47,6 +53,38 @@ Examples:
   loadgen run scenarios/launch.yaml --target http://127.0.0.1:8081 --target http://127.0.0.1:8082
   loadgen run scenarios/launch.yaml --set campaign.coupons=500 --set load.stages.1.to=2000")]
     Run(RunArgs),
+    /// Shows what a scenario would do, and whether this host and the targets are ready for it.
+    #[command(after_help = "\
+Examples:
+  loadgen plan scenarios/launch.yaml
+  loadgen plan scenarios/launch.yaml --set load.stages.1.to=5000 --latency 20ms")]
+    Plan {
+        #[command(flatten)]
+        chosen: Chosen,
+        /// Answer time to estimate the attempts in flight for, besides the scenario's timeout.
+        #[arg(long, value_name = "TIME", default_value = "50ms", value_parser = answer_time)]
+        latency: Span,
+    },
+    /// Says whether scenarios are valid, and where they are not.
+    Validate {
+        /// The scenario files.
+        #[arg(required = true)]
+        scenarios: Vec<PathBuf>,
+    },
+    /// Prints a script that completes this program's commands in a shell.
+    #[command(after_help = "\
+Example:
+  loadgen completions bash > ~/.local/share/bash-completion/completions/loadgen")]
+    Completions {
+        /// Which shell.
+        shell: Shell,
+    },
+    /// Prints the manual page, or writes one for each command into a folder.
+    Man {
+        /// The folder, which must exist.
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
     /// Writes the history of a run as JSON Lines (coupon-history/1).
     #[command(after_help = "\
 Examples:
@@ -62,8 +100,9 @@ Examples:
     },
 }
 
+/// A scenario, and what is changed in it.
 #[derive(Args)]
-struct RunArgs {
+struct Chosen {
     /// The scenario file.
     scenario: PathBuf,
     /// Sets one value of the scenario: a dotted key and a YAML value.
@@ -75,21 +114,68 @@ struct RunArgs {
     /// A target that runs already, once for each; replaces system.spawn and system.targets.
     #[arg(long, value_name = "URL")]
     target: Vec<String>,
-    /// The run's folder, which must be new or empty [default: runs/<time>-<name>]
-    #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
     /// Seed of everything random; replaces seed.
     #[arg(long)]
     seed: Option<u64>,
 }
 
-fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if arguments.first().is_some_and(|a| a == BECOME_INSTANCE) {
-        return fail(&become_instance(&arguments[1..]));
+impl Chosen {
+    fn split(self) -> (PathBuf, Overrides) {
+        let Self { scenario, set, store, target, seed } = self;
+        (scenario, Overrides { set, store, targets: target, seed })
     }
-    match Cli::parse().command {
+
+    fn load(self) -> Result<Scenario, ScenarioError> {
+        let (path, overrides) = self.split();
+        Scenario::load(&path, &overrides)
+    }
+}
+
+/// An answer takes some time, and less than a day.
+fn answer_time(text: &str) -> Result<Span, String> {
+    let span: Span = text.parse()?;
+    Positive::try_from(span).map(Positive::span)
+}
+
+#[derive(Args)]
+struct RunArgs {
+    #[command(flatten)]
+    chosen: Chosen,
+    /// The run's folder, which must be new or empty [default: runs/<time>-<name>]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Shows the plan and checks the host and the targets, but starts and sends nothing.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    match arguments.first().and_then(|a| a.to_str()) {
+        Some(BECOME_INSTANCE) => return fail(&become_instance(&arguments[1..])),
+        Some(GUARD) => {
+            guard();
+            return SOUND.into();
+        }
+        _ => {}
+    }
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&error),
+    };
+    match cli.command {
+        Command::Run(args) if args.dry_run => plan(args.chosen, plan::USUAL_LATENCY),
         Command::Run(args) => start(args),
+        Command::Plan { chosen, latency } => plan(chosen, latency),
+        Command::Validate { scenarios } => validate(&scenarios),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "loadgen", &mut std::io::stdout());
+            SOUND.into()
+        }
+        Command::Man { out } => match manual(out) {
+            Ok(()) => SOUND.into(),
+            Err(error) => fail(&error),
+        },
         Command::Export { run, out } => match export(&run, out.as_deref()) {
             Ok(integrity) => warn(&integrity.gaps),
             Err(error) => fail(&error),
@@ -98,9 +184,8 @@ fn main() -> ExitCode {
 }
 
 fn start(args: RunArgs) -> ExitCode {
-    let RunArgs { scenario, set, store, target, out, seed } = args;
-    let overrides = Overrides { set, store, targets: target, seed };
-    let options = Options { scenario, overrides, out };
+    let (scenario, overrides) = args.chosen.split();
+    let options = Options { scenario, overrides, out: args.out };
     // One thread: the instances die with the thread that started them, which must be this one.
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -108,10 +193,59 @@ fn start(args: RunArgs) -> ExitCode {
     };
     match runtime.block_on(run(&options)) {
         Ok(Ending::Sound) => SOUND.into(),
+        Ok(Ending::Missed) => MISSED.into(),
         Ok(Ending::Doubtful(objections)) => warn(&objections),
         Ok(Ending::Interrupted) => INTERRUPTED.into(),
         Err(error) => fail(&error),
     }
+}
+
+fn plan(chosen: Chosen, latency: Span) -> ExitCode {
+    match chosen.load() {
+        Ok(scenario) => {
+            let ready = plan::show(&scenario, latency);
+            if ready { SOUND.into() } else { COULD_NOT_RUN.into() }
+        }
+        Err(error) => fail(&error),
+    }
+}
+
+/// Checks all of them, so that one call shows every file that is wrong.
+fn validate(scenarios: &[PathBuf]) -> ExitCode {
+    let mut code = SOUND;
+    for path in scenarios {
+        match Scenario::load(path, &Overrides::default()) {
+            Ok(_) => println!("{}: ok", path.display()),
+            Err(error) => {
+                eprintln!("loadgen: {error}");
+                code = COULD_NOT_RUN;
+            }
+        }
+    }
+    code.into()
+}
+
+fn manual(out: Option<PathBuf>) -> std::io::Result<()> {
+    match out {
+        Some(dir) => clap_mangen::generate_to(Cli::command(), dir),
+        None => clap_mangen::Man::new(Cli::command()).render(&mut std::io::stdout()),
+    }
+}
+
+/// A wrong flag in one line; help and version as they are.
+fn refuse(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        // A reader that went away is no failure.
+        let _ = error.print();
+        return SOUND.into();
+    }
+    let text = error.to_string();
+    // Usage and tips follow the first paragraph.
+    let first = text.split("\n\n").next().unwrap_or_default();
+    let words: Vec<&str> = first.split_whitespace().collect();
+    let reason = words.join(" ");
+    eprintln!("loadgen: {} (see --help)", reason.strip_prefix("error: ").unwrap_or(&reason));
+    COULD_NOT_RUN.into()
 }
 
 fn warn(objections: &[String]) -> ExitCode {

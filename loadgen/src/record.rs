@@ -10,6 +10,15 @@ use contract::history::{Completion, Invocation, Kind};
 use crate::client::Reply;
 use crate::workload::Order;
 
+/// When an attempt was to begin.
+#[derive(Clone, Copy, Debug)]
+pub struct Timing {
+    /// When the plan wanted it.
+    pub due: i64,
+    /// When the load thread got to it.
+    pub woken: i64,
+}
+
 /// One load thread's part of the history.
 #[derive(Debug)]
 pub struct Recorder {
@@ -31,13 +40,14 @@ impl Recorder {
     ///
     /// # Errors
     /// When the disk is full. The request must not be sent then.
-    pub fn invoke(&self, order: &Order, intended: i64, at: i64) -> io::Result<()> {
+    pub fn invoke(&self, order: &Order, timing: Timing, at: i64) -> io::Result<()> {
         self.segment.borrow_mut().append(&Record::Invoke(Invocation {
             op: order.op,
             campaign: self.campaign.as_str().into(),
             kind: Kind::Issue,
             at,
-            intended: Some(intended),
+            intended: Some(timing.due),
+            woken: Some(timing.woken),
             target: u16::try_from(order.target).ok(),
             user: Some(order.user.as_str().into()),
             key: Some(order.key.as_str().into()),

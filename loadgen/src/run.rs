@@ -5,25 +5,27 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use contract::campaign::{PerUser, Precedence};
 use contract::history::clock::{Probe, locate};
 use contract::history::stored::{Record, Segment, StoredPromise};
 use contract::run::{Run, RunCampaign, RunState, RunTarget, SUMMARY_FILE, write_json};
-use contract::wire;
+use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use crate::campaign::{Desk, SetupError};
+use crate::campaign::{Created, Desk, SetupError};
 use crate::clock::Clock;
 use crate::folder::{Folder, FolderError};
 use crate::instances::{Instances, StartError, Surroundings};
 use crate::live::Live;
+use crate::mapping::Mapping;
 use crate::progress::{Progress, REDRAW_EVERY};
 use crate::report;
-use crate::scenario::{Origin, Overrides, Scenario, ScenarioError};
+use crate::scenario::{self, Origin, Overrides, Scenario, ScenarioError, Span};
 use crate::schedule::Schedule;
-use crate::summary::summarize;
+use crate::selfcheck::Meter;
+use crate::summary::{Observed, Summary, summarize};
+use crate::thresholds::{Threshold, judge};
 use crate::worker::{self, Job, Stop, Tally};
 use crate::workload::Workload;
 
@@ -31,6 +33,8 @@ use crate::workload::Workload;
 const PROBE_EVERY: Duration = Duration::from_millis(250);
 /// How often it is asked before the load, to place the start on the run's clock.
 const FIRST_PROBES: usize = 7;
+/// How far the store's clock may be behind its server's before the run is refused.
+const CLOCK_TOLERANCE_NS: i64 = 10_000_000_000;
 /// Up to this many arrivals a second are one load thread's work.
 const RATE_PER_THREAD: f64 = 5_000.0;
 
@@ -52,6 +56,8 @@ pub enum Ending {
     Sound,
     /// To its end, but its figures must not be trusted, and why.
     Doubtful(Vec<String>),
+    /// To its end, with figures that may be trusted, but a threshold does not hold.
+    Missed,
     /// A signal ended it. What was sent until then is recorded.
     Interrupted,
 }
@@ -73,9 +79,22 @@ pub enum RunError {
     Setup(#[from] SetupError),
     /// The clock that rules the start cannot be placed.
     #[error(
-        "{0} does not tell its time: GET {1} was asked {FIRST_PROBES} times without one consistent answer"
+        "{0} does not tell its time: it was asked {FIRST_PROBES} times without one consistent \
+         answer; expected mapping.clock.asked.now to find an RFC 3339 time"
     )]
-    NoClock(String, String),
+    NoClock(String),
+    /// The campaign starts before the first arrival can be sent.
+    #[error(
+        "the first arrival would be late: its moment is {0} from now, since the set-up took longer \
+         than planned; raise campaign.starts_in"
+    )]
+    TooLate(Span),
+    /// The campaign's start is not where it was put.
+    #[error(
+        "the campaign starts {0} later than it was told to: the clock of the store is that far \
+         behind the clock of its server; set the clocks"
+    )]
+    ClockAstray(Span),
     /// The history cannot be written. Nothing was sent that was not written down before.
     #[error("the history cannot be written: {0}")]
     History(#[from] io::Error),
@@ -96,40 +115,74 @@ pub async fn run(options: &Options) -> Result<Ending, RunError> {
     let folder = Folder::create(options.out.as_deref(), scenario.name.as_str())?;
     let stop = on_signals()?;
     let clock = Clock::start();
+    allow_many_sockets();
 
     let mut system = tokio::select! {
         started = System::start(&scenario, &folder) => started?,
-        () = stopped(stop.clone()) => return Ok(Ending::Interrupted),
+        () = stopped(&stop, Stop::Arrivals) => return Ok(Ending::Interrupted),
     };
+    let schedule = Arc::new(Schedule::new(&scenario.load));
     let launch = tokio::select! {
-        prepared = Launch::prepare(&scenario, &folder, &system, clock) => prepared?,
-        () = stopped(stop.clone()) => return Ok(Ending::Interrupted),
+        prepared = Launch::prepare(&scenario, &schedule, &folder, &system, clock) => prepared?,
+        () = stopped(&stop, Stop::Arrivals) => return Ok(Ending::Interrupted),
     };
     folder.publish()?;
 
-    let schedule = Arc::new(Schedule::new(&scenario.load));
     let mut run = launch.description.clone();
-    let tally = launch.drive(&scenario, &schedule, &folder, &stop).await?;
-    system.instances.stop().await;
+    let meter = Arc::clone(&launch.meter);
+    let (tally, broken) = launch.drive(&scenario, &schedule, &folder, &stop).await?;
+    let observed = Observed { tally, planned: schedule.len(), vitals: meter.vitals() };
+    system.instances.stop(stopped(&stop, Stop::Everything)).await;
 
-    let interrupted = *stop.borrow() != Stop::Not;
-    run.state = if interrupted { RunState::Interrupted } else { RunState::Finished };
+    run.state = match (&broken, *stop.borrow()) {
+        (Some(_), _) => RunState::Failed,
+        (None, Stop::Not) => RunState::Finished,
+        (None, Stop::Arrivals | Stop::Everything) => RunState::Interrupted,
+    };
     run.save(folder.path())?;
-    conclude(&run, &folder, tally, schedule.len())
+    let ending = conclude(&run, &folder, &observed, &scenario.thresholds)?;
+    broken.map_or(Ok(ending), |error| Err(RunError::History(error)))
+}
+
+/// Each connection is a file descriptor; the usual soft limit of 1,024 is less than a launch needs.
+fn allow_many_sockets() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // Where that is refused, what lacks a socket is counted, and the run says so.
+    let _ = setrlimit(Resource::Nofile, limit);
 }
 
 /// Computes, keeps and prints the figures.
-fn conclude(run: &Run, folder: &Folder, tally: Tally, planned: u64) -> Result<Ending, RunError> {
-    let summary = summarize(folder.path(), run, tally, planned)?;
+fn conclude(
+    run: &Run,
+    folder: &Folder,
+    observed: &Observed,
+    thresholds: &[Threshold],
+) -> Result<Ending, RunError> {
+    let mut summary = summarize(folder.path(), run, observed)?;
+    summary.thresholds = judge(thresholds, &summary);
     write_json(&folder.path().join(SUMMARY_FILE), &summary)?;
+    report::prometheus::write(&summary, folder.path())?;
     crate::print(&report::text(&summary));
     crate::print(&format!("run {}\n", shown(folder.path())));
+    Ok(ending(&summary))
+}
+
+/// Worst first: what was stopped was not carried out, and figures that must not be trusted cannot
+/// be held against anything.
+fn ending(summary: &Summary) -> Ending {
     let objections = summary.objections();
-    Ok(match run.state {
-        RunState::Interrupted => Ending::Interrupted,
-        RunState::Running | RunState::Finished if objections.is_empty() => Ending::Sound,
-        RunState::Running | RunState::Finished => Ending::Doubtful(objections),
-    })
+    match summary.state {
+        RunState::Interrupted => {
+            objections.iter().for_each(|o| crate::note(&format!("unknown: {o}")));
+            Ending::Interrupted
+        }
+        RunState::Running | RunState::Finished | RunState::Failed if !objections.is_empty() => {
+            Ending::Doubtful(objections)
+        }
+        _ if summary.thresholds.iter().any(|t| !t.holds) => Ending::Missed,
+        RunState::Running | RunState::Finished | RunState::Failed => Ending::Sound,
+    }
 }
 
 /// A path as the user would type it here.
@@ -139,8 +192,8 @@ fn shown(path: &Path) -> String {
 }
 
 /// Counts signals: the first ends the arrivals, the second everything.
-fn on_signals() -> io::Result<watch::Receiver<Stop>> {
-    let (sender, receiver) = watch::channel(Stop::Not);
+fn on_signals() -> io::Result<watch::Sender<Stop>> {
+    let (sender, _) = watch::channel(Stop::Not);
     let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
     for kind in kinds {
         let mut signals = signal(kind)?;
@@ -154,12 +207,13 @@ fn on_signals() -> io::Result<watch::Receiver<Stop>> {
             }
         });
     }
-    Ok(receiver)
+    Ok(sender)
 }
 
-async fn stopped(mut stop: watch::Receiver<Stop>) {
-    // The sender lives as long as the process.
-    let _ = stop.wait_for(|s| *s != Stop::Not).await;
+/// Ends once the run is to be stopped so far.
+async fn stopped(stop: &watch::Sender<Stop>, so_far: Stop) {
+    // A sender is at hand, so there is something to wait for.
+    let _ = stop.subscribe().wait_for(|s| *s >= so_far).await;
 }
 
 /// What is put under load.
@@ -211,39 +265,47 @@ struct Launch {
     /// Where campaigns and probes are written down.
     control: Segment,
     description: Run,
+    mapping: Arc<Mapping>,
+    created: Arc<Created>,
     /// The campaign's start on the run's clock.
     start: i64,
+    /// Watches the load generator itself.
+    meter: Arc<Meter>,
 }
 
 impl Launch {
     async fn prepare(
         scenario: &Scenario,
+        schedule: &Schedule,
         folder: &Folder,
         system: &System,
         clock: Clock,
     ) -> Result<Self, RunError> {
         let desk = Desk::new(clock)?;
         let first = &system.targets[0];
-        let created = desk.create(&first.url, scenario.name.as_str(), &scenario.campaign).await?;
-        let starts_at_unix_ns = created.starts_at.timestamp_nanos_opt().unwrap_or(i64::MAX);
+        let mapping = Arc::new(scenario.mapping.clone());
+        let (name, campaign) = (scenario.name.as_str(), &scenario.campaign);
+        let created = Arc::new(desk.create(&first.url, name, campaign, &mapping).await?);
+        let starts_at_unix_ns = created.starts_at_unix_ns;
         let mut control = Segment::create(&folder.history(), "control")?;
         control.append(&Record::Campaign(StoredPromise {
-            campaign: created.id.as_str().into(),
-            coupons: created.coupons,
+            campaign: created.id().into(),
+            coupons: scenario.campaign.coupons,
             starts_at_unix_ns,
-            per_user: created.per_user_limit.map(reference_limit),
+            per_user: scenario.campaign.per_user(),
         }))?;
-        let probes = first_probes(&desk, &first.url, &created.id).await;
+        let probes = first_probes(&desk, &first.url, &created, &mapping).await;
         for probe in &probes {
             control.append(&Record::Probe(*probe))?;
         }
-        let start = locate(starts_at_unix_ns, &probes).ok_or_else(|| {
-            RunError::NoClock(first.name.clone(), wire::campaign_path(&created.id))
-        })?;
-        let description = describe(scenario, system, clock, &created, starts_at_unix_ns);
+        let start = locate(starts_at_unix_ns, &probes)
+            .ok_or_else(|| RunError::NoClock(first.name.clone()))?;
+        let description = describe(scenario, system, clock, &created);
         description.save(folder.path())?;
         let start = start.earliest + start.width() / 2;
-        Ok(Self { clock, desk, control, description, start })
+        on_time(clock.now(), start, schedule.begin(), &scenario.campaign)?;
+        let meter = Arc::new(Meter::start(clock));
+        Ok(Self { clock, desk, control, description, mapping, created, start, meter })
     }
 
     /// Carries out the plan; shows how far it is; watches the ruling clock.
@@ -252,16 +314,17 @@ impl Launch {
         scenario: &Scenario,
         schedule: &Arc<Schedule>,
         folder: &Folder,
-        stop: &watch::Receiver<Stop>,
-    ) -> Result<Tally, RunError> {
+        stop: &watch::Sender<Stop>,
+    ) -> Result<(Tally, Option<io::Error>), RunError> {
         let (clock, start) = (self.clock, self.start);
         let job = self.job(scenario, schedule, folder, stop);
+        let meter = Arc::clone(&self.meter);
         let (end_watch, watch_ended) = watch::channel(false);
         let watching = tokio::spawn(self.watch_clock(watch_ended));
         let mut progress = Progress::new(schedule.len());
         let mut redraw = interval(REDRAW_EVERY);
         redraw.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        let mut threads = std::pin::pin!(spawn_threads(&job)?);
+        let mut threads = std::pin::pin!(spawn_threads(&job, &meter)?);
         let tally = loop {
             tokio::select! {
                 tally = &mut threads => break tally,
@@ -271,8 +334,9 @@ impl Launch {
         progress.finish();
         end_watch.send_replace(true);
         // The watch never panics; a failed join could only mean that the runtime is going down.
-        watching.await.map_err(io::Error::other)??;
-        Ok(tally?)
+        let watched = watching.await.map_err(io::Error::other)?;
+        let (tally, broken) = tally;
+        Ok((tally, broken.or(watched.err())))
     }
 
     fn job(
@@ -280,17 +344,20 @@ impl Launch {
         scenario: &Scenario,
         schedule: &Arc<Schedule>,
         folder: &Folder,
-        stop: &watch::Receiver<Stop>,
+        stop: &watch::Sender<Stop>,
     ) -> Job {
         let authority = |t: &RunTarget| t.url.trim_start_matches("http://").to_owned();
         let threads = thread_count(schedule.peak_rate());
         let in_flight = usize::try_from(u32::from(scenario.load.max_in_flight)).unwrap_or(1);
         Job {
             clock: self.clock,
-            campaign: self.description.campaigns[0].id.clone(),
             start: self.start,
             schedule: Arc::clone(schedule),
-            workload: Workload::new(scenario.seed, self.description.targets.len()),
+            workload: Workload::new(
+                scenario.seed,
+                self.created.id(),
+                self.description.targets.len(),
+            ),
             targets: self.description.targets.iter().map(authority).collect(),
             timeout: scenario.load.timeout.span().to_duration(),
             max_in_flight: in_flight.div_ceil(threads),
@@ -298,12 +365,13 @@ impl Launch {
             history: folder.history(),
             live: Arc::new(Live::default()),
             stop: stop.clone(),
+            mapping: Arc::clone(&self.mapping),
+            created: Arc::clone(&self.created),
         }
     }
 
     /// Asks one target after the other for the ruling clock, until the load is over.
     async fn watch_clock(mut self, mut over: watch::Receiver<bool>) -> io::Result<()> {
-        let campaign = self.description.campaigns[0].id.clone();
         let mut urls = self.description.targets.iter().map(|t| &t.url).cycle();
         loop {
             tokio::select! {
@@ -315,7 +383,7 @@ impl Launch {
             let probe = tokio::select! {
                 biased;
                 _ = over.wait_for(|over| *over) => break,
-                probe = self.desk.probe(url, &campaign) => probe,
+                probe = self.desk.probe(url, &self.created, &self.mapping) => probe,
             };
             if let Some(probe) = probe {
                 self.control.append(&Record::Probe(probe))?;
@@ -325,26 +393,33 @@ impl Launch {
     }
 }
 
-/// The reference server's limit, and what it tells a holder once all coupons are gone.
-fn reference_limit(limit: u32) -> PerUser {
-    PerUser { limit, precedence: Precedence::AlreadyFirst }
+/// The plan can only be kept if its first arrival is still to come, and not in a far future.
+fn on_time(
+    now: i64,
+    start: i64,
+    first_due: i64,
+    campaign: &scenario::Campaign,
+) -> Result<(), RunError> {
+    let wait = start + first_due - now;
+    if wait < 0 {
+        return Err(RunError::TooLate(Span::from_millis(wait / 1_000_000)));
+    }
+    let expected = campaign.starts_in.nanos() + first_due;
+    if wait > expected + CLOCK_TOLERANCE_NS {
+        return Err(RunError::ClockAstray(Span::from_millis((wait - expected) / 1_000_000)));
+    }
+    Ok(())
 }
 
-async fn first_probes(desk: &Desk, url: &str, campaign: &str) -> Vec<Probe> {
+async fn first_probes(desk: &Desk, url: &str, created: &Created, mapping: &Mapping) -> Vec<Probe> {
     let mut probes = Vec::new();
     for _ in 0..FIRST_PROBES {
-        probes.extend(desk.probe(url, campaign).await);
+        probes.extend(desk.probe(url, created, mapping).await);
     }
     probes
 }
 
-fn describe(
-    scenario: &Scenario,
-    system: &System,
-    clock: Clock,
-    created: &wire::Campaign,
-    starts_at_unix_ns: i64,
-) -> Run {
+fn describe(scenario: &Scenario, system: &System, clock: Clock, created: &Created) -> Run {
     let mut definition = scenario.clone();
     definition.system.store = definition.system.store.as_deref().map(without_password);
     Run {
@@ -353,9 +428,9 @@ fn describe(
         definition: serde_json::to_value(definition).unwrap_or_default(),
         seed: scenario.seed,
         campaigns: vec![RunCampaign {
-            id: created.id.clone(),
-            coupons: created.coupons,
-            starts_at_unix_ns,
+            id: created.id().into(),
+            coupons: scenario.campaign.coupons,
+            starts_at_unix_ns: created.starts_at_unix_ns,
         }],
         targets: system.targets.clone(),
         store: system.store.clone(),
@@ -364,7 +439,8 @@ fn describe(
     }
 }
 
-fn thread_count(peak_rate: f64) -> usize {
+/// How many load threads a plan with this peak rate gets.
+pub(crate) fn thread_count(peak_rate: f64) -> usize {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most 200")]
     let wanted = (peak_rate / RATE_PER_THREAD).ceil() as usize;
@@ -372,23 +448,32 @@ fn thread_count(peak_rate: f64) -> usize {
 }
 
 /// Starts the load threads. What is returned ends when all of them have.
-fn spawn_threads(job: &Job) -> io::Result<impl Future<Output = io::Result<Tally>> + use<>> {
+fn spawn_threads(
+    job: &Job,
+    meter: &Arc<Meter>,
+) -> io::Result<impl Future<Output = (Tally, Option<io::Error>)> + use<>> {
     let mut threads = Vec::with_capacity(job.threads);
     for number in 0..job.threads {
         let (sender, receiver) = oneshot::channel();
-        let job = job.clone();
+        let (job, meter) = (job.clone(), Arc::clone(meter));
         std::thread::Builder::new().name(format!("load-{number}")).spawn(move || {
+            let done = worker::run(&job, number);
+            meter.thread_ends();
             // Nobody listens any more only when the run has failed already.
-            let _ = sender.send(worker::run(&job, number));
+            let _ = sender.send(done);
         })?;
         threads.push(receiver);
     }
     Ok(async move {
-        let mut tally = Tally::default();
+        let (mut tally, mut broken) = (Tally::default(), None);
         for thread in threads {
-            tally = tally.plus(thread.await.map_err(io::Error::other)??);
+            let (mine, error) = thread
+                .await
+                .unwrap_or_else(|gone| (Tally::default(), Some(io::Error::other(gone))));
+            tally = tally.plus(mine);
+            broken = broken.or(error);
         }
-        Ok(tally)
+        (tally, broken)
     })
 }
 

@@ -9,10 +9,14 @@ mod problem;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use contract::campaign::{PerUser, Precedence};
 use serde::{Deserialize, Serialize};
 
 pub use duration::Span;
 pub use problem::ScenarioError;
+
+use crate::mapping::Mapping;
+use crate::thresholds::Threshold;
 
 /// A whole scenario.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -27,8 +31,14 @@ pub struct Scenario {
     pub campaign: Campaign,
     /// What is put under load.
     pub system: System,
+    /// How to speak with it; absent means the reference server's interface.
+    #[serde(default = "Mapping::coupon_server")]
+    pub mapping: Mapping,
     /// The load.
     pub load: Load,
+    /// What the run has to keep to.
+    #[serde(default)]
+    pub thresholds: Vec<Threshold>,
 }
 
 fn default_seed() -> u64 {
@@ -70,6 +80,22 @@ pub struct Campaign {
     /// Coupons a user may get; only 1 is supported, absent means any number.
     #[serde(default)]
     pub per_user_limit: Option<One>,
+    /// What a user who holds a coupon is told once all are gone; the reference server says
+    /// `already_issued` always.
+    #[serde(default = "already_first")]
+    pub precedence: Precedence,
+}
+
+impl Campaign {
+    /// The limit per user, if there is one, as the history has it.
+    pub fn per_user(&self) -> Option<PerUser> {
+        let precedence = self.precedence;
+        self.per_user_limit.map(|limit| PerUser { limit: limit.into(), precedence })
+    }
+}
+
+fn already_first() -> Precedence {
+    Precedence::AlreadyFirst
 }
 
 /// The number 1.
@@ -370,7 +396,7 @@ impl TryFrom<Span> for Positive {
 }
 
 macro_rules! count {
-    ($(#[$doc:meta])* $name:ident, $max:literal) => {
+    ($(#[$doc:meta])* $name:ident, $key:literal, $max:literal) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
         #[serde(try_from = "u32", into = "u32")]
@@ -381,7 +407,7 @@ macro_rules! count {
 
             fn try_from(n: u32) -> Result<Self, String> {
                 let fits = (1..=$max).contains(&n);
-                fits.then_some(Self(n)).ok_or_else(|| format!("{n}: expected 1 to {}", $max))
+                fits.then_some(Self(n)).ok_or_else(|| format!("{} {n}: expected 1 to {}", $key, $max))
             }
         }
 
@@ -395,11 +421,11 @@ macro_rules! count {
 
 count! {
     /// How many attempts may be under way at once.
-    InFlight, 65_536
+    InFlight, "max_in_flight", 65_536
 }
 count! {
     /// How many arrivals a burst has.
-    BurstSize, 1_000_000
+    BurstSize, "requests", 1_000_000
 }
 
 /// What the command line says on top of the file.
@@ -450,6 +476,7 @@ impl Scenario {
         if self.load.bursts.iter().any(|b| b.over.nanos() < 0) {
             return Err(wrong("load.bursts: `over` is negative"));
         }
+        self.mapping.check().map_err(|what| wrong(&format!("mapping: {what}")))?;
         if self.load.stages.is_empty() && self.load.bursts.is_empty() {
             return Err(wrong("load.stages: expected at least one stage or burst"));
         }
@@ -500,7 +527,7 @@ fn assign(scenario: &mut serde_json::Value, assignment: &str) -> Result<(), Stri
     let (key, text) = assignment
         .split_once('=')
         .ok_or_else(|| "expected KEY=VALUE, such as campaign.coupons=100".to_owned())?;
-    let value = serde_saphyr::from_str(text).map_err(|e| format!("the value is not YAML: {e}"))?;
+    let value = serde_saphyr::from_str(text).map_err(|_| format!("{text:?} is not YAML"))?;
     let mut place = scenario;
     for part in key.split('.') {
         place = match place {

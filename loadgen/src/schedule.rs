@@ -74,6 +74,11 @@ impl Schedule {
         self.len() == 0
     }
 
+    /// When the first arrival is due, in nanoseconds from the campaign's start on.
+    pub fn begin(&self) -> i64 {
+        self.share(0, 1).next().map_or(0, |a| a.due)
+    }
+
     /// When the last arrival is due, in nanoseconds from the campaign's start on.
     pub fn end(&self) -> i64 {
         let last = |s: &Source| s.count().checked_sub(1).map(|k| s.due(k));
@@ -89,6 +94,11 @@ impl Schedule {
             Source::Burst { .. } => 0.0,
         };
         self.sources.iter().map(of).fold(0.0, f64::max)
+    }
+
+    /// How many arrivals are due before `at`, in nanoseconds from the campaign's start on.
+    pub fn count_before(&self, at: i64) -> u64 {
+        self.sources.iter().map(|s| s.count_before(at)).sum()
     }
 
     /// Every `of`-th arrival from the `share`-th on, in order of time.
@@ -144,6 +154,20 @@ impl Source {
         match self {
             Self::Stages { count, .. } | Self::Burst { count, .. } => *count,
         }
+    }
+
+    /// How many of its arrivals are due before `at`, by bisection: their moments never decrease.
+    fn count_before(&self, at: i64) -> u64 {
+        let (mut low, mut high) = (0, self.count());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.due(middle) < at {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        low
     }
 
     /// When arrival `k` is due.
@@ -255,6 +279,19 @@ mod tests {
         let dues: Vec<i64> = all(&plan).iter().map(|a| a.due / 1_000_000).collect();
         assert_eq!(dues, [250, 500, 500, 750]);
         assert_eq!(plan.end(), 750_000_000);
+    }
+
+    #[test]
+    fn arrivals_are_counted_without_walking_through_them() {
+        let plan = schedule(
+            "{begin: -1s, stages: [{for: 2s, rate: 10, to: 200}, {for: 1s, rate: 0}], \
+             bursts: [{at: 0s, requests: 7, over: 30ms}]}",
+        );
+        let dues: Vec<i64> = all(&plan).iter().map(|a| a.due).collect();
+        for at in (-1_100..2_100).map(|ms| ms * 1_000_000).chain(dues.iter().copied()) {
+            let want = dues.iter().filter(|due| **due < at).count() as u64;
+            assert_eq!(plan.count_before(at), want, "{at}");
+        }
     }
 
     proptest::proptest! {

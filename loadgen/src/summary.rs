@@ -1,23 +1,35 @@
-//! The figures of a run, computed from its history and nothing else.
+//! The figures of a run, computed from its history; only the self-check knows more.
 //!
 //! response time = end - intended start, so a stalled generator cannot hide its own queue;
-//! service time = end - actual start; start lag = actual start - intended start.
+//! service time = end - actual start; start lag = the moment the generator got to it - intended
+//! start; queue time = actual start - that moment. `docs/scenarios.md` documents every key.
 
-use std::collections::{BTreeMap, HashMap};
+mod distribution;
+mod gather;
+mod hlog;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
 use std::path::Path;
 
-use contract::history::{self, Completion, Event, HistoryError, Integrity, Invocation};
+use contract::history::{self, HistoryError, Integrity};
 use contract::outcome::{Doubt, Failure, Outcome};
 use contract::run::{Run, RunState};
-use hdrhistogram::Histogram;
+use hdrhistogram::serialization::V2DeflateSerializer;
 use serde::Serialize;
 
+pub use distribution::{Distribution, Estimate, Quantile};
+pub use hlog::HLOG_FILE;
+
+use crate::selfcheck::{SelfCheck, Vitals};
+use crate::thresholds::Judgement;
 use crate::worker::Tally;
+use gather::Gather;
+use hlog::IntervalLog;
 
 /// Version of `summary.json`.
 pub const FORMAT: &str = "coupon-summary/1";
-/// Longest time a histogram tells apart: an hour.
-const LONGEST_NS: u64 = 3_600_000_000_000;
 
 /// The figures of a run.
 #[derive(Clone, Debug, Serialize)]
@@ -46,6 +58,18 @@ pub struct Summary {
     pub times: Times,
     /// The same by target.
     pub targets: Vec<TargetSummary>,
+    /// What counts from the campaign's start; absent where that cannot be placed.
+    pub launch: Option<Launch>,
+    /// Before the start, while there are coupons, and after.
+    pub phases: Vec<PhaseSummary>,
+    /// The first second after the start in steps of 100 ms.
+    pub first_second: Vec<Step>,
+    /// Second by second from the start on; those without anything are left out.
+    pub per_second: Vec<Second>,
+    /// Whether the generator was up to it.
+    pub self_check: SelfCheck,
+    /// The scenario's thresholds, judged.
+    pub thresholds: Vec<Judgement>,
     /// What the history lacks.
     pub gaps: Vec<String>,
 }
@@ -111,32 +135,86 @@ impl Outcomes {
     }
 }
 
-/// Distributions of the three times.
+/// Distributions of the times.
 #[derive(Clone, Debug, Serialize)]
 pub struct Times {
-    /// End minus intended start.
+    /// End minus intended start, of all attempts that may have reached a server.
     pub response: Distribution,
+    /// The same of those that got a coupon.
+    pub response_of_issued: Distribution,
+    /// The same of those that were told no: sold out, not started, already issued.
+    pub response_of_refused: Distribution,
     /// End minus actual start.
     pub service: Distribution,
-    /// Actual start minus intended start.
+    /// The moment the generator got to it minus intended start.
     pub lag: Distribution,
+    /// Actual start minus that moment: the wait for a connection.
+    pub queue: Distribution,
 }
 
-/// A distribution, microseconds.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
-pub struct Distribution {
-    /// How many samples.
-    pub samples: u64,
-    /// Median.
-    pub p50_us: f64,
-    /// 90th percentile.
-    pub p90_us: f64,
-    /// 99th percentile.
-    pub p99_us: f64,
-    /// 99.9th percentile.
-    pub p999_us: f64,
-    /// Largest.
-    pub max_us: f64,
+/// What counts from the campaign's start.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Launch {
+    /// The start is known up to this, either way.
+    pub start_uncertainty_us: f64,
+    /// From the start to the first answer with a coupon; negative if that came before it.
+    pub start_delay_us: Option<f64>,
+    /// From the start to the first sold-out answer.
+    pub time_to_sell_out_us: Option<f64>,
+    /// Coupons a second, from the start to the last answer with a coupon.
+    pub issue_rate: Option<f64>,
+}
+
+/// A part of the launch. An attempt belongs to the one that it began in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Before the start.
+    BeforeStart,
+    /// From the start until the first sold-out answer.
+    Selling,
+    /// After the first sold-out answer.
+    SoldOut,
+}
+
+impl Phase {
+    /// All of them, in order of time.
+    pub const ALL: [Self; 3] = [Self::BeforeStart, Self::Selling, Self::SoldOut];
+}
+
+/// One phase's share.
+#[derive(Clone, Debug, Serialize)]
+pub struct PhaseSummary {
+    /// Which one.
+    pub phase: Phase,
+    /// How many of its attempts ended how.
+    pub outcomes: Outcomes,
+    /// End minus intended start.
+    pub response: Distribution,
+}
+
+/// A tenth of the first second: the attempts that were due in it, whenever they were answered.
+#[derive(Clone, Debug, Serialize)]
+pub struct Step {
+    /// Its beginning, milliseconds from the start on.
+    pub from_ms: u32,
+    /// How many there were.
+    pub sent: u64,
+    /// How many of them ended how.
+    pub outcomes: Outcomes,
+    /// End minus intended start.
+    pub response: Distribution,
+}
+
+/// What happened in a second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Second {
+    /// Which one, from the start on; negative is before it.
+    pub second: i64,
+    /// Attempts that began in it.
+    pub sent: u64,
+    /// Coupons whose answer came in it.
+    pub issued: u64,
 }
 
 /// One target's share.
@@ -152,154 +230,75 @@ pub struct TargetSummary {
     pub response: Distribution,
 }
 
-/// Reads a run's history and computes its figures.
+/// What the history does not say about a run.
+#[derive(Clone, Copy, Debug)]
+pub struct Observed {
+    /// Where the arrivals went.
+    pub tally: Tally,
+    /// Arrivals in the plan.
+    pub planned: u64,
+    /// How the generator fared.
+    pub vitals: Vitals,
+}
+
+/// Reads a run's history, computes its figures, and writes [`HLOG_FILE`] on the way.
 ///
 /// # Errors
-/// When the history cannot be read.
-pub fn summarize(
-    dir: &Path,
-    run: &Run,
-    plan: Tally,
-    planned: u64,
-) -> Result<Summary, HistoryError> {
+/// When the history cannot be read, or the log not be written.
+pub fn summarize(dir: &Path, run: &Run, observed: &Observed) -> Result<Summary, HistoryError> {
+    let path = dir.join(HLOG_FILE);
+    let fail = |source| HistoryError::Io { path: path.clone(), source };
+    let mut file = BufWriter::new(File::create(&path).map_err(fail)?);
+    let mut serializer = V2DeflateSerializer::new();
+    let mut log =
+        IntervalLog::begin(&mut file, &mut serializer, run.anchor.unix_ns).map_err(fail)?;
     let mut gather = Gather::new(run.targets.len());
-    let integrity = history::read(&dir.join(contract::run::HISTORY_DIR), &mut |e| gather.event(e))?;
+    let integrity = history::read(&dir.join(contract::run::HISTORY_DIR), &mut |event| {
+        if let Some(ended) = gather.event(event) {
+            log.record(ended.at, ended.response);
+        }
+    })?;
     gather.close();
-    Ok(gather.into_summary(run, plan, planned, integrity))
+    log.finish().and_then(|()| file.flush()).map_err(fail)?;
+    Ok(conclude(gather, run, observed, integrity))
 }
 
-/// What is kept of an attempt until it ends.
-struct Open {
-    at: i64,
-    intended: i64,
-    target: usize,
-}
-
-struct Gather {
-    open: HashMap<u64, Open>,
-    all: Share,
-    targets: Vec<Share>,
-    failures: BTreeMap<&'static str, u64>,
-    doubts: BTreeMap<&'static str, u64>,
-    first: i64,
-    last: i64,
-}
-
-struct Share {
-    outcomes: Outcomes,
-    response: Histogram<u64>,
-    service: Histogram<u64>,
-    lag: Histogram<u64>,
-}
-
-impl Share {
-    fn new() -> Self {
-        let empty = || {
-            Histogram::new_with_bounds(1, LONGEST_NS, 3)
-                .unwrap_or_else(|e| unreachable!("these bounds are valid: {e}"))
-        };
-        let (response, service, lag) = (empty(), empty(), empty());
-        Self { outcomes: Outcomes::default(), response, service, lag }
-    }
-
-    fn end(&mut self, open: &Open, at: i64, outcome: &Outcome<'_>) {
-        self.outcomes.add(outcome);
-        if matches!(outcome, Outcome::Failed(_)) {
-            return;
-        }
-        // `record` would drop what is above the ceiling: the worst values of all.
-        let record =
-            |h: &mut Histogram<u64>, ns: i64| h.saturating_record(ns.max(1).unsigned_abs());
-        record(&mut self.response, at - open.intended);
-        record(&mut self.service, at - open.at);
-    }
-}
-
-impl Gather {
-    fn new(targets: usize) -> Self {
-        Self {
-            open: HashMap::new(),
-            all: Share::new(),
-            targets: (0..targets).map(|_| Share::new()).collect(),
-            failures: BTreeMap::new(),
-            doubts: BTreeMap::new(),
-            first: i64::MAX,
-            last: i64::MIN,
-        }
-    }
-
-    fn event(&mut self, event: Event<'_>) {
-        match event {
-            Event::Campaign(_) => {}
-            Event::Invoke(i) => self.invoke(&i),
-            Event::Complete(c) => self.complete(&c),
-        }
-    }
-
-    fn invoke(&mut self, i: &Invocation<'_>) {
-        let intended = i.intended.unwrap_or(i.at);
-        let target = i.target.map_or(usize::MAX, usize::from);
-        self.first = self.first.min(i.at);
-        self.all.lag.saturating_record((i.at - intended).max(1).unsigned_abs());
-        self.open.insert(i.op, Open { at: i.at, intended, target });
-    }
-
-    fn complete(&mut self, c: &Completion<'_>) {
-        let Some(open) = self.open.remove(&c.op) else { return };
-        self.last = self.last.max(c.at);
-        self.all.end(&open, c.at, &c.outcome);
-        if let Some(target) = self.targets.get_mut(open.target) {
-            target.end(&open, c.at, &c.outcome);
-        }
-        match c.outcome {
-            Outcome::Failed(f) => *self.failures.entry(failure_name(f)).or_default() += 1,
-            Outcome::Indeterminate(d) => *self.doubts.entry(doubt_name(d)).or_default() += 1,
-            Outcome::Issued(_)
-            | Outcome::SoldOut
-            | Outcome::NotStarted
-            | Outcome::AlreadyIssued(_)
-            | Outcome::Read(_) => {}
-        }
-    }
-
-    /// What has no completion may have had an effect.
-    fn close(&mut self) {
-        let outcome = Outcome::Indeterminate(Doubt::Unspecified);
-        for open in std::mem::take(&mut self.open).into_values() {
-            self.all.outcomes.add(&outcome);
-            *self.doubts.entry(doubt_name(Doubt::Unspecified)).or_default() += 1;
-            if let Some(target) = self.targets.get_mut(open.target) {
-                target.outcomes.add(&outcome);
-            }
-        }
-    }
-
-    fn into_summary(self, run: &Run, plan: Tally, planned: u64, integrity: Integrity) -> Summary {
-        let targets = run.targets.iter().zip(&self.targets).map(|(target, share)| TargetSummary {
-            name: target.name.clone(),
-            url: target.url.clone(),
-            outcomes: share.outcomes,
-            response: distribution(&share.response),
-        });
-        Summary {
-            format: FORMAT,
-            scenario: run.scenario.clone(),
-            seed: run.seed,
-            campaign: run.campaigns.first().map(|c| c.id.clone()).unwrap_or_default(),
-            state: run.state,
-            seconds: seconds(self.last.saturating_sub(self.first).max(0)),
-            accounting: account(self.all.outcomes, plan, planned, &integrity),
-            outcomes: self.all.outcomes,
-            targets: targets.collect(),
-            failures: self.failures,
-            doubts: self.doubts,
-            times: Times {
-                response: distribution(&self.all.response),
-                service: distribution(&self.all.service),
-                lag: distribution(&self.all.lag),
-            },
-            gaps: integrity.gaps,
-        }
+fn conclude(gather: Gather, run: &Run, observed: &Observed, integrity: Integrity) -> Summary {
+    let targets = run.targets.iter().zip(&gather.targets).map(|(target, share)| TargetSummary {
+        name: target.name.clone(),
+        url: target.url.clone(),
+        outcomes: share.outcomes,
+        response: share.response.distribution(),
+    });
+    let times = Times {
+        response: gather.all.response.distribution(),
+        response_of_issued: gather.issued.distribution(),
+        response_of_refused: gather.refused.distribution(),
+        service: gather.service.distribution(),
+        lag: gather.lag.distribution(),
+        queue: gather.queue.distribution(),
+    };
+    let seconds = seconds(gather.length());
+    Summary {
+        format: FORMAT,
+        scenario: run.scenario.clone(),
+        seed: run.seed,
+        campaign: run.campaigns.first().map(|c| c.id.clone()).unwrap_or_default(),
+        state: run.state,
+        seconds,
+        accounting: account(gather.all.outcomes, observed.tally, observed.planned, &integrity),
+        outcomes: gather.all.outcomes,
+        targets: targets.collect(),
+        launch: gather.launch(),
+        phases: gather.phases(),
+        first_second: gather.first_second(),
+        per_second: gather.per_second(),
+        self_check: SelfCheck::new(observed, &times.lag, seconds),
+        thresholds: Vec::new(),
+        failures: gather.failures,
+        doubts: gather.doubts,
+        times,
+        gaps: integrity.gaps,
     }
 }
 
@@ -322,27 +321,18 @@ fn account(outcomes: Outcomes, plan: Tally, planned: u64, integrity: &Integrity)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "times are far below 2^53 ns")]
-fn distribution(h: &Histogram<u64>) -> Distribution {
-    let at = |quantile: f64| h.value_at_quantile(quantile) as f64 / 1_000.0;
-    Distribution {
-        samples: h.len(),
-        p50_us: at(0.5),
-        p90_us: at(0.9),
-        p99_us: at(0.99),
-        p999_us: at(0.999),
-        max_us: h.max() as f64 / 1_000.0,
-    }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "times are far below 2^53 ns")]
 fn seconds(ns: i64) -> f64 {
     ns as f64 / 1e9
 }
+
+/// Why the load was not the planned one, and nobody else's fault.
+const NO_SOCKET: &str = "no socket left on the load host";
 
 fn failure_name(failure: Failure) -> &'static str {
     match failure {
         Failure::NotConnected => "not connected",
         Failure::NotWritten => "connection closed before the first byte",
+        Failure::NoSocket => NO_SOCKET,
         Failure::Rejected => "rejected unseen",
         Failure::Unspecified => "unspecified",
     }
@@ -368,12 +358,15 @@ impl Summary {
         if !a.holds {
             objections.push("the accounting does not add up: a request was lost".into());
         }
-        if a.dropped * 100 > a.planned {
+        objections.extend(self.self_check.objections(a));
+        if let Some(n) = self.failures.get(NO_SOCKET) {
             objections.push(format!(
-                "{} of {} arrivals were dropped: the load was not the planned one; raise \
-                 load.max_in_flight or lower the rate",
-                a.dropped, a.planned
+                "{n} arrivals found no socket left on the load host: raise its limit of open files \
+                 (ulimit -n) or its range of ports"
             ));
+        }
+        if a.planned > 0 && a.decided + a.indeterminate == 0 && a.cancelled == 0 {
+            objections.push("no request reached the system".into());
         }
         if let Some(n) = self.doubts.get(doubt_name(Doubt::Unclassified)) {
             objections.push(format!("{n} answers match no rule: their outcome is unknown"));
@@ -383,101 +376,4 @@ impl Summary {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use contract::history::Kind;
-    use contract::outcome::Coupon;
-    use contract::run::{Anchor, RunTarget};
-
-    fn run() -> Run {
-        let target = |n: &str| RunTarget { name: n.into(), url: String::new(), pid: None };
-        Run {
-            format: contract::run::FORMAT.into(),
-            scenario: "s".into(),
-            definition: serde_json::Value::Null,
-            seed: 1,
-            campaigns: vec![],
-            targets: vec![target("a"), target("b")],
-            store: None,
-            anchor: Anchor { unix_ns: 0 },
-            state: RunState::Finished,
-        }
-    }
-
-    fn gather(events: &[(u64, i64, i64, i64, Option<Outcome<'static>>)]) -> Gather {
-        let mut gather = Gather::new(2);
-        for (op, intended, at, end, outcome) in events {
-            gather.event(Event::Invoke(Invocation {
-                op: *op,
-                campaign: "1".into(),
-                kind: Kind::Issue,
-                at: *at,
-                intended: Some(*intended),
-                target: Some(u16::try_from(op % 2).unwrap()),
-                user: None,
-                key: None,
-            }));
-            if let Some(outcome) = outcome.clone() {
-                let (op, at) = (*op, *end);
-                gather.event(Event::Complete(Completion {
-                    op,
-                    at,
-                    outcome,
-                    status: None,
-                    stamp: None,
-                }));
-            }
-        }
-        gather.close();
-        gather
-    }
-
-    #[test]
-    fn response_counts_from_the_intended_start() {
-        let coupon = Coupon { code: "가".into(), seq: None, remaining: None };
-        let events = [(1, 1_000_000, 3_000_000, 4_000_000, Some(Outcome::Issued(coupon)))];
-        let plan = Tally { sent: 1, ..Tally::default() };
-        let integrity = Integrity { invocations: 1, completions: 1, gaps: vec![] };
-        let summary = gather(&events).into_summary(&run(), plan, 1, integrity);
-        let near = |a: f64, b: f64| (a - b).abs() / b < 0.002;
-        assert!(near(summary.times.response.p50_us, 3_000.0), "{:?}", summary.times);
-        assert!(near(summary.times.service.p50_us, 1_000.0));
-        assert!(near(summary.times.lag.p50_us, 2_000.0));
-        assert_eq!(
-            (summary.targets[0].outcomes.issued, summary.targets[1].outcomes.issued),
-            (0, 1)
-        );
-        assert!(summary.accounting.holds && summary.objections().is_empty());
-    }
-
-    #[test]
-    fn what_was_never_completed_is_indeterminate_and_breaks_the_account() {
-        let summary = gather(&[(1, 0, 0, 0, None)]).into_summary(
-            &run(),
-            Tally { sent: 1, ..Tally::default() },
-            1,
-            Integrity { invocations: 1, completions: 0, gaps: vec![] },
-        );
-        assert_eq!(summary.accounting.indeterminate, 1);
-        assert!(!summary.accounting.holds);
-        assert!(summary.objections()[0].contains("does not add up"));
-    }
-
-    #[test]
-    fn a_lost_arrival_breaks_the_account() {
-        let integrity = Integrity::default();
-        assert!(!account(Outcomes::default(), Tally::default(), 1, &integrity).holds);
-        let dropped = Tally { dropped: 1, ..Tally::default() };
-        assert!(account(Outcomes::default(), dropped, 1, &integrity).holds);
-    }
-
-    #[test]
-    fn an_unclassified_answer_is_an_objection() {
-        let outcome = Outcome::Indeterminate(Doubt::Unclassified);
-        let plan = Tally { sent: 1, ..Tally::default() };
-        let integrity = Integrity { invocations: 1, completions: 1, gaps: vec![] };
-        let summary =
-            gather(&[(1, 0, 0, 9, Some(outcome))]).into_summary(&run(), plan, 1, integrity);
-        assert!(summary.objections()[0].contains("match no rule"));
-    }
-}
+mod tests;

@@ -12,28 +12,32 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use contract::outcome::Doubt;
-use contract::wire;
 use http_body_util::Full;
-use hyper::header::{CONTENT_TYPE, HOST, HeaderValue};
-use hyper::{Request, Uri};
+use hyper::Request;
+use hyper::header::HOST;
 use tokio::sync::{Notify, watch};
 use tokio::task::LocalSet;
+use tokio::time::Instant;
 
-use crate::client::{Connections, Reply, exchange};
+use crate::campaign::Created;
+use crate::client::{Connection, Connections, Reply, exchange};
 use crate::clock::Clock;
 use crate::live::Live;
+use crate::mapping::Mapping;
 use crate::pace::Pacer;
-use crate::record::Recorder;
+use crate::record::{Recorder, Timing};
 use crate::schedule::{Arrival, Schedule};
-use crate::workload::{Order, Workload};
+use crate::workload::{Asking, Order, Workload};
 
 /// What every load thread of a run is told.
 #[derive(Clone, Debug)]
 pub struct Job {
     /// The run's clock.
     pub clock: Clock,
-    /// The campaign's id.
-    pub campaign: String,
+    /// How to speak with the system.
+    pub mapping: Arc<Mapping>,
+    /// The campaign.
+    pub created: Arc<Created>,
     /// The campaign's start on the run's clock; the plan counts from it.
     pub start: i64,
     /// When the arrivals are due.
@@ -52,8 +56,8 @@ pub struct Job {
     pub history: PathBuf,
     /// Counters for the live view.
     pub live: Arc<Live>,
-    /// Whether to go on.
-    pub stop: watch::Receiver<Stop>,
+    /// Whether to go on; a thread that cannot write the history ends the others, too.
+    pub stop: watch::Sender<Stop>,
 }
 
 /// Whether to go on.
@@ -91,43 +95,52 @@ impl Tally {
 
 /// Runs load thread `number` to its end, on the current thread.
 ///
-/// # Errors
-/// When the history cannot be written. Nothing is sent that is not written down.
-pub fn run(job: &Job, number: usize) -> io::Result<Tally> {
+/// Gives what it did, and why it ended early if it did: nothing is sent that is not written down.
+pub fn run(job: &Job, number: usize) -> (Tally, Option<io::Error>) {
+    match try_run(job, number) {
+        Ok(done) => done,
+        Err(error) => {
+            job.stop.send_modify(|stop| *stop = (*stop).max(Stop::Arrivals));
+            (Tally::default(), Some(error))
+        }
+    }
+}
+
+fn try_run(job: &Job, number: usize) -> io::Result<(Tally, Option<io::Error>)> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let recorder = Recorder::create(&job.history, number, job.campaign.clone())?;
-    let path = wire::coupons_path(&job.campaign).parse().map_err(io::Error::other)?;
-    let worker = Rc::new(Worker::new(job.clone(), path, recorder));
+    let recorder = Recorder::create(&job.history, number, job.created.id().to_owned())?;
+    let worker = Rc::new(Worker::new(job.clone(), recorder));
     let tally = LocalSet::new().block_on(&runtime, Worker::carry_out(&worker, number))?;
     drop(runtime);
-    match Rc::try_unwrap(worker) {
-        Ok(worker) => worker.recorder.finish()?,
-        Err(_) => return Err(io::Error::other("a request outlived its load thread")),
-    }
-    Ok(tally)
+    let worker = Rc::try_unwrap(worker)
+        .map_err(|_| io::Error::other("a request outlived its load thread"))?;
+    let broken = worker.broken.into_inner();
+    let finished = worker.recorder.finish().err();
+    Ok((tally, broken.or(finished)))
 }
 
 struct Worker {
     job: Job,
     recorder: Recorder,
     connections: Vec<Connections>,
-    path: Uri,
     in_flight: Cell<usize>,
+    /// Attempts that were not sent because they could not be written down.
+    unsent: Cell<u64>,
     /// Told whenever an attempt is over.
     idle: Notify,
-    /// Set once the history could not be written: the run is over.
+    /// Why the history could not be written any more.
     broken: RefCell<Option<io::Error>>,
 }
 
 impl Worker {
-    fn new(job: Job, path: Uri, recorder: Recorder) -> Self {
+    fn new(job: Job, recorder: Recorder) -> Self {
         let connections = job.targets.iter().cloned().map(Connections::new).collect();
         Self {
             job,
             recorder,
             connections,
-            path,
             in_flight: Cell::new(0),
+            unsent: Cell::new(0),
             idle: Notify::new(),
             broken: RefCell::default(),
         }
@@ -136,7 +149,7 @@ impl Worker {
     async fn carry_out(this: &Rc<Self>, number: usize) -> io::Result<Tally> {
         let pacer = Pacer::new(this.job.clock)?;
         let schedule = Arc::clone(&this.job.schedule);
-        let mut stop = this.job.stop.clone();
+        let mut stop = this.job.stop.subscribe();
         let mut tally = Tally::default();
         let mut share = schedule.share(number as u64, this.job.threads as u64);
         for arrival in share.by_ref() {
@@ -146,12 +159,13 @@ impl Worker {
                 _ = stop.wait_for(|s| *s != Stop::Not) => { tally.cancelled += 1; break; }
                 waited = pacer.until(due) => waited?,
             }
-            this.check_history()?;
             Self::dispatch(this, arrival, due, &mut tally);
         }
         tally.cancelled += share.count() as u64;
         this.drained().await;
-        this.check_history()?;
+        let unsent = this.unsent.get();
+        tally.sent -= unsent;
+        tally.dropped += unsent;
         Ok(tally)
     }
 
@@ -166,66 +180,87 @@ impl Worker {
         this.job.live.sent();
         this.in_flight.set(this.in_flight.get() + 1);
         let order = this.job.workload.order(arrival.index);
+        let timing = Timing { due, woken: this.job.clock.now() };
         let worker = Rc::clone(this);
         tokio::task::spawn_local(async move {
-            if let Err(error) = worker.attempt(&order, due).await {
-                worker.broken.borrow_mut().get_or_insert(error);
+            match worker.attempt(&order, timing).await {
+                Ok(None) => worker.over(),
+                Ok(Some(connection)) => {
+                    worker.over();
+                    worker.connections[order.target].put_back(connection).await;
+                }
+                Err(error) => worker.break_off(error),
             }
-            worker.in_flight.set(worker.in_flight.get() - 1);
-            worker.idle.notify_one();
         });
     }
 
-    /// One attempt, from its connection to its last record.
-    async fn attempt(&self, order: &Order, due: i64) -> io::Result<()> {
+    /// One attempt, from its connection to its last record. Gives the connection back where it can
+    /// be used again.
+    async fn attempt(&self, order: &Order, timing: Timing) -> io::Result<Option<Connection>> {
+        let give_up = Instant::now() + self.job.timeout;
+        let request = self.request(order)?;
         let connections = &self.connections[order.target];
-        let connected = self.patiently(connections.take()).await;
-        self.recorder.invoke(order, due, self.job.clock.now())?;
+        let connected = self.patiently(connections.take(), give_up).await;
+        if let Err(error) = self.recorder.invoke(order, timing, self.job.clock.now()) {
+            self.unsent.set(self.unsent.get() + 1);
+            return Err(error);
+        }
         let (reply, connection) = match connected {
             Ok(Ok(mut connection)) => {
-                let request = self.request(order, connections.authority());
-                let exchange = exchange(&mut connection, request);
-                match self.patiently(exchange).await {
+                let rules = &self.job.mapping.outcomes;
+                let exchange = exchange(&mut connection, request, rules);
+                match self.patiently(exchange, give_up).await {
                     Ok(reply) => (reply, Some(connection)),
                     Err(doubt) => (Reply::doubtful(doubt), None),
                 }
             }
-            Ok(Err(_)) | Err(_) => (Reply::not_connected(), None),
+            Ok(Err(error)) => (Reply::not_connected(&error), None),
+            Err(_) => (Reply::not_connected(&io::ErrorKind::TimedOut.into()), None),
         };
         self.job.live.done(&reply.outcome);
         self.recorder.complete(order.op, self.job.clock.now(), reply)?;
-        if let Some(connection) = connection {
-            // A connection that does not become free in time is simply not used again.
-            let _ = self.patiently(connections.put_back(connection)).await;
-        }
-        Ok(())
+        Ok(connection)
     }
 
-    /// Waits for `work`, but not longer than the scenario allows, nor after the run is abandoned.
-    async fn patiently<T>(&self, work: impl Future<Output = T>) -> Result<T, Doubt> {
-        let mut stop = self.job.stop.clone();
+    /// Waits for `work`, but not longer than until `give_up`, nor after the run is abandoned.
+    async fn patiently<T>(
+        &self,
+        work: impl Future<Output = T>,
+        give_up: Instant,
+    ) -> Result<T, Doubt> {
+        let mut stop = self.job.stop.subscribe();
         tokio::select! {
             biased;
             done = work => Ok(done),
-            () = tokio::time::sleep(self.job.timeout) => Err(Doubt::Timeout),
+            () = tokio::time::sleep_until(give_up) => Err(Doubt::Timeout),
             _ = stop.wait_for(|s| *s == Stop::Everything) => Err(Doubt::Abandoned),
         }
     }
 
-    fn request(&self, order: &Order, authority: &str) -> Request<Full<Bytes>> {
-        let body = wire::IssueRequest { user: Some(order.user.clone()) };
-        let body = serde_json::to_vec(&body).unwrap_or_default();
-        let mut request = Request::new(Full::new(Bytes::from(body)));
-        *request.method_mut() = hyper::Method::POST;
-        *request.uri_mut() = self.path.clone();
+    /// An attempt is over.
+    fn over(&self) {
+        self.in_flight.set(self.in_flight.get() - 1);
+        self.idle.notify_one();
+    }
+
+    /// The history cannot be written: no load thread sends anything further.
+    fn break_off(&self, error: io::Error) {
+        self.broken.borrow_mut().get_or_insert(error);
+        self.job.stop.send_modify(|stop| *stop = (*stop).max(Stop::Arrivals));
+        self.over();
+    }
+
+    fn request(&self, order: &Order) -> io::Result<Request<Full<Bytes>>> {
+        let target = self.connections[order.target].authority();
+        let values = Asking { order, target, names: &self.job.created.names };
+        let filled = self.job.mapping.request.fill(&values);
+        let mut request = Request::new(Full::new(Bytes::from(filled.body)));
+        *request.method_mut() = filled.method;
+        *request.uri_mut() = filled.uri.parse().map_err(io::Error::other)?;
         let headers = request.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        // Both come from values that were checked: a URL's authority, and hex digits.
-        if let (Ok(host), Ok(key)) = (authority.try_into(), order.key.as_str().try_into()) {
-            headers.insert(HOST, host);
-            headers.insert(wire::header::IDEMPOTENCY_KEY, key);
-        }
-        request
+        headers.insert(HOST, target.try_into().map_err(io::Error::other)?);
+        headers.extend(filled.headers);
+        Ok(request)
     }
 
     /// Ends once nothing is under way.
@@ -233,9 +268,5 @@ impl Worker {
         while self.in_flight.get() > 0 {
             self.idle.notified().await;
         }
-    }
-
-    fn check_history(&self) -> io::Result<()> {
-        self.broken.borrow_mut().take().map_or(Ok(()), Err)
     }
 }

@@ -1,11 +1,17 @@
 //! Who asks, and where: a pure function of the arrival's number and the seed.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
+
+use crate::mapping::Values;
 
 /// Gives every arrival its user, its idempotency key and its target.
 #[derive(Clone, Debug)]
 pub struct Workload {
+    campaign: String,
     run_key: u64,
     targets: u64,
 }
@@ -19,16 +25,15 @@ pub struct Order {
     pub target: usize,
     /// Who asks; nobody else in this run.
     pub user: String,
-    /// Its idempotency key; no other request of this run.
+    /// Its idempotency key; no other request of this campaign.
     pub key: String,
 }
 
 impl Workload {
-    /// The workload of a run with this seed over so many targets, at least one.
-    pub fn new(seed: u64, targets: usize) -> Self {
-        // A key that only counted would be the same in every run against a shared system.
+    /// The workload of a campaign with this seed over so many targets, at least one.
+    pub fn new(seed: u64, campaign: &str, targets: usize) -> Self {
         let run_key = ChaCha8Rng::seed_from_u64(seed).random();
-        Self { run_key, targets: targets.max(1) as u64 }
+        Self { campaign: campaign.into(), run_key, targets: targets.max(1) as u64 }
     }
 
     /// What arrival `index` asks.
@@ -38,8 +43,49 @@ impl Workload {
             // Round robin: each instance gets the same share in each phase of the launch.
             target: usize::try_from(index % self.targets).unwrap_or(0),
             user: format!("u{:07}", index + 1),
-            key: format!("{:016x}-{index:x}", self.run_key),
+            // A system whose keys know no campaign must not take the next run for a replay.
+            key: format!("{}-{:016x}-{index:x}", self.campaign, self.run_key),
         }
+    }
+}
+
+/// What the measured request's templates may name.
+#[derive(Debug)]
+pub struct Asking<'a> {
+    /// Who asks, and where.
+    pub order: &'a Order,
+    /// Host and port of the target.
+    pub target: &'a str,
+    /// What the set-up captured.
+    pub names: &'a BTreeMap<String, String>,
+}
+
+impl Values for Asking<'_> {
+    fn value(&self, name: &str) -> Option<Cow<'_, str>> {
+        Some(match name {
+            "user" => self.order.user.as_str().into(),
+            "key" => self.order.key.as_str().into(),
+            "n" => self.order.op.to_string().into(),
+            "uuid" => self.order.uuid().into(),
+            "target" => self.target.into(),
+            other => self.names.get(other)?.as_str().into(),
+        })
+    }
+}
+
+impl Order {
+    /// A UUID (version 4) of its own: random, but the same for the same key.
+    fn uuid(&self) -> String {
+        let mut seed = [0; 32];
+        for (at, byte) in self.key.bytes().enumerate() {
+            // Keys differ in their last characters, so folding keeps them apart.
+            seed[at % 32] ^= byte.rotate_left(u32::try_from(at / 32).unwrap_or(0));
+        }
+        let n: u128 = ChaCha8Rng::from_seed(seed).random();
+        let n = (n & !(0xf << 76) & !(0x3 << 62)) | (0x4 << 76) | (0x2 << 62);
+        let hex = format!("{n:032x}");
+        let (a, b, c, d, e) = (&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]);
+        format!("{a}-{b}-{c}-{d}-{e}")
     }
 }
 
@@ -50,7 +96,7 @@ mod tests {
 
     #[test]
     fn users_and_keys_are_unique_and_targets_even() {
-        let workload = Workload::new(1, 5);
+        let workload = Workload::new(1, "1", 5);
         let orders: Vec<Order> = (0..1_000).map(|i| workload.order(i)).collect();
         let users: HashSet<&str> = orders.iter().map(|o| o.user.as_str()).collect();
         let keys: HashSet<&str> = orders.iter().map(|o| o.key.as_str()).collect();
@@ -61,8 +107,21 @@ mod tests {
     }
 
     #[test]
+    fn uuids_are_random_version_4_and_differ() {
+        let workload = Workload::new(1, "1", 1);
+        let uuids: HashSet<String> = (0..1_000).map(|i| workload.order(i).uuid()).collect();
+        assert_eq!(uuids.len(), 1_000);
+        for uuid in uuids {
+            let bytes = uuid.as_bytes();
+            let shaped = uuid.len() == 36 && [8, 13, 18, 23].iter().all(|&i| bytes[i] == b'-');
+            assert!(shaped && bytes[14] == b'4' && b"89ab".contains(&bytes[19]), "{uuid}");
+        }
+    }
+
+    #[test]
     fn the_seed_decides() {
-        assert_eq!(Workload::new(1, 5).order(7), Workload::new(1, 5).order(7));
-        assert_ne!(Workload::new(1, 5).order(7), Workload::new(2, 5).order(7));
+        assert_eq!(Workload::new(1, "1", 5).order(7), Workload::new(1, "1", 5).order(7));
+        assert_ne!(Workload::new(1, "1", 5).order(7), Workload::new(2, "1", 5).order(7));
+        assert_ne!(Workload::new(1, "1", 5).order(7).key, Workload::new(1, "2", 5).order(7).key);
     }
 }

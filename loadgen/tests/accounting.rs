@@ -4,13 +4,14 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::net::SocketAddr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use bytes::Bytes;
-use chrono::Utc;
+use chrono::{TimeDelta, Utc};
 use contract::run::{Run, RunState};
 use contract::wire::{self, NewCampaign, Problem, ProblemCode, Status};
 use http_body_util::{BodyExt, Full};
@@ -36,7 +37,10 @@ enum Manner {
     Fails,
 }
 
-/// A system that does one thing, and counts.
+/// How far the stand-in's clock is ahead of ours, seconds.
+static AHEAD_S: i64 = 3_600;
+
+/// A system that does one thing, and counts. Its clock is an hour ahead.
 struct StandIn {
     address: SocketAddr,
     requests: Arc<AtomicU64>,
@@ -85,7 +89,9 @@ async fn answer(
     let (head, body) = request.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
     let whole = |status: u16, body: String| {
-        let response = Response::builder().status(status).body(Full::from(body));
+        let now = (Utc::now() + TimeDelta::seconds(AHEAD_S)).to_rfc3339();
+        let response = Response::builder().status(status).header("server-time", now);
+        let response = response.body(Full::from(body));
         Ok(response.unwrap())
     };
     match (&head.method, head.uri.path()) {
@@ -94,6 +100,8 @@ async fn answer(
             whole(201, serde_json::to_string(&campaign(new)).unwrap())
         }
         (&Method::GET, _) => {
+            // A clock that takes its time to answer, so that a set-up takes longer than nothing.
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
             let new = NewCampaign {
                 name: "s".into(),
                 coupons: 1,
@@ -128,7 +136,7 @@ fn campaign(new: NewCampaign) -> wire::Campaign {
         remaining: new.coupons,
         starts_at: new.starts_at,
         per_user_limit: None,
-        now: Utc::now(),
+        now: Utc::now() + TimeDelta::seconds(AHEAD_S),
     }
 }
 
@@ -201,6 +209,65 @@ fn a_refusing_system_is_a_sound_run() {
     );
     assert!(outcome.holds());
     assert!(outcome.text().contains("planned 100 = sent 100 + dropped 0"), "{}", outcome.text());
+}
+
+#[test]
+fn the_clock_that_counts_is_the_systems_own() {
+    let outcome = run(&StandIn::start(Manner::Refuses).url(), &[]);
+    let lag = outcome.summary()["times"]["lag"]["p50_us"].as_f64().unwrap();
+    assert!(lag < 100_000.0, "the plan was kept although the system's clock is an hour ahead");
+}
+
+#[test]
+fn a_start_that_is_past_already_is_refused() {
+    let set = ["campaign.starts_in=0s", "load.begin=0s"];
+    let outcome = run(&StandIn::start(Manner::Refuses).url(), &set);
+    assert_eq!(outcome.code(), 2);
+    let text = outcome.text();
+    assert!(text.contains("the first arrival would be late"), "{text}");
+}
+
+/// Runs loadgen from a shell that limits it first.
+fn limited(limits: &str, system: &StandIn, set: &[&str]) -> Outcome {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("s.yaml"), SCENARIO).unwrap();
+    let mut command = Command::new("sh");
+    command.current_dir(dir.path()).arg("-c").arg(format!("{limits}; exec \"$@\"")).arg("sh");
+    command.arg(env!("CARGO_BIN_EXE_loadgen"));
+    command.args(["run", "s.yaml", "--out", "run", "--target", &system.url()]);
+    for assignment in set {
+        command.args(["--set", assignment]);
+    }
+    let output = command.output().unwrap();
+    Outcome { output, dir }
+}
+
+#[test]
+fn a_lack_of_sockets_is_our_own_failure() {
+    let system = StandIn::start(Manner::Stalls);
+    let outcome = limited("ulimit -n 40", &system, &["load.timeout=5s"]);
+    assert_eq!(outcome.code(), 3, "{}", outcome.text());
+    assert!(outcome.text().contains("found no socket left on the load host"), "{}", outcome.text());
+    assert!(outcome.holds());
+}
+
+#[test]
+fn a_full_disk_ends_the_run_with_every_answer_recorded() {
+    let system = StandIn::start(Manner::Refuses);
+    // One window of the history fits, a second does not.
+    let limits = "trap '' XFSZ; ulimit -f 8320";
+    let set = ["load.stages.0.rate=6000", "load.stages.0.for=60s"];
+    let outcome = limited(limits, &system, &set);
+    assert_eq!(outcome.code(), 2, "{}", outcome.text());
+    assert!(
+        outcome.text().contains("loadgen: the history cannot be written"),
+        "{}",
+        outcome.text()
+    );
+    assert!(outcome.holds(), "{}", outcome.text());
+    assert_eq!(outcome.count("sent"), system.requests());
+    assert_eq!(Run::load(&outcome.dir.path().join("run")).unwrap().state, RunState::Failed);
+    assert_eq!(outcome.summary()["gaps"].as_array().unwrap().len(), 0);
 }
 
 #[test]
@@ -349,8 +416,11 @@ fn what_cannot_be_run_is_said_in_one_line() {
     );
     std::fs::create_dir(dir.path().join("full")).unwrap();
     write("full/file", "");
+    std::fs::write(dir.path().join("kept.jsonl"), "precious").unwrap();
     for (arguments, want) in [
-        (&["run", "missing.yaml"][..], "loadgen: missing.yaml: No such file"),
+        (&["export", "nowhere", "--out", "kept.jsonl"][..], "loadgen: nowhere/history: No such"),
+        (&["run"], "loadgen: the following required arguments were not provided: <SCENARIO> (see"),
+        (&["run", "missing.yaml"], "loadgen: missing.yaml: No such file"),
         (&["run", "typo.yaml"], "loadgen: typo.yaml:2:13: unknown key `cuopons`; did you mean"),
         (&["run", "s.yaml", "--set", "x=1"], "loadgen: --set x=1: unknown key `x`"),
         (&["run", "s.yaml", "--target", "ftp://x"], "loadgen: --target: target \"ftp://x\""),
@@ -369,6 +439,9 @@ fn what_cannot_be_run_is_said_in_one_line() {
         assert!(text.starts_with(want), "\n  {text}\nlacks\n  {want}");
         assert_eq!(text.lines().count(), 1, "{text}");
     }
+    assert_eq!(std::fs::read_to_string(dir.path().join("kept.jsonl")).unwrap(), "precious");
+    let odd = loadgen(dir.path()).arg("run").arg(std::ffi::OsStr::from_bytes(b"\xff")).output();
+    assert_eq!(odd.unwrap().status.code(), Some(2), "a name that is no text is no panic");
 }
 
 #[test]

@@ -49,6 +49,7 @@ fn events(requests: &[Request]) -> Vec<Event<'static>> {
             kind: Kind::Issue,
             at: *sent,
             intended: None,
+            woken: None,
             target: Some(*target),
             user: Some((*user).into()),
             key: None,

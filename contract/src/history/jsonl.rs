@@ -43,6 +43,8 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     intended: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    woken: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     target: Option<u16>,
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     user: Option<Cow<'a, str>>,
@@ -233,6 +235,7 @@ fn invocation(line: Line<'_>) -> Result<Invocation<'_>, String> {
         kind: need(line.kind, "kind")?,
         at: need(line.at, "at")?,
         intended: line.intended,
+        woken: line.woken,
         target: line.target,
         user: line.user,
         key: line.key,
@@ -307,6 +310,7 @@ impl<W: Write> Writer<W> {
                     kind: Some(i.kind),
                     at: Some(i.at),
                     intended: i.intended,
+                    woken: i.woken,
                     target: i.target,
                     user: i.user.as_deref().map(Cow::Borrowed),
                     key: i.key.as_deref().map(Cow::Borrowed),

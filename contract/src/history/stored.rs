@@ -28,6 +28,9 @@ const FRAME_HEAD: usize = 6;
 pub const MAX_PAYLOAD: usize = 16 * 1024;
 /// How much of a segment is mapped, and reserved on disk, at a time.
 const WINDOW: usize = 4 << 20;
+/// Room that only completions and the trailer may use: when the disk is full, what was sent can
+/// still be completed.
+const RESERVE: usize = 1 << 20;
 /// Mappings start at multiples of this: a multiple of every page size in use.
 const PAGE: usize = 64 << 10;
 
@@ -106,13 +109,17 @@ impl Segment {
 
     /// Appends a record. When it returns, the record outlives this process.
     ///
+    /// An invocation is refused while there is still room for the completions of what is under way,
+    /// so a full disk ends a run in order.
+    ///
     /// # Errors
     /// When the record is longer than [`MAX_PAYLOAD`] or the disk is full; then nothing was added.
     pub fn append(&mut self, record: &Record<'_>) -> io::Result<()> {
         self.scratch.clear();
         let payload = postcard::to_extend(record, std::mem::take(&mut self.scratch))
             .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
-        let appended = self.append_frame(&payload);
+        let reserve = if matches!(record, Record::Invoke(_)) { RESERVE } else { 0 };
+        let appended = self.append_frame(&payload, reserve);
         self.scratch = payload;
         appended?;
         match record {
@@ -123,13 +130,13 @@ impl Segment {
         Ok(())
     }
 
-    fn append_frame(&mut self, payload: &[u8]) -> io::Result<()> {
+    fn append_frame(&mut self, payload: &[u8], reserve: usize) -> io::Result<()> {
         let length = u16::try_from(payload.len())
             .ok()
             .filter(|_| payload.len() <= MAX_PAYLOAD)
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "record too long"))?;
         let size = FRAME_HEAD + payload.len();
-        if self.end - self.base + size > self.map.len() {
+        if self.end - self.base + size + reserve > self.map.len() {
             let base = self.end / PAGE * PAGE;
             self.map = map_window(&self.file, base)?;
             self.base = base;
@@ -368,6 +375,7 @@ mod tests {
             kind: Kind::Issue,
             at: i64::try_from(op).unwrap() * 1_000,
             intended: Some(7),
+            woken: Some(8),
             target: Some(3),
             user: Some("u1".into()),
             key: None,

@@ -44,8 +44,40 @@ fn describe(error: &Error, text: &str) -> String {
         | Error::SerdeInvalidValue { unexpected, expected, .. } => {
             format!("found {unexpected}, expected {expected}")
         }
-        _ if text.trim().is_empty() => "the file is empty".into(),
+        Error::InvalidScalar { ty, location } => {
+            format!("found {}, expected {}", value_at(text, location), in_words(ty))
+        }
+        Error::DuplicateMappingKey { key, .. } => {
+            format!("key `{}` stands here a second time", key.as_deref().unwrap_or("?"))
+        }
+        Error::MultipleDocuments { .. } => "expected one YAML document, found another one".into(),
+        Error::NullIntoString { .. } => "found nothing, expected a text".into(),
+        Error::Eof { .. } if has_no_content(text) => "the file is empty".into(),
         other => first_line(&other.to_string()),
+    }
+}
+
+fn has_no_content(text: &str) -> bool {
+    text.lines().map(str::trim).all(|l| l.is_empty() || l.starts_with('#') || l == "---")
+}
+
+/// The value that stands at this place.
+fn value_at<'a>(text: &'a str, location: &serde_saphyr::Location) -> &'a str {
+    let place = |n: u64| usize::try_from(n.saturating_sub(1)).unwrap_or(usize::MAX);
+    let line = text.lines().nth(place(location.line())).unwrap_or_default();
+    let start = line.char_indices().nth(place(location.column())).map_or(0, |(at, _)| at);
+    let rest = &line[start..];
+    rest[..rest.find([',', '}', ']', '#']).unwrap_or(rest.len())].trim_end()
+}
+
+/// A type as people call it.
+fn in_words(ty: &str) -> &str {
+    match ty {
+        "u64" | "u32" | "u16" => "a whole number, 0 or more",
+        "i64" | "i32" => "a whole number",
+        "f64" | "float" => "a number",
+        "bool" => "true or false",
+        other => other,
     }
 }
 

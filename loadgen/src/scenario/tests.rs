@@ -77,12 +77,31 @@ fn what_is_wrong_has_its_place_and_its_remedy() {
         ("{port}", "8080", "s.yaml:9:14: command: expected program and arguments with {port}"),
         ("begin: -500ms", "begin: -5s", "s.yaml: the load begins before the campaign is created"),
         ("  bursts:", "   bursts:", "s.yaml:16:"),
+        (
+            "coupons: 100",
+            "coupons: -1",
+            "s.yaml:3:12: found -1, expected a whole number, 0 or more",
+        ),
+        ("coupons: 100", "coupons: 1.5 # x", "s.yaml:3:12: found 1.5, expected a whole number"),
+        ("requests: 20", "requests: 0", "s.yaml:17:29: requests 0: expected 1 to 1000000"),
+        ("campaign:", "name: b\ncampaign:", "s.yaml:2:1: key `name` stands here a second time"),
+        ("load:", "---\nload:", "s.yaml:"),
     ] {
         let broken = GOOD.replacen(from, to, 1);
         assert_ne!(broken, GOOD, "{from}");
         let message = parse(&broken).unwrap_err().to_string();
         assert!(message.starts_with(want), "\n  {message}\nlacks\n  {want}");
         assert_eq!(message.lines().count(), 1, "{message}");
+    }
+}
+
+#[test]
+fn an_empty_file_is_called_so() {
+    for text in ["", "\n", "# only a comment\n"] {
+        assert_eq!(
+            parse(text).unwrap_err().to_string().split_once(": ").unwrap().1,
+            "the file is empty"
+        );
     }
 }
 
@@ -127,6 +146,7 @@ fn set_says_what_is_wrong() {
         ),
         ("campaign.coupons=-1", "--set campaign.coupons=-1: "),
         ("campaign", "--set campaign: expected KEY=VALUE"),
+        ("seed=: [", "--set seed=: [: \": [\" is not YAML"),
         ("load.stages.9.rate=1", "--set load.stages.9.rate=1: \"9\" is no place in this list"),
         ("name.first=x", "--set name.first=x: \"first\" is inside a single value"),
     ] {

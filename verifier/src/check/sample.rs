@@ -103,6 +103,7 @@ impl Sample {
             kind: Kind::Issue,
             at,
             intended: None,
+            woken: None,
             target: self.target,
             user: self.user.map(Into::into),
             key: self.key.map(Into::into),

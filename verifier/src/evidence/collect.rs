@@ -349,6 +349,7 @@ mod tests {
             kind: Kind::Issue,
             at,
             intended: None,
+            woken: None,
             target: None,
             user: None,
             key: None,

@@ -65,6 +65,9 @@ impl History {
             RunState::Interrupted => {
                 Some("the run was interrupted before its plan was carried out")
             }
+            RunState::Failed => {
+                Some("the run ended before its plan was carried out: its history could not be written")
+            }
         };
         evidence.gaps.extend(state.map(str::to_owned));
         for campaign in &mut evidence.campaigns {

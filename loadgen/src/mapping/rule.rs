@@ -1,0 +1,313 @@
+//! What an answer means. Rules are tried in order; the first that matches decides.
+//!
+//! Conditions look at parsed JSON, never at its text: serializers vary spaces, drop zero values and
+//! print 64-bit numbers as texts.
+
+use std::cell::OnceCell;
+use std::collections::BTreeMap;
+
+use contract::outcome::{Coupon, Doubt, Failure, Outcome};
+use hyper::HeaderMap;
+use regex::Regex;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_json_path::JsonPath;
+
+use super::source::{Source, json_path, text_of};
+
+/// A whole answer.
+#[derive(Debug)]
+pub struct Answer<'a> {
+    /// The HTTP status.
+    pub status: u16,
+    /// The body, all of it.
+    pub body: &'a [u8],
+    headers: &'a HeaderMap,
+    json: OnceCell<Option<Value>>,
+}
+
+impl<'a> Answer<'a> {
+    /// An answer with these parts.
+    pub fn new(status: u16, headers: &'a HeaderMap, body: &'a [u8]) -> Self {
+        Self { status, body, headers, json: OnceCell::new() }
+    }
+
+    /// The body as JSON, parsed once.
+    pub(super) fn json(&self) -> Option<&Value> {
+        self.json.get_or_init(|| serde_json::from_slice(self.body).ok()).as_ref()
+    }
+
+    /// A header by its lower-case name.
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+}
+
+/// A rule: all its conditions hold, or it does not match.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    /// The status is one of these.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<Statuses>,
+    /// Headers, by name, match.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub header: BTreeMap<String, Condition>,
+    /// Values of the JSON body, by path, match.
+    #[serde(default)]
+    pub json: JsonConditions,
+    /// The body's text matches.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<Pattern>,
+    /// The body is empty, or is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub empty: Option<bool>,
+    /// The JSON body is a Connect error with this code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connect: Option<String>,
+    /// What the answer means then.
+    pub is: Meaning,
+    /// Where the coupon's code is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<Source>,
+    /// Where its rank is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seq: Option<Source>,
+    /// Where it says how many are left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remaining: Option<Source>,
+}
+
+/// What an answer means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Meaning {
+    /// A coupon; `code` says where its code is.
+    Issued,
+    /// All coupons are gone.
+    SoldOut,
+    /// The campaign has not started.
+    NotStarted,
+    /// This user holds a coupon already.
+    AlreadyIssued,
+    /// The request was not looked at, so it certainly had no effect.
+    Failed,
+    /// Nobody knows.
+    Indeterminate,
+}
+
+/// One status, several, or a range: `201`, `[200, 201]`, `500-599`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "RawStatuses", into = "Vec<String>")]
+pub struct Statuses(Vec<(u16, u16)>);
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum RawStatuses {
+    One(u16),
+    Range(String),
+    Several(Vec<RawStatuses>),
+}
+
+impl TryFrom<RawStatuses> for Statuses {
+    type Error = String;
+
+    fn try_from(raw: RawStatuses) -> Result<Self, String> {
+        let fits = |s: u16| (100..=599).contains(&s);
+        let wrong = |what: &dyn std::fmt::Display| {
+            format!("status {what}: expected 100 to 599, a range like 500-599, or a list of them")
+        };
+        match raw {
+            RawStatuses::One(status) if fits(status) => Ok(Self(vec![(status, status)])),
+            RawStatuses::One(status) => Err(wrong(&status)),
+            RawStatuses::Range(text) => {
+                let (from, to) = text.split_once('-').unwrap_or((&text, &text));
+                match (from.trim().parse(), to.trim().parse()) {
+                    (Ok(a), Ok(b)) if fits(a) && fits(b) && a <= b => Ok(Self(vec![(a, b)])),
+                    _ => Err(wrong(&text)),
+                }
+            }
+            RawStatuses::Several(list) => {
+                let ranges = list.into_iter().map(|raw| Self::try_from(raw).map(|s| s.0));
+                Ok(Self(ranges.collect::<Result<Vec<_>, _>>()?.concat()))
+            }
+        }
+    }
+}
+
+impl From<Statuses> for Vec<String> {
+    fn from(statuses: Statuses) -> Self {
+        statuses.0.iter().map(|(a, b)| format!("{a}-{b}")).collect()
+    }
+}
+
+impl std::fmt::Display for Statuses {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let one = |(a, b): &(u16, u16)| if a == b { a.to_string() } else { format!("{a}-{b}") };
+        f.write_str(&self.0.iter().map(one).collect::<Vec<_>>().join(", "))
+    }
+}
+
+impl Statuses {
+    /// Whether it is one of them.
+    pub fn contains(&self, status: u16) -> bool {
+        self.0.iter().any(|(a, b)| (*a..=*b).contains(&status))
+    }
+}
+
+/// Conditions on values of a JSON body, each with the path to its value.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "BTreeMap<String, Condition>", into = "BTreeMap<String, Condition>")]
+pub struct JsonConditions(Vec<(JsonPath, Condition)>);
+
+impl TryFrom<BTreeMap<String, Condition>> for JsonConditions {
+    type Error = String;
+
+    fn try_from(conditions: BTreeMap<String, Condition>) -> Result<Self, String> {
+        let parsed = conditions.into_iter().map(|(path, c)| Ok((json_path(&path)?, c)));
+        Ok(Self(parsed.collect::<Result<_, String>>()?))
+    }
+}
+
+impl From<JsonConditions> for BTreeMap<String, Condition> {
+    fn from(conditions: JsonConditions) -> Self {
+        conditions.0.into_iter().map(|(path, c)| (path.to_string(), c)).collect()
+    }
+}
+
+/// A regular expression.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Pattern(Regex);
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_str() == other.0.as_str()
+    }
+}
+
+impl TryFrom<String> for Pattern {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let last = |e: regex::Error| e.to_string().lines().last().unwrap_or_default().to_owned();
+        Regex::new(&text)
+            .map(Self)
+            .map_err(|e| format!("{text:?} is not a regular expression: {}", last(e)))
+    }
+}
+
+impl From<Pattern> for String {
+    fn from(pattern: Pattern) -> Self {
+        pattern.0.as_str().into()
+    }
+}
+
+/// What a value has to be: a value itself, or a comparison.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Condition {
+    /// One or several comparisons, all of which hold.
+    Compare(Comparison),
+    /// Equal to this; numbers and truth values also where they stand in a text.
+    Equals(Value),
+}
+
+/// Comparisons, all of which hold.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Comparison {
+    /// It is there and not null, or it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    exists: Option<bool>,
+    /// Its text matches.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    matches: Option<Pattern>,
+    /// It is a number above this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    above: Option<f64>,
+    /// It is a number below this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    below: Option<f64>,
+}
+
+impl Condition {
+    /// Whether it holds for a value as text; `None` where there is no value.
+    fn holds(&self, found: Option<&str>) -> bool {
+        match self {
+            Self::Equals(wanted) => found.is_some() && found == text_of(wanted).as_deref(),
+            Self::Compare(c) => {
+                let number = found.and_then(|text| text.parse::<f64>().ok());
+                c.exists.is_none_or(|wanted| wanted == found.is_some())
+                    && c.matches.as_ref().is_none_or(|p| found.is_some_and(|t| p.0.is_match(t)))
+                    && c.above.is_none_or(|limit| number.is_some_and(|n| n > limit))
+                    && c.below.is_none_or(|limit| number.is_some_and(|n| n < limit))
+            }
+        }
+    }
+
+    /// Whether it holds for what a path finds. A list or an object is there, but has no text.
+    fn holds_in(&self, path: &JsonPath, json: Option<&Value>) -> bool {
+        let found = json.and_then(|json| path.query(json).exactly_one().ok());
+        match (self, found) {
+            (Self::Compare(Comparison { exists: Some(wanted), .. }), Some(v))
+                if v.is_array() || v.is_object() =>
+            {
+                *wanted
+            }
+            (condition, found) => condition.holds(found.and_then(text_of).as_deref()),
+        }
+    }
+}
+
+impl Rule {
+    fn matches(&self, answer: &Answer<'_>) -> bool {
+        let header =
+            |(name, c): (&String, &Condition)| c.holds(answer.header(&name.to_lowercase()));
+        let json = |(path, c): &(JsonPath, Condition)| c.holds_in(path, answer.json());
+        let text = || String::from_utf8_lossy(answer.body);
+        self.status.as_ref().is_none_or(|s| s.contains(answer.status))
+            && self.empty.is_none_or(|wanted| wanted == answer.body.is_empty())
+            && self.header.iter().all(header)
+            && self.json.0.iter().all(json)
+            && self.body.as_ref().is_none_or(|p| p.0.is_match(&text()))
+            && self.connect.as_deref().is_none_or(|code| connect_code(answer) == Some(code))
+    }
+
+    fn outcome(&self, answer: &Answer<'_>) -> Outcome<'static> {
+        let code = || self.code.as_ref().and_then(|s| s.read(answer));
+        let number = |s: &Option<Source>| s.as_ref().and_then(|s| s.read_number(answer));
+        match self.is {
+            Meaning::Issued => match code() {
+                Some(code) => Outcome::Issued(Coupon {
+                    code: code.into(),
+                    seq: number(&self.seq),
+                    remaining: number(&self.remaining),
+                }),
+                // It said "issued", but not what: that is no whole answer.
+                None => Outcome::Indeterminate(Doubt::Unreadable),
+            },
+            Meaning::SoldOut => Outcome::SoldOut,
+            Meaning::NotStarted => Outcome::NotStarted,
+            Meaning::AlreadyIssued => Outcome::AlreadyIssued(code().map(Into::into)),
+            Meaning::Failed => Outcome::Failed(Failure::Rejected),
+            Meaning::Indeterminate => Outcome::Indeterminate(Doubt::ServerError),
+        }
+    }
+}
+
+fn connect_code<'a>(answer: &'a Answer<'_>) -> Option<&'a str> {
+    answer.json()?.get("code")?.as_str()
+}
+
+/// What an answer means: the first rule that matches decides. Where none does, the answer is
+/// unclassified, which fails the run: the rules have a hole.
+pub fn classify(rules: &[Rule], answer: &Answer<'_>) -> Outcome<'static> {
+    match rules.iter().find(|rule| rule.matches(answer)) {
+        Some(rule) => rule.outcome(answer),
+        None => Outcome::Indeterminate(Doubt::Unclassified),
+    }
+}
+
+#[cfg(test)]
+mod tests;
