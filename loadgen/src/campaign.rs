@@ -129,7 +129,11 @@ impl Desk {
         Ok(())
     }
 
-    async fn ask(
+    /// Sends one request to the target `url` and reads the whole answer.
+    ///
+    /// # Errors
+    /// When there is no whole answer.
+    pub(crate) async fn ask(
         &self,
         url: &str,
         request: &Request,

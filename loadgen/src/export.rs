@@ -78,8 +78,8 @@ fn copy(run: &Path, out: impl Write) -> Result<(Integrity, io::Result<()>), Hist
         }
     })?;
     let written = written.and_then(|()| match (writer, out) {
-        (Some(writer), _) => writer.finish(),
-        (None, Some(out)) => jsonl::Writer::new(out)?.finish(),
+        (Some(writer), _) => writer.finish_copy(&integrity),
+        (None, Some(out)) => jsonl::Writer::new(out)?.finish_copy(&integrity),
         (None, None) => Ok(()),
     });
     Ok((integrity, written))

@@ -9,6 +9,7 @@ use clap_complete::Shell;
 use loadgen::export::export;
 use loadgen::instances::{BECOME_INSTANCE, GUARD, become_instance, guard};
 use loadgen::plan;
+use loadgen::probe::probe;
 use loadgen::run::{Ending, Options, run};
 use loadgen::scenario::{Overrides, Positive, Scenario, ScenarioError, Span};
 
@@ -65,6 +66,15 @@ Examples:
         #[arg(long, value_name = "TIME", default_value = "50ms", value_parser = answer_time)]
         latency: Span,
     },
+    /// Asks the system a handful of times and shows how its answers are understood.
+    #[command(after_help = "\
+Examples:
+  loadgen probe scenarios/launch.yaml
+  loadgen probe my-system.yaml --target http://127.0.0.1:8080
+
+It creates a campaign of two coupons and asks before the start, after it, the same request again,
+the same user again, and once all coupons are gone. Exit code 3 if an answer was not understood.")]
+    Probe(Chosen),
     /// Says whether scenarios are valid, and where they are not.
     Validate {
         /// The scenario files.
@@ -167,6 +177,7 @@ fn main() -> ExitCode {
         Command::Run(args) if args.dry_run => plan(args.chosen, plan::USUAL_LATENCY),
         Command::Run(args) => start(args),
         Command::Plan { chosen, latency } => plan(chosen, latency),
+        Command::Probe(chosen) => ask(chosen),
         Command::Validate { scenarios } => validate(&scenarios),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "loadgen", &mut std::io::stdout());
@@ -186,18 +197,30 @@ fn main() -> ExitCode {
 fn start(args: RunArgs) -> ExitCode {
     let (scenario, overrides) = args.chosen.split();
     let options = Options { scenario, overrides, out: args.out };
-    // One thread: the instances die with the thread that started them, which must be this one.
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return fail(&error),
-    };
-    match runtime.block_on(run(&options)) {
-        Ok(Ending::Sound) => SOUND.into(),
-        Ok(Ending::Missed) => MISSED.into(),
-        Ok(Ending::Doubtful(objections)) => warn(&objections),
-        Ok(Ending::Interrupted) => INTERRUPTED.into(),
+    match here(run(&options)) {
+        Ok(Ok(Ending::Sound)) => SOUND.into(),
+        Ok(Ok(Ending::Missed)) => MISSED.into(),
+        Ok(Ok(Ending::Doubtful(objections))) => warn(&objections),
+        Ok(Ok(Ending::Interrupted)) => INTERRUPTED.into(),
+        Ok(Err(error)) => fail(&error),
         Err(error) => fail(&error),
     }
+}
+
+fn ask(chosen: Chosen) -> ExitCode {
+    let (scenario, overrides) = chosen.split();
+    match here(probe(&scenario, &overrides)) {
+        Ok(Ok(true)) => SOUND.into(),
+        Ok(Ok(false)) => UNKNOWN.into(),
+        Ok(Err(error)) => fail(&error),
+        Err(error) => fail(&error),
+    }
+}
+
+/// Runs `work` on this thread: the instances die with the thread that started them.
+fn here<T>(work: impl Future<Output = T>) -> std::io::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    Ok(runtime.block_on(work))
 }
 
 fn plan(chosen: Chosen, latency: Span) -> ExitCode {

@@ -16,15 +16,16 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use crate::campaign::{Created, Desk, SetupError};
 use crate::clock::Clock;
 use crate::folder::{Folder, FolderError};
-use crate::instances::{Instances, StartError, Surroundings};
+use crate::instances::StartError;
 use crate::live::Live;
 use crate::mapping::Mapping;
 use crate::progress::{Progress, REDRAW_EVERY};
 use crate::report;
-use crate::scenario::{self, Origin, Overrides, Scenario, ScenarioError, Span};
+use crate::scenario::{self, Overrides, Scenario, ScenarioError, Span};
 use crate::schedule::Schedule;
 use crate::selfcheck::Meter;
 use crate::summary::{Observed, Summary, summarize};
+use crate::system::{System, without_password};
 use crate::thresholds::{Threshold, judge};
 use crate::worker::{self, Job, Stop, Tally};
 use crate::workload::Workload;
@@ -216,48 +217,6 @@ async fn stopped(stop: &watch::Sender<Stop>, so_far: Stop) {
     let _ = stop.subscribe().wait_for(|s| *s >= so_far).await;
 }
 
-/// What is put under load.
-struct System {
-    instances: Instances,
-    targets: Vec<RunTarget>,
-    /// The store's URL for `run.json`: no password, and relative where it lies in the run's folder.
-    store: Option<String>,
-}
-
-impl System {
-    async fn start(scenario: &Scenario, folder: &Folder) -> Result<Self, StartError> {
-        let run = folder.path().to_owned();
-        let template = scenario.system.store.as_deref();
-        let store = template.map(|s| s.replace("{run}", &run.to_string_lossy()));
-        let public = template.map(|s| without_password(&s.replace("{run}/", "")));
-        match &scenario.system.origin {
-            Origin::Spawn(spawn) => {
-                let instances = Instances::start(spawn, &Surroundings { run, store }).await?;
-                Ok(Self { targets: instances.targets(), instances, store: public })
-            }
-            Origin::Targets(given) => {
-                let named = (1_u32..).zip(given).map(|(number, target)| RunTarget {
-                    name: format!("api-{number}"),
-                    url: target.url(),
-                    pid: None,
-                });
-                let instances = Instances::default();
-                Ok(Self { targets: named.collect(), instances, store: public })
-            }
-        }
-    }
-}
-
-/// `redis://user:secret@host` becomes `redis://user:***@host`.
-fn without_password(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.into() };
-    let Some((login, host)) = rest.rsplit_once('@') else { return url.into() };
-    match login.split_once(':') {
-        Some((user, _)) => format!("{scheme}://{user}:***@{host}"),
-        None => url.into(),
-    }
-}
-
 /// A campaign that is about to start.
 struct Launch {
     clock: Clock,
@@ -356,6 +315,7 @@ impl Launch {
             workload: Workload::new(
                 scenario.seed,
                 self.created.id(),
+                scenario.load.spread,
                 self.description.targets.len(),
             ),
             targets: self.description.targets.iter().map(authority).collect(),
@@ -480,18 +440,6 @@ fn spawn_threads(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn no_password_is_kept() {
-        for (url, want) in [
-            ("redis://:secret@h:1/0", "redis://:***@h:1/0"),
-            ("redis://me:sec@ret@h:1/0", "redis://me:***@h:1/0"),
-            ("redis://h:1/0", "redis://h:1/0"),
-            ("sqlite:a.db", "sqlite:a.db"),
-        ] {
-            assert_eq!(without_password(url), want);
-        }
-    }
 
     #[test]
     fn a_thread_for_each_five_thousand_a_second() {

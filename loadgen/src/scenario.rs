@@ -303,6 +303,9 @@ pub struct Load {
     /// Arrivals on top of the stages.
     #[serde(default)]
     pub bursts: Vec<Burst>,
+    /// Which target gets an arrival.
+    #[serde(default)]
+    pub spread: Spread,
     /// After how long an attempt is given up.
     #[serde(default = "default_timeout")]
     pub timeout: Positive,
@@ -317,6 +320,19 @@ fn default_timeout() -> Positive {
 
 fn default_max_in_flight() -> InFlight {
     InFlight(4_096)
+}
+
+/// Which target gets an arrival.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Spread {
+    /// They take turns: each gets the same share in each phase of the launch.
+    #[default]
+    RoundRobin,
+    /// By lot, drawn from the seed.
+    Random,
+    /// The same user always the same target.
+    ByUser,
 }
 
 /// A stretch of time with a rate that stays or changes evenly.

@@ -7,12 +7,14 @@ use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
 
 use crate::mapping::Values;
+use crate::scenario::Spread;
 
 /// Gives every arrival its user, its idempotency key and its target.
 #[derive(Clone, Debug)]
 pub struct Workload {
     campaign: String,
     run_key: u64,
+    spread: Spread,
     targets: u64,
 }
 
@@ -31,17 +33,28 @@ pub struct Order {
 
 impl Workload {
     /// The workload of a campaign with this seed over so many targets, at least one.
-    pub fn new(seed: u64, campaign: &str, targets: usize) -> Self {
+    pub fn new(seed: u64, campaign: &str, spread: Spread, targets: usize) -> Self {
         let run_key = ChaCha8Rng::seed_from_u64(seed).random();
-        Self { campaign: campaign.into(), run_key, targets: targets.max(1) as u64 }
+        Self { campaign: campaign.into(), run_key, spread, targets: targets.max(1) as u64 }
+    }
+
+    /// Which target gets arrival `index`.
+    fn target(&self, index: u64) -> usize {
+        let number = match self.spread {
+            Spread::RoundRobin => index,
+            Spread::Random => ChaCha8Rng::seed_from_u64(self.run_key ^ index).random(),
+            // Users are numbered by the arrival, so the number stands for the user. It is mixed, for
+            // whoever else counts users must not fall into step with the targets.
+            Spread::ByUser => (index + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32,
+        };
+        usize::try_from(number % self.targets).unwrap_or(0)
     }
 
     /// What arrival `index` asks.
     pub fn order(&self, index: u64) -> Order {
         Order {
             op: index + 1,
-            // Round robin: each instance gets the same share in each phase of the launch.
-            target: usize::try_from(index % self.targets).unwrap_or(0),
+            target: self.target(index),
             user: format!("u{:07}", index + 1),
             // A system whose keys know no campaign must not take the next run for a replay.
             key: format!("{}-{:016x}-{index:x}", self.campaign, self.run_key),
@@ -94,9 +107,27 @@ mod tests {
     use super::*;
     use std::collections::HashSet;
 
+    fn of(seed: u64, campaign: &str) -> Workload {
+        Workload::new(seed, campaign, Spread::RoundRobin, 5)
+    }
+
+    #[test]
+    fn every_spread_gives_each_target_its_share_and_the_same_one_again() {
+        for spread in [Spread::RoundRobin, Spread::Random, Spread::ByUser] {
+            let workload = Workload::new(1, "1", spread, 5);
+            let mut shares = [0; 5];
+            for index in 0..10_000 {
+                assert_eq!(workload.order(index), workload.order(index));
+                shares[workload.order(index).target] += 1;
+            }
+            let near = shares.iter().all(|share| (1_800..=2_200).contains(share));
+            assert!(near, "{spread:?}: {shares:?}");
+        }
+    }
+
     #[test]
     fn users_and_keys_are_unique_and_targets_even() {
-        let workload = Workload::new(1, "1", 5);
+        let workload = of(1, "1");
         let orders: Vec<Order> = (0..1_000).map(|i| workload.order(i)).collect();
         let users: HashSet<&str> = orders.iter().map(|o| o.user.as_str()).collect();
         let keys: HashSet<&str> = orders.iter().map(|o| o.key.as_str()).collect();
@@ -108,7 +139,7 @@ mod tests {
 
     #[test]
     fn uuids_are_random_version_4_and_differ() {
-        let workload = Workload::new(1, "1", 1);
+        let workload = of(1, "1");
         let uuids: HashSet<String> = (0..1_000).map(|i| workload.order(i).uuid()).collect();
         assert_eq!(uuids.len(), 1_000);
         for uuid in uuids {
@@ -120,8 +151,8 @@ mod tests {
 
     #[test]
     fn the_seed_decides() {
-        assert_eq!(Workload::new(1, "1", 5).order(7), Workload::new(1, "1", 5).order(7));
-        assert_ne!(Workload::new(1, "1", 5).order(7), Workload::new(2, "1", 5).order(7));
-        assert_ne!(Workload::new(1, "1", 5).order(7).key, Workload::new(1, "2", 5).order(7).key);
+        assert_eq!(of(1, "1").order(7), of(1, "1").order(7));
+        assert_ne!(of(1, "1").order(7), of(2, "1").order(7));
+        assert_ne!(of(1, "1").order(7).key, of(1, "2").order(7).key);
     }
 }

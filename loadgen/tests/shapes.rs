@@ -249,6 +249,34 @@ fn there_is_no_user_and_no_json() {
 }
 
 #[test]
+fn a_probe_shows_what_each_answer_means() {
+    let (url, _runtime) = serve(jwt_header);
+    let dir = tempfile::tempdir().unwrap();
+    let probe = |set: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_loadgen"));
+        command.current_dir(dir.path()).arg("probe").arg(shapes().join("jwt-header.yaml"));
+        let output = command.args(["--target", &url]).args(set).output().unwrap();
+        let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        (output.status.code(), text)
+    };
+    let (code, text) = probe(&[]);
+    assert_eq!(code, Some(0), "{text}");
+    for want in [
+        "{campaign} is c9",
+        "=> not started (rule 4)",
+        "=> issued, code \"가나다00001\", seq -, remaining - (rule 1)",
+        "-> 200 {\"result\":\"LOST\"}",
+        "=> sold out (rule 2)",
+    ] {
+        assert!(text.contains(want), "{text}\nlacks {want}");
+    }
+    assert!(!text.contains("a-secret-of-this-example"), "{text}");
+    let (code, text) = probe(&["--set", "mapping.outcomes=[{status: 200, is: failed}]"]);
+    assert_eq!(code, Some(3), "{text}");
+    assert!(text.contains("NOT UNDERSTOOD: add a rule"), "{text}");
+}
+
+#[test]
 fn every_shape_has_a_test() {
     let tested = include_str!("shapes.rs");
     for entry in std::fs::read_dir(shapes()).unwrap() {

@@ -300,6 +300,11 @@ fn connect_code<'a>(answer: &'a Answer<'_>) -> Option<&'a str> {
     answer.json()?.get("code")?.as_str()
 }
 
+/// The number of the first rule that matches, from 1.
+pub fn matching(rules: &[Rule], answer: &Answer<'_>) -> Option<usize> {
+    rules.iter().position(|rule| rule.matches(answer)).map(|at| at + 1)
+}
+
 /// What an answer means: the first rule that matches decides. Where none does, the answer is
 /// unclassified, which fails the run: the rules have a hole.
 pub fn classify(rules: &[Rule], answer: &Answer<'_>) -> Outcome<'static> {
