@@ -29,7 +29,7 @@ const SECOND: i64 = 1_000_000_000;
 
 /// Prints the plan of a scenario; says whether nothing stands in its way.
 pub fn show(scenario: &Scenario, latency: Span) -> bool {
-    let schedule = Schedule::new(&scenario.load);
+    let schedule = Schedule::new(&scenario.load, scenario.seed);
     crate::print(&text(scenario, &schedule, latency));
     let findings = preflight(scenario, &schedule);
     for finding in &findings {
@@ -217,7 +217,7 @@ mod tests {
     use crate::scenario::Load;
 
     fn schedule(yaml: &str) -> Schedule {
-        Schedule::new(&serde_saphyr::from_str::<Load>(yaml).unwrap())
+        Schedule::new(&serde_saphyr::from_str::<Load>(yaml).unwrap(), 1)
     }
 
     #[test]

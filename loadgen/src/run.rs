@@ -122,7 +122,7 @@ pub async fn run(options: &Options) -> Result<Ending, RunError> {
         started = System::start(&scenario, &folder) => started?,
         () = stopped(&stop, Stop::Arrivals) => return Ok(Ending::Interrupted),
     };
-    let schedule = Arc::new(Schedule::new(&scenario.load));
+    let schedule = Arc::new(Schedule::new(&scenario.load, scenario.seed));
     let launch = tokio::select! {
         prepared = Launch::prepare(&scenario, &schedule, &folder, &system, clock) => prepared?,
         () = stopped(&stop, Stop::Arrivals) => return Ok(Ending::Interrupted),

@@ -303,6 +303,9 @@ pub struct Load {
     /// Arrivals on top of the stages.
     #[serde(default)]
     pub bursts: Vec<Burst>,
+    /// How arrivals lie within the stages.
+    #[serde(default)]
+    pub arrivals: Arrivals,
     /// Which target gets an arrival.
     #[serde(default)]
     pub spread: Spread,
@@ -320,6 +323,17 @@ fn default_timeout() -> Positive {
 
 fn default_max_in_flight() -> InFlight {
     InFlight(4_096)
+}
+
+/// How arrivals lie within the stages. Bursts are always even.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Arrivals {
+    /// Evenly.
+    #[default]
+    Constant,
+    /// As independent people come: a Poisson process with the stages' rate, drawn from the seed.
+    Poisson,
 }
 
 /// Which target gets an arrival.

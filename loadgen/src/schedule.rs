@@ -4,8 +4,15 @@
 //! found by the closed-form inverse of the ramp. So the number of arrivals is the area under the
 //! curve, rounded, whatever the ramps and however long the run, and no error adds up. Each arrival
 //! can be computed alone, so any number of load threads can each take every n-th.
+//!
+//! Poisson arrivals take the same way: gaps drawn from an exponential distribution are laid along the
+//! area instead of steps of 1, so their rate follows the curve. The seed decides them, and with them
+//! how many there are. They are kept, 8 bytes each.
 
-use crate::scenario::{Burst, Load, Stage};
+use rand::rngs::ChaCha8Rng;
+use rand::{RngExt, SeedableRng};
+
+use crate::scenario::{Arrivals, Burst, Load};
 
 const NANOS: f64 = 1e9;
 
@@ -27,8 +34,52 @@ pub struct Schedule {
 /// Arrivals of one kind, each computed from its number.
 #[derive(Clone, Debug)]
 enum Source {
-    Stages { segments: Vec<Segment>, count: u64 },
+    Stages { segments: Vec<Segment>, areas: Areas },
     Burst { at: i64, over: i64, count: u64 },
+}
+
+/// Where arrivals lie, as area under the rate curve.
+#[derive(Clone, Debug)]
+enum Areas {
+    /// So many, evenly: the k-th at k + ½.
+    Even(u64),
+    /// Drawn, in order.
+    Drawn(Vec<f64>),
+}
+
+impl Areas {
+    fn even(total: f64) -> Self {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "0 to 1e6/s x a day"
+        )]
+        Self::Even((total + 0.5 - 1e-6).floor() as u64)
+    }
+
+    /// Gaps of an exponential distribution of mean 1.
+    fn drawn(total: f64, seed: u64) -> Self {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        // 1 - u lies in (0, 1], so the logarithm is finite.
+        let mut gap = || -(1.0 - rng.random::<f64>()).ln();
+        let first = gap();
+        let areas = std::iter::successors(Some(first), |area| Some(area + gap()));
+        Self::Drawn(areas.take_while(|area| *area < total).collect())
+    }
+
+    fn count(&self) -> u64 {
+        match self {
+            Self::Even(count) => *count,
+            Self::Drawn(areas) => areas.len() as u64,
+        }
+    }
+
+    fn of(&self, k: u64) -> f64 {
+        match self {
+            Self::Even(_) => as_f64(i64::try_from(k).unwrap_or(i64::MAX)) + 0.5,
+            Self::Drawn(areas) => areas[usize::try_from(k).unwrap_or(usize::MAX)],
+        }
+    }
 }
 
 /// A stage in the terms of its inverse.
@@ -57,9 +108,9 @@ impl Segment {
 }
 
 impl Schedule {
-    /// The plan of a scenario's load.
-    pub fn new(load: &Load) -> Self {
-        let mut sources = vec![stages(load.begin.nanos(), &load.stages)];
+    /// The plan of a scenario's load; the seed decides Poisson arrivals.
+    pub fn new(load: &Load, seed: u64) -> Self {
+        let mut sources = vec![stages(load, seed)];
         sources.extend(load.bursts.iter().map(burst));
         Self { sources }
     }
@@ -120,10 +171,10 @@ impl Segment {
     }
 }
 
-fn stages(begin: i64, stages: &[Stage]) -> Source {
-    let (mut at, mut area) = (as_f64(begin) / NANOS, 0.0);
-    let mut segments = Vec::with_capacity(stages.len());
-    for stage in stages {
+fn stages(load: &Load, seed: u64) -> Source {
+    let (mut at, mut area) = (as_f64(load.begin.nanos()) / NANOS, 0.0);
+    let mut segments = Vec::with_capacity(load.stages.len());
+    for stage in &load.stages {
         let length = as_f64(stage.length.span().nanos()) / NANOS;
         let rate = stage.rate.per_second();
         let to = stage.to.unwrap_or(stage.rate).per_second();
@@ -132,13 +183,11 @@ fn stages(begin: i64, stages: &[Stage]) -> Source {
         segments.push(Segment { begin: at, area_before: area, area_after, rate, slope });
         (at, area) = (at + length, area_after);
     }
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "0 to 1e6/s x a day"
-    )]
-    let count = (area + 0.5 - 1e-6).floor() as u64;
-    Source::Stages { segments, count }
+    let areas = match load.arrivals {
+        Arrivals::Constant => Areas::even(area),
+        Arrivals::Poisson => Areas::drawn(area, seed),
+    };
+    Source::Stages { segments, areas }
 }
 
 fn burst(burst: &Burst) -> Source {
@@ -152,7 +201,8 @@ fn burst(burst: &Burst) -> Source {
 impl Source {
     fn count(&self) -> u64 {
         match self {
-            Self::Stages { count, .. } | Self::Burst { count, .. } => *count,
+            Self::Stages { areas, .. } => areas.count(),
+            Self::Burst { count, .. } => *count,
         }
     }
 
@@ -173,8 +223,8 @@ impl Source {
     /// When arrival `k` is due.
     fn due(&self, k: u64) -> i64 {
         match self {
-            Self::Stages { segments, .. } => {
-                let area = as_f64(i64::try_from(k).unwrap_or(i64::MAX)) + 0.5;
+            Self::Stages { segments, areas } => {
+                let area = areas.of(k);
                 let after = segments.partition_point(|s| s.area_after < area);
                 let segment = &segments[after.min(segments.len() - 1)];
                 #[expect(clippy::cast_possible_truncation, reason = "days in ns fit")]
@@ -233,7 +283,7 @@ mod tests {
     use super::*;
 
     fn schedule(yaml: &str) -> Schedule {
-        Schedule::new(&serde_saphyr::from_str::<Load>(yaml).unwrap())
+        Schedule::new(&serde_saphyr::from_str::<Load>(yaml).unwrap(), 7)
     }
 
     fn all(schedule: &Schedule) -> Vec<Arrival> {
@@ -272,6 +322,29 @@ mod tests {
     }
 
     #[test]
+    fn poisson_arrivals_follow_the_curve_and_the_seed() {
+        let load = "{begin: 0s, arrivals: poisson, stages: [{for: 20s, rate: 0, to: 1000}]}";
+        let load: Load = serde_saphyr::from_str(load).unwrap();
+        let plan = Schedule::new(&load, 7);
+        let dues: Vec<i64> = all(&plan).iter().map(|a| a.due).collect();
+        // Their number is 10,000 within four standard deviations of 100.
+        assert!(plan.len().abs_diff(10_000) < 400, "{}", plan.len());
+        assert!(dues.is_sorted() && plan.len() == dues.len() as u64);
+        assert_eq!(plan.end(), *dues.last().unwrap());
+        // A ramp from nothing has a quarter of its area in its first half.
+        let early = dues.iter().filter(|d| **d < 10_000_000_000).count();
+        assert!(early.abs_diff(2_500) < 200, "{early}");
+        // Gaps as area have mean 1 and variance 1; those of even arrivals have variance 0.
+        let area = |due: i64| 25.0 * (as_f64(due) / NANOS).powi(2);
+        let gaps: Vec<f64> = dues.windows(2).map(|w| area(w[1]) - area(w[0])).collect();
+        let n = f64::from(u32::try_from(gaps.len()).unwrap());
+        let mean = gaps.iter().sum::<f64>() / n;
+        let variance = gaps.iter().map(|g| (g - mean).powi(2)).sum::<f64>() / n;
+        assert!((mean - 1.0).abs() < 0.05 && (variance - 1.0).abs() < 0.15, "{mean} {variance}");
+        assert_ne!(all(&plan), all(&Schedule::new(&load, 8)));
+    }
+
+    #[test]
     fn a_burst_lies_on_top() {
         let plan = schedule(
             "{begin: 0s, stages: [{for: 1s, rate: 2}], bursts: [{at: 500ms, requests: 2, over: 0s}]}",
@@ -300,13 +373,16 @@ mod tests {
             rates in proptest::collection::vec((0_u32..300, 0_u32..300, 1_u32..2_000), 1..5),
             burst in 1_u32..50,
             of in 1_u64..5,
+            poisson in proptest::bool::ANY,
         ) {
             let stages: Vec<String> = rates
                 .iter()
                 .map(|(a, b, ms)| format!("{{for: {ms}ms, rate: {a}, to: {b}}}"))
                 .collect();
             let plan = schedule(&format!(
-                "{{begin: -1s, stages: [{}], bursts: [{{at: 0s, requests: {burst}, over: 1s}}]}}",
+                "{{begin: -1s, arrivals: {}, stages: [{}], \
+                 bursts: [{{at: 0s, requests: {burst}, over: 1s}}]}}",
+                if poisson { "poisson" } else { "constant" },
                 stages.join(", ")
             ));
             let area: f64 = rates
@@ -314,7 +390,8 @@ mod tests {
                 .map(|(a, b, ms)| f64::from(a + b) / 2.0 * f64::from(*ms) / 1000.0)
                 .sum();
             let planned = i32::try_from(plan.len()).unwrap() - i32::try_from(burst).unwrap();
-            proptest::prop_assert!((f64::from(planned) - area).abs() <= 0.5 + 1e-3);
+            let off = (f64::from(planned) - area).abs();
+            proptest::prop_assert!(poisson || off <= 0.5 + 1e-3);
             let mut seen: Vec<u64> = Vec::new();
             for share in 0..of {
                 let mine: Vec<Arrival> = plan.share(share, of).collect();
