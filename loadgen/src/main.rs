@@ -1,7 +1,8 @@
 //! `loadgen`: flags, exit codes, and nothing else.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
@@ -65,6 +66,15 @@ Examples:
         /// Answer time to estimate the attempts in flight for, besides the scenario's timeout.
         #[arg(long, value_name = "TIME", default_value = "50ms", value_parser = answer_time)]
         latency: Span,
+    },
+    /// Writes a commented scenario to begin with.
+    #[command(after_help = "\
+Example:
+  loadgen init my-launch.yaml")]
+    Init {
+        /// The file to write, which must not exist.
+        #[arg(default_value = "scenario.yaml")]
+        file: PathBuf,
     },
     /// Asks the system a handful of times and shows how its answers are understood.
     #[command(after_help = "\
@@ -178,6 +188,7 @@ fn main() -> ExitCode {
         Command::Run(args) => start(args),
         Command::Plan { chosen, latency } => plan(chosen, latency),
         Command::Probe(chosen) => ask(chosen),
+        Command::Init { file } => init(&file),
         Command::Validate { scenarios } => validate(&scenarios),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "loadgen", &mut std::io::stdout());
@@ -204,6 +215,22 @@ fn start(args: RunArgs) -> ExitCode {
         Ok(Ok(Ending::Interrupted)) => INTERRUPTED.into(),
         Ok(Err(error)) => fail(&error),
         Err(error) => fail(&error),
+    }
+}
+
+/// Writes the template, and nothing over anything.
+fn init(file: &Path) -> ExitCode {
+    let written = std::fs::File::create_new(file)
+        .and_then(|mut new| new.write_all(include_bytes!("template.yaml")));
+    match written {
+        Ok(()) => {
+            println!("{}: now describe your system in it, then: loadgen probe", file.display());
+            SOUND.into()
+        }
+        Err(error) => {
+            eprintln!("loadgen: {}: {error}", file.display());
+            COULD_NOT_RUN.into()
+        }
     }
 }
 

@@ -301,3 +301,17 @@ fn completions_and_manual_are_printed() {
     assert!(loadgen(dir.path(), &["man", "--out", "."]).status.success());
     assert!(dir.path().join("loadgen-run.1").is_file());
 }
+
+#[test]
+fn the_template_is_valid_and_never_overwrites() {
+    let dir = tempfile::tempdir().unwrap();
+    let loadgen = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_loadgen"));
+        command.current_dir(dir.path()).args(arguments).output().unwrap().status.code()
+    };
+    assert_eq!(loadgen(&["init", "new.yaml"]), Some(0));
+    assert_eq!(loadgen(&["validate", "new.yaml"]), Some(0));
+    std::fs::write(dir.path().join("new.yaml"), "precious").unwrap();
+    assert_eq!(loadgen(&["init", "new.yaml"]), Some(2));
+    assert_eq!(std::fs::read_to_string(dir.path().join("new.yaml")).unwrap(), "precious");
+}
