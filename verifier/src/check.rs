@@ -1,6 +1,7 @@
 //! The checks: a table of small pure functions, one file each. The table is also what
 //! `verifier checks` prints.
 
+mod contradicting_counts;
 mod duplicate_code;
 mod early_issue;
 mod evidence;
@@ -18,7 +19,10 @@ mod phantom;
 mod sample;
 mod thin_load;
 mod under_issued;
+mod unfounded_already_issued;
 mod wrong_refusal;
+
+use std::collections::HashSet;
 
 use crate::evidence::{CampaignEvidence, Op, Store};
 
@@ -33,6 +37,8 @@ pub struct Check {
     pub needs: Needs,
     /// What a finding means.
     pub weight: Weight,
+    /// What would make a finding harmless.
+    pub benign: &'static str,
     /// Finds what breaks the rule.
     pub find: fn(&CampaignEvidence) -> Vec<Violation>,
 }
@@ -46,6 +52,8 @@ pub enum Needs {
     Start,
     /// A history without a hole, or the store.
     WholeOrStore,
+    /// Any history. What the store adds to it needs one without a hole.
+    WholeForStore,
     /// The settled store.
     Store,
     /// The settled store and a history without a hole.
@@ -88,6 +96,8 @@ pub enum Claim {
     AfterStart,
     /// All were told the same code.
     SameCode,
+    /// The first and the last were told the same rank, or the same number left.
+    SameRank,
 }
 
 /// Every check there is, in the order in which they are reported.
@@ -103,25 +113,32 @@ pub const CHECKS: &[Check] = &[
     late_start::CHECK,
     gate_flapped::CHECK,
     per_user_limit::CHECK,
+    unfounded_already_issued::CHECK,
     idempotency::CHECK,
+    contradicting_counts::CHECK,
     lost::CHECK,
     phantom::CHECK,
     wrong_refusal::CHECK,
     ledger_mismatch::CHECK,
 ];
 
+/// The check that what could not be judged is noted under.
+pub const EVIDENCE: &str = "evidence";
 /// So many violations of one check are reported for one campaign; the last says how many there are.
 const MOST_VIOLATIONS: usize = 20;
 /// So many operations make up a witness at the most.
 const MOST_WITNESSES: usize = 1_000;
 
 impl Violation {
-    fn new(sentence: impl Into<String>) -> Self {
+    /// A contradiction without a proof yet.
+    pub fn new(sentence: impl Into<String>) -> Self {
         Self { sentence: sentence.into(), ..Self::default() }
     }
 
     fn witness<'a>(mut self, ops: impl IntoIterator<Item = &'a Op>) -> Self {
-        self.witness = ops.into_iter().take(MOST_WITNESSES).cloned().collect();
+        let mut seen = HashSet::new();
+        let once = ops.into_iter().filter(|op| seen.insert(op.op));
+        self.witness = once.take(MOST_WITNESSES).cloned().collect();
         self
     }
 
@@ -143,6 +160,7 @@ impl Needs {
             Self::History => "history",
             Self::Start => "history with a placed start",
             Self::WholeOrStore => "whole history, or store",
+            Self::WholeForStore => "history; with a store, a whole one",
             Self::Store => "store",
             Self::WholeAndStore => "whole history and store",
         }
@@ -163,6 +181,7 @@ impl Needs {
             Self::History => None,
             Self::Start => unplaced(),
             Self::WholeOrStore => unread().and(hole()),
+            Self::WholeForStore => hole().filter(|_| e.join.is_some() && !e.pending.is_empty()),
             Self::Store => unread(),
             Self::WholeAndStore => unread().or_else(hole),
         }
@@ -170,8 +189,13 @@ impl Needs {
 }
 
 /// Keeps as many violations as a person will read, and says how many there are.
-fn capped(mut all: Vec<Violation>) -> Vec<Violation> {
-    let more = all.len().saturating_sub(MOST_VIOLATIONS);
+fn capped(all: Vec<Violation>) -> Vec<Violation> {
+    capped_of(all, 0)
+}
+
+/// The same where so many more were not even collected.
+fn capped_of(mut all: Vec<Violation>, besides: usize) -> Vec<Violation> {
+    let more = all.len().saturating_sub(MOST_VIOLATIONS) + besides;
     all.truncate(MOST_VIOLATIONS);
     if let Some(last) = all.last_mut().filter(|_| more > 0) {
         last.sentence += &format!(" (and {} more like this)", crate::wording::size(more));
@@ -185,8 +209,15 @@ mod tests {
 
     #[test]
     fn names_are_unique() {
-        let names: std::collections::HashSet<_> = CHECKS.iter().map(|c| c.name).collect();
+        let names: HashSet<_> = CHECKS.iter().map(|c| c.name).collect();
         assert_eq!(names.len(), CHECKS.len());
+    }
+
+    #[test]
+    fn an_operation_stands_once_in_a_witness() {
+        let e = sample::campaign(1).sold_out(110, 120).evidence();
+        let op = e.first_sold_out.unwrap();
+        assert_eq!(Violation::new("x").witness([&op, &op]).witness.len(), 1);
     }
 
     #[test]

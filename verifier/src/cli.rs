@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -53,9 +54,20 @@ pub struct CheckArgs {
     /// one that the run names]
     #[arg(long, value_name = "URL")]
     pub store: Option<String>,
+    /// How long the store must stand still where something is missing in it, in seconds
+    #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = seconds)]
+    pub settle: Duration,
     /// How to report
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub format: Format,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let wrong = |why: &str| format!("{why}: pass seconds, such as 3 or 0.5");
+    let seconds: f64 = text.parse().map_err(|_| wrong("not a number"))?;
+    let fits = Some(seconds).filter(|s| *s <= 3_600.0);
+    let length = fits.and_then(|s| Duration::try_from_secs_f64(s).ok());
+    length.ok_or_else(|| wrong("not between 0 and 3,600"))
 }
 
 /// How to report.

@@ -8,9 +8,12 @@
 pub mod acknowledged;
 pub mod collect;
 pub mod join;
+pub mod keys;
 pub mod ledger;
 pub mod load;
 pub mod shared;
+
+use std::collections::HashSet;
 
 use contract::campaign::{PerUser, Window};
 
@@ -49,6 +52,13 @@ pub struct CampaignEvidence {
     pub first_sold_out: Option<Op>,
     /// The `already_issued` that was answered first.
     pub first_already: Option<Op>,
+    /// The answers `already_issued` that named a code: the first for each user and code.
+    pub holders: Vec<Op>,
+    /// Idempotency keys, with their users, under which a coupon was told and which may have been
+    /// refused as well.
+    pub suspects: HashSet<Group>,
+    /// Refusals under those keys.
+    pub repeats: Vec<Op>,
     /// The `not_started` that was sent last.
     pub last_not_started: Option<Op>,
     /// Whether anybody contested anything.
@@ -63,9 +73,14 @@ pub struct CampaignEvidence {
     pub join: Option<Join>,
     /// Codes that this campaign has in common with another one.
     pub shared: Vec<SharedCode>,
+    /// How many such codes there are besides.
+    pub more_shared: usize,
     /// Names of the targets, by number; empty where they are not known.
     pub targets: Vec<String>,
 }
+
+/// A user and an idempotency key: one request, however often it is sent.
+pub type Group = (Option<Box<str>>, Box<str>);
 
 /// What the store says about a campaign.
 #[derive(Debug)]
@@ -127,8 +142,8 @@ pub enum Said {
     SoldOut,
     /// The campaign has not started.
     NotStarted,
-    /// This user already holds a coupon.
-    AlreadyIssued,
+    /// This user already holds a coupon, the one with this code.
+    AlreadyIssued(Option<Box<str>>),
     /// Certainly nothing.
     Failed,
     /// Nobody knows.
@@ -157,6 +172,22 @@ impl CampaignEvidence {
         }
     }
 
+    /// Nothing can be said about what the store holds, for this reason.
+    pub fn unread(&mut self, why: String) {
+        self.gaps.push(why.clone());
+        self.store = Store::Unread(why);
+    }
+
+    /// Whether nothing that has to be in the store is missing in what was read of it.
+    pub fn is_complete(&self, ledger: &Ledger) -> bool {
+        let held: HashSet<&str> = ledger.rows.iter().map(|r| r.code.as_ref()).collect();
+        let short = self.first_sold_out.is_some() && (ledger.rows.len() as u64) < self.coupons;
+        ledger.unreadable.is_empty()
+            && usize::try_from(ledger.counter) == Ok(ledger.rows.len())
+            && !short
+            && self.acknowledged.iter().all(|c| held.contains(c.code()))
+    }
+
     /// Whether the start could be placed on the history's clock at all.
     pub fn start_is_placed(&self) -> bool {
         self.starts_at.earliest > i64::MIN && self.starts_at.latest < i64::MAX
@@ -168,8 +199,10 @@ impl CampaignEvidence {
     }
 
     /// Indeterminate requests that are known to have consumed a coupon, because the store has it.
+    /// None where requests may be missing: the coupon may belong to one of those.
     pub fn resolved(&self) -> impl Iterator<Item = &Op> {
-        let matched = self.join.as_ref().map(|j| j.matched.as_slice()).unwrap_or_default();
+        let matched = self.join.as_ref().filter(|_| self.whole);
+        let matched = matched.map(|j| j.matched.as_slice()).unwrap_or_default();
         matched.iter().map(|m| &self.pending[m.pending])
     }
 
@@ -198,11 +231,17 @@ impl Op {
         self.completed.unwrap_or(i64::MAX)
     }
 
+    /// Its user and its key.
+    pub fn group(&self) -> Option<Group> {
+        self.key.clone().map(|key| (self.user.clone(), key))
+    }
+
     /// The code it was told.
     pub fn code(&self) -> Option<&str> {
         match &self.said {
             Said::Issued(code) => Some(code),
-            Said::SoldOut | Said::NotStarted | Said::AlreadyIssued => None,
+            Said::AlreadyIssued(code) => code.as_deref(),
+            Said::SoldOut | Said::NotStarted => None,
             Said::Failed | Said::Unknown => None,
         }
     }

@@ -7,6 +7,7 @@ use clap::Parser;
 use verifier::cli::{Cli, Command, Format};
 use verifier::report::{json, junit, table};
 use verifier::verdict::{Report, Verdict};
+use verifier::wording::safe;
 
 const COULD_NOT_RUN: u8 = 2;
 
@@ -66,7 +67,7 @@ fn print(text: &str) -> io::Result<()> {
 }
 
 fn fail(message: &str) -> ExitCode {
-    let _ = writeln!(io::stderr(), "error: {}", message.replace(['\n', '\r'], " "));
+    let _ = writeln!(io::stderr(), "error: {}", safe(&message.replace(['\n', '\r'], " ")));
     ExitCode::from(COULD_NOT_RUN)
 }
 

@@ -7,11 +7,13 @@ pub mod redis;
 pub mod settle;
 pub mod sqlite;
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
 use crate::evidence::ledger::Ledger;
+use crate::wording::{safe, span};
 use settle::{Pace, settle};
 
 /// A store that can be read.
@@ -36,29 +38,55 @@ pub enum Answer {
     Restless(String),
 }
 
+/// What is to be read.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// The store.
+    pub url: &'a str,
+    /// The folder of the run that names it.
+    pub base: Option<&'a Path>,
+    /// The campaigns.
+    pub campaigns: &'a [&'a str],
+}
+
+/// Whether nothing is missing in what was read, so that there is nothing to wait for.
+pub type Complete<'a> = dyn Fn(&[Option<Ledger>]) -> bool + 'a;
+
 /// Reads the campaigns from the store, once it has settled.
 ///
 /// # Errors
 /// When the store cannot be read.
-pub fn read(url: &str, base: Option<&Path>, campaigns: &[&str], pace: Pace) -> Result<Answer> {
-    let name = without_password(url);
-    read_settled(url, base, campaigns, pace).with_context(|| format!("store {name}"))
+pub fn read(wanted: &Wanted<'_>, complete: &Complete<'_>, pace: Pace) -> Result<Answer> {
+    let name = shown(wanted.url);
+    read_settled(wanted, complete, pace).with_context(|| format!("store {name}"))
 }
 
-fn read_settled(url: &str, base: Option<&Path>, campaigns: &[&str], pace: Pace) -> Result<Answer> {
-    let mut reader = open(url, base)?;
-    let Some((settled_after, counts)) = settle(pace, || reader.counts(campaigns))? else {
-        return Ok(Answer::Restless(format!("the store still changed after {:?}", pace.longest())));
+fn read_settled(wanted: &Wanted<'_>, complete: &Complete<'_>, pace: Pace) -> Result<Answer> {
+    let reader = RefCell::new(open(wanted.url, wanted.base)?);
+    let rest = settle(
+        pace,
+        || reader.borrow_mut().counts(wanted.campaigns),
+        |_| Ok(complete(&reader.borrow_mut().ledgers(wanted.campaigns)?)),
+    )?;
+    let Some((rest, counts)) = rest else {
+        let longest = span(i64::try_from(pace.longest.as_nanos()).unwrap_or(i64::MAX));
+        return Ok(Answer::Restless(format!(
+            "the store did not come to rest: it still changed after {longest}"
+        )));
     };
-    let mut ledgers = reader.ledgers(campaigns)?;
-    let read: Counts = (ledgers.iter())
-        .map(|l| l.as_ref().map(|l| (l.counter, i64::try_from(l.rows.len()).unwrap_or(i64::MAX))))
-        .collect();
+    let mut ledgers = reader.into_inner().ledgers(wanted.campaigns)?;
+    let read: Counts = (ledgers.iter()).map(|l| l.as_ref().map(|l| (l.counter, rows(l)))).collect();
     if read != counts {
         return Ok(Answer::Restless("the store changed again while it was read".into()));
     }
-    ledgers.iter_mut().flatten().for_each(|l| l.settled_after = settled_after);
+    for ledger in ledgers.iter_mut().flatten() {
+        (ledger.settled_after, ledger.unchanged_for) = (rest.after, rest.unchanged);
+    }
     Ok(Answer::Settled(ledgers))
+}
+
+fn rows(ledger: &Ledger) -> i64 {
+    i64::try_from(ledger.rows.len() + ledger.unreadable.len()).unwrap_or(i64::MAX)
 }
 
 fn open(url: &str, base: Option<&Path>) -> Result<Reader> {
@@ -81,16 +109,18 @@ fn resolve(path: &str, base: Option<&Path>) -> PathBuf {
     beside.unwrap_or_else(|| PathBuf::from(path))
 }
 
-/// The URL as it may be shown.
-pub fn without_password(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
-    match rest.rsplit_once('@') {
-        Some((login, host)) => {
-            let user = login.split_once(':').map_or(login, |(user, _)| user);
-            format!("{scheme}://{user}:***@{host}")
-        }
-        None => url.to_owned(),
+/// The URL as it may be shown: scheme, host and database, and nothing that may be a secret.
+pub fn shown(url: &str) -> String {
+    let (scheme, rest) = url.split_once(':').unwrap_or(("", url));
+    if scheme == "sqlite" {
+        return safe(url);
     }
+    let (slashes, rest) = rest.strip_prefix("//").map_or(("", rest), |rest| ("//", rest));
+    let (rest, query) = rest.split_once(['?', '#']).unwrap_or((rest, ""));
+    // A question mark within a password cannot be told from the one before a query.
+    let rest = if query.contains('@') && !rest.contains('@') { "…" } else { rest };
+    let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
+    safe(&if scheme.is_empty() { "…".to_owned() } else { format!("{scheme}:{slashes}{place}") })
 }
 
 impl Reader {
@@ -114,10 +144,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn passwords_are_not_shown() {
-        assert_eq!(without_password("redis://u:p@ss@h:1/0"), "redis://u:***@h:1/0");
-        assert_eq!(without_password("redis://:secret@h/0"), "redis://:***@h/0");
-        assert_eq!(without_password("sqlite:a/b.db"), "sqlite:a/b.db");
+    fn secrets_are_not_shown() {
+        for (url, want) in [
+            ("redis://u:p@ss@h:1/0", "redis://h:1/0"),
+            ("redis://u:s?cret@h:1/0", "redis://…"),
+            ("redis://h/0?pass=a@b", "redis://…"),
+            ("redis://:secret@h/0", "redis://h/0"),
+            ("redis:secret@h", "redis:h"),
+            ("redis+unix:///run/r.sock?db=1&pass=secret", "redis+unix:///run/r.sock"),
+            ("sqlite:a/b.db", "sqlite:a/b.db"),
+            ("secret", "…"),
+        ] {
+            assert_eq!(shown(url), want);
+        }
         let error = open("redis://u:***@h/0", None).unwrap_err().to_string();
         assert!(error.contains("--store"), "{error}");
     }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::check::{CHECKS, Violation, Weight};
+use crate::check::{CHECKS, EVIDENCE, Violation, Weight};
 use crate::evidence::CampaignEvidence;
 
 /// What can be said about a campaign. The worst one wins.
@@ -61,6 +61,8 @@ pub struct Report {
     pub campaigns: Vec<Judged>,
     /// What is missing and belongs to no single campaign.
     pub gaps: Vec<String>,
+    /// What was judged, in words, line by line.
+    pub subject: Vec<String>,
 }
 
 /// Judges every campaign. Gaps of the run as a whole are gaps of each campaign.
@@ -69,47 +71,98 @@ pub fn judge(campaigns: Vec<CampaignEvidence>, gaps: Vec<String>) -> Report {
     let shared =
         if gaps.is_empty() && !judged.is_empty() { Verdict::Valid } else { Verdict::Unknown };
     let verdict = judged.iter().map(|j| j.verdict).fold(shared, Verdict::max);
-    Report { verdict, campaigns: judged, gaps }
+    Report { verdict, campaigns: judged, gaps, subject: Vec::new() }
 }
 
 fn judge_one(evidence: CampaignEvidence) -> Judged {
+    let open: Vec<(&str, String)> = not_judged_yet(&evidence).collect();
     let results: Vec<Checked> = CHECKS
         .iter()
         .map(|check| {
             let found = (check.find)(&evidence);
-            let not_run = check.needs.missing(&evidence).filter(|_| found.is_empty());
+            let partly = || open.iter().find(|(name, _)| *name == check.name).map(|o| o.1.clone());
+            let missing = check.needs.missing(&evidence).or_else(partly);
+            let not_run = missing.filter(|_| found.is_empty());
             Checked { check: check.name, weight: check.weight, found, not_run }
         })
-        .chain(not_judged_yet(&evidence))
+        .chain((open.iter().filter(|(name, _)| CHECKS.iter().all(|c| c.name != *name))).map(
+            |(check, why)| Checked {
+                check,
+                weight: Weight::Proof,
+                found: Vec::new(),
+                not_run: Some(why.clone()),
+            },
+        ))
         .collect();
+    let verdict = worst(&results);
+    Judged { evidence, verdict, results }
+}
+
+fn worst(results: &[Checked]) -> Verdict {
     let verdicts = results.iter().map(|r| match r.weight {
         _ if r.found.is_empty() => Verdict::Valid,
         Weight::Doubt => Verdict::Unknown,
         Weight::Proof => Verdict::Invalid,
     });
-    let verdict = verdicts.fold(Verdict::Valid, Verdict::max);
-    Judged { evidence, verdict, results }
+    verdicts.fold(Verdict::Valid, Verdict::max)
+}
+
+impl Report {
+    /// Takes back every violation for which `wrong` has a reason. What is left of it is a gap in
+    /// the evidence: nobody knows what else went wrong.
+    pub fn withdraw(&mut self, wrong: impl Fn(&CampaignEvidence, &Violation) -> Option<String>) {
+        let mut shared = if self.gaps.is_empty() { Verdict::Valid } else { Verdict::Unknown };
+        if self.campaigns.is_empty() {
+            shared = Verdict::Unknown;
+        }
+        for judged in &mut self.campaigns {
+            judged.withdraw(&wrong);
+        }
+        self.verdict = self.campaigns.iter().map(|j| j.verdict).fold(shared, Verdict::max);
+    }
 }
 
 /// Facts in the evidence that no check looks at yet: green must not hide them.
-fn not_judged_yet(e: &CampaignEvidence) -> impl Iterator<Item = Checked> {
+fn not_judged_yet(e: &CampaignEvidence) -> impl Iterator<Item = (&'static str, String)> {
     let told_holder = e.per_user.is_some() && e.counts.already_issued > 0;
     let refused_holder = e.per_user.is_some() && e.counts.sold_out > 0;
     let facts = [
-        ("contradicting-counts", e.counts.ranked > 0, "seq and remaining in answers"),
+        ("contradicting-counts", e.counts.ranked > 0, "the order in time of ranks that were told"),
         ("contradicting-snapshots", e.counts.reads > 0, "reads of counts and lists"),
         ("unfounded-already-issued", told_holder, "whether who is told so holds a coupon"),
         ("refused-holder", refused_holder, "whether holders are told so"),
     ];
-    facts.into_iter().filter(|(_, seen, _)| *seen).map(|(check, _, what)| Checked {
-        check,
-        weight: Weight::Proof,
-        found: Vec::new(),
-        not_run: Some(format!("this version does not judge {what}")),
-    })
+    facts
+        .into_iter()
+        .filter(|(_, seen, _)| *seen)
+        .map(|(check, _, what)| (check, format!("this version does not judge {what}")))
 }
 
 impl Judged {
+    fn withdraw(&mut self, wrong: &impl Fn(&CampaignEvidence, &Violation) -> Option<String>) {
+        let mut gaps = Vec::new();
+        for result in self.results.iter_mut().filter(|r| r.weight == Weight::Proof) {
+            let before = result.found.len();
+            result.found.retain(|violation| {
+                let why = wrong(&self.evidence, violation);
+                gaps.extend(why.iter().map(|why| {
+                    format!(
+                        "internal error: the witness of {} does not hold: {why}; please report this",
+                        result.check
+                    )
+                }));
+                why.is_none()
+            });
+            if before > 0 && result.found.is_empty() {
+                result.not_run = Some("its witness does not hold".into());
+            }
+        }
+        if let Some(evidence) = self.results.iter_mut().find(|r| r.check == EVIDENCE) {
+            evidence.found.extend(gaps.into_iter().map(Violation::new));
+        }
+        self.verdict = worst(&self.results);
+    }
+
     /// What is proven, with the name of the check.
     pub fn violations(&self) -> impl Iterator<Item = (&'static str, &Violation)> {
         let proofs = self.results.iter().filter(|r| r.weight == Weight::Proof);

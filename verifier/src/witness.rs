@@ -2,7 +2,7 @@
 //!
 //! The operations are read once more from the raw history, and the claim is checked on those facts
 //! alone, by a routine that shares nothing with the checks. A witness that does not hold is a bug
-//! in the verifier: nothing is reported then.
+//! in the verifier: that one violation is withdrawn then, and nothing is called valid.
 
 use std::collections::{HashMap, HashSet};
 
@@ -14,7 +14,7 @@ use contract::outcome::Outcome;
 use crate::check::{Claim, Violation};
 use crate::evidence::{Op, Said};
 use crate::source::history::History;
-use crate::verdict::Judged;
+use crate::verdict::{Judged, Report};
 
 /// An operation as the history has it.
 #[derive(Debug)]
@@ -29,45 +29,48 @@ struct Facts {
     starts: HashMap<String, Window>,
 }
 
-/// Checks the witnesses of all violations.
+/// Checks the witnesses of all violations, and withdraws those that do not hold.
 ///
 /// # Errors
-/// When one does not hold, or the history can no longer be read.
-pub fn recheck(history: &History, judged: &[Judged]) -> Result<()> {
-    let violations = || judged.iter().flat_map(|j| j.violations().map(move |v| (j, v)));
+/// When the history can no longer be read.
+pub fn recheck(history: &History, report: &mut Report) -> Result<()> {
+    let violations = report.campaigns.iter().flat_map(Judged::violations);
     let wanted: HashSet<u64> =
-        violations().flat_map(|(_, (_, v))| v.witness.iter().map(|op| op.op)).collect();
-    if wanted.is_empty() {
-        return Ok(());
-    }
-    let facts = reread(history, &wanted)?;
-    for (campaign, (check, violation)) in violations() {
-        let name = &campaign.evidence.name;
-        holds(violation, name, &facts).map_err(|e| {
-            anyhow!("internal error: the witness of {check} in campaign {name} does not hold: {e}; please report this")
-        })?;
+        violations.flat_map(|(_, v)| v.witness.iter().map(|op| op.op)).collect();
+    if !wanted.is_empty() {
+        let facts = reread(history, &wanted)?;
+        report.withdraw(|e, v| holds(v, &e.name, &facts).err().map(|why| why.to_string()));
     }
     Ok(())
 }
 
+/// What counts where records contradict each other: the first description of a campaign, the first
+/// end of an operation, and the first beginning in a campaign that was described by then.
 fn reread(history: &History, wanted: &HashSet<u64>) -> Result<Facts> {
     let mut facts = Facts::default();
-    history.read(&mut |event| match event {
-        Event::Campaign(p) => {
-            facts.starts.insert(p.campaign.into_owned(), p.starts_at);
-        }
-        Event::Invoke(i) => {
-            if wanted.contains(&i.op) {
-                facts.raw(i.op).invoked.get_or_insert(i.at);
-            }
-        }
-        Event::Complete(c) => {
-            if wanted.contains(&c.op) {
-                facts.raw(c.op).completed.get_or_insert_with(|| (c.at, c.outcome.into_owned()));
-            }
-        }
-    })?;
+    history.read(&mut |event| facts.take(event, wanted))?;
     Ok(facts)
+}
+
+impl Facts {
+    fn take(&mut self, event: Event<'_>, wanted: &HashSet<u64>) {
+        match event {
+            Event::Campaign(p) => {
+                self.starts.entry(p.campaign.into_owned()).or_insert(p.starts_at);
+            }
+            Event::Invoke(i) => {
+                if wanted.contains(&i.op) && self.starts.contains_key(i.campaign.as_ref()) {
+                    self.raw(i.op).invoked.get_or_insert(i.at);
+                }
+            }
+            Event::Complete(c) => {
+                if wanted.contains(&c.op) {
+                    let end = || (c.at, c.outcome.into_owned());
+                    self.raw(c.op).completed.get_or_insert_with(end);
+                }
+            }
+        }
+    }
 }
 
 impl Facts {
@@ -83,6 +86,13 @@ impl Facts {
     fn over(&self, op: &Op) -> Result<i64> {
         let raw = self.ops.get(&op.op).and_then(|raw| raw.completed.as_ref());
         raw.map(|(at, _)| *at).ok_or_else(|| anyhow!("#{} was never completed", op.op))
+    }
+
+    fn rank(&self, op: &Op) -> (Option<i64>, Option<i64>) {
+        match self.ops.get(&op.op).and_then(|raw| raw.completed.as_ref()) {
+            Some((_, Outcome::Issued(coupon))) => (coupon.seq, coupon.remaining),
+            _ => (None, None),
+        }
     }
 
     fn code(&self, op: &Op) -> Option<&str> {
@@ -119,6 +129,11 @@ fn holds(violation: &Violation, campaign: &str, facts: &Facts) -> Result<()> {
             let code = facts.code(a);
             ensure!(code.is_some() && code == facts.code(b), "the codes differ");
         }
+        (Claim::SameRank, [a, .., b]) => {
+            let (a, b) = (facts.rank(a), facts.rank(b));
+            let same = |a: Option<i64>, b: Option<i64>| a.is_some() && a == b;
+            ensure!(same(a.0, b.0) || same(a.1, b.1), "the ranks differ");
+        }
         (claim, _) => return Err(anyhow!("{claim:?} needs other operations")),
     }
     Ok(())
@@ -129,9 +144,9 @@ fn was_told(op: &Op, facts: &Facts) -> Result<()> {
     let outcome = facts.ops.get(&op.op).and_then(|raw| raw.completed.as_ref()).map(|(_, o)| o);
     let agrees = match (&op.said, outcome) {
         (Said::Issued(code), Some(Outcome::Issued(coupon))) => coupon.code == code.as_ref(),
+        (Said::AlreadyIssued(a), Some(Outcome::AlreadyIssued(b))) => a.as_deref() == b.as_deref(),
         (Said::SoldOut, Some(Outcome::SoldOut))
         | (Said::NotStarted, Some(Outcome::NotStarted))
-        | (Said::AlreadyIssued, Some(Outcome::AlreadyIssued(_)))
         | (Said::Failed, Some(Outcome::Failed(_)))
         | (Said::Unknown, None | Some(Outcome::Indeterminate(_))) => true,
         // Its records contradict each other, which the evidence says; nothing is built on its end.
@@ -139,7 +154,12 @@ fn was_told(op: &Op, facts: &Facts) -> Result<()> {
         _ => false,
     };
     ensure!(agrees, "#{} was told something else", op.op);
-    ensure!(facts.sent(op)? == op.invoked, "#{} was sent at another time", op.op);
+    let sent = facts.sent(op)?;
+    // The same, where its end lies before its beginning.
+    if op.said == Said::Unknown && facts.over(op).is_ok_and(|over| over < sent) {
+        return Ok(());
+    }
+    ensure!(sent == op.invoked, "#{} was sent at another time", op.op);
     if let Some(completed) = op.completed {
         ensure!(facts.over(op)? == completed, "#{} was completed at another time", op.op);
     }
@@ -167,6 +187,47 @@ mod tests {
             facts.ops.insert(op, Raw { invoked: Some(invoked), completed });
         }
         facts
+    }
+
+    #[test]
+    fn the_first_description_wins_and_strangers_do_not_count() {
+        use contract::history::{Invocation, Kind, Promise};
+        let mut facts = Facts::default();
+        let wanted = HashSet::from([1]);
+        let promise = |earliest| {
+            let starts_at = Window { earliest, latest: earliest };
+            Event::Campaign(Promise { campaign: "c".into(), coupons: 1, starts_at, per_user: None })
+        };
+        let invoke = |campaign: &'static str, at| {
+            let (intended, woken, target, user, key) = (None, None, None, None, None);
+            let (campaign, kind) = (campaign.into(), Kind::Issue);
+            let i = Invocation { op: 1, campaign, kind, at, intended, woken, target, user, key };
+            Event::Invoke(i)
+        };
+        for event in [promise(100), promise(200), invoke("x", 5), invoke("c", 7), invoke("c", 9)] {
+            facts.take(event, &wanted);
+        }
+        assert_eq!(facts.starts["c"].earliest, 100);
+        assert_eq!(facts.ops[&1].invoked, Some(7));
+    }
+
+    #[test]
+    fn a_false_witness_withdraws_one_violation_and_leaves_a_gap() {
+        use contract::history::{Integrity, Promise};
+        let starts_at = Window { earliest: 0, latest: 0 };
+        let promise = Promise { campaign: "c".into(), coupons: 1, starts_at, per_user: None };
+        let mut collector = crate::evidence::collect::Collector::default();
+        collector.take(Event::Campaign(promise));
+        let mut e = collector.finish(Integrity::default());
+        e.campaigns[0].first_sold_out = Some(op(1, 10, 20, Said::SoldOut));
+        let mut report = crate::verdict::judge(e.campaigns, Vec::new());
+        let before = report.campaigns[0].violations().count();
+        assert_eq!(report.verdict, crate::verdict::Verdict::Invalid);
+        report.withdraw(|_, _| Some("so".into()));
+        assert!(before > 0 && report.campaigns[0].violations().count() == 0);
+        assert_eq!(report.verdict, crate::verdict::Verdict::Unknown);
+        let said: Vec<_> = report.campaigns[0].doubts().map(|(_, v)| v.sentence.clone()).collect();
+        assert!(said.iter().any(|s| s.contains("please report")), "{said:?}");
     }
 
     fn check(claim: Claim, witness: Vec<Op>) -> bool {

@@ -162,7 +162,7 @@ fn stdout(output: &Output) -> &str {
 
 /// Exit code, overall verdict, and the names of the checks that proved something.
 fn judged(arguments: &[&str]) -> (i32, String, Vec<String>) {
-    let arguments = [&["check", "--format", "json"], arguments].concat();
+    let arguments = [&["check", "--format", "json", "--settle", "0.3"], arguments].concat();
     let output = verifier(&arguments);
     let json: Value = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&output.stderr)));
@@ -275,12 +275,17 @@ fn the_table_convinces() {
     let output = verifier(&["check", "--run", &dir.path().display().to_string()]);
     let want = "\
   ✗ issued-after-sold-out: a request sent after \"sold out\" was answered still got a coupon
-       A  #5  api-1  user u5      sent +0.006000 s  answered +0.008000 s  sold out
-       B  #7  api-1  user 902114  sent +0.020000 s  answered +0.021000 s  issued 마바3
+      A  #5  api-1  user u5      sent +0.006000 s  answered +0.008000 s  sold out
+      B  #7  api-1  user 902114  sent +0.020000 s  answered +0.021000 s  issued 마바3
       A comes before B: its answer arrived 12.000 ms before B was sent
       B comes before A: \"sold out\" needs all 3 coupons to be gone first. A contradiction.
+      benign if: coupons were given back or added during the run
 ";
     assert!(stdout(&output).contains(want), "{}", stdout(&output));
+    let run = format!("  run {}, scenario launch\n", dir.path().display());
+    for want in [&*run, "  starts at 1970-01-01T00:00:00.000001Z\n", "  no store\n"] {
+        assert!(stdout(&output).contains(want), "{}", stdout(&output));
+    }
     assert!(!stdout(&output).contains('\x1b'), "no colours but on a terminal");
 }
 
@@ -376,4 +381,82 @@ fn help_names_the_exit_codes() {
     }
     let output = verifier(&["checks"]);
     verifier::check::CHECKS.iter().for_each(|c| assert!(stdout(&output).contains(c.rule)));
+}
+
+/// The run of a store whose campaign starts at so many µs and has so many coupons.
+fn beside_another(starts_at_us: i64, coupons: i64) -> (i32, Vec<String>, String) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("coupons.db");
+    write_sqlite(&path, 1, &[(1, "하하9", "u9")]);
+    let db = rusqlite::Connection::open(&path).unwrap();
+    db.execute("UPDATE campaigns SET starts_at_us = ?1, coupons = ?2", [starts_at_us, coupons])
+        .unwrap();
+    drop(db);
+    write_run(dir.path(), &contested(), RunState::Finished, Some("sqlite:coupons.db"));
+    let run = dir.path().display().to_string();
+    let (code, _, found) = judged(&["--run", &run]);
+    let table = verifier(&["check", "--settle", "0.3", "--run", &run]);
+    (code, found, stdout(&table).to_owned())
+}
+
+#[test]
+fn the_campaign_of_another_run_proves_nothing() {
+    let (code, found, said) = beside_another(2, 3);
+    assert_eq!((code, found), (3, vec![]));
+    assert!(said.contains("another campaign"), "{said}");
+    assert!(said.contains("1970-01-01T00:00:00.000002Z"), "{said}");
+    let (code, found, said) = beside_another(1, 4);
+    assert_eq!((code, found), (3, vec![]));
+    assert!(said.contains("has 4 coupons, the run's 3: another campaign"), "{said}");
+    assert!(beside_another(1, 3).1.contains(&"lost".to_owned()), "the same one");
+}
+
+#[test]
+fn a_store_without_a_code_of_the_history_is_another_one() {
+    let (dir, path) = history(&contested());
+    let store = dir.path().join("a.db");
+    write_sqlite(&store, 1, &[(1, "하하9", "u9")]);
+    let url = format!("sqlite:{}", store.display());
+    let (code, _, found) = judged(&["--history", &path, "--store", &url]);
+    assert_eq!((code, found), (3, vec![]));
+}
+
+#[test]
+fn a_store_that_only_the_run_names_may_be_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    write_run(dir.path(), &contested(), RunState::Finished, Some("sqlite:/nowhere.db"));
+    let run = dir.path().display().to_string();
+    let (code, _, found) = judged(&["--run", &run]);
+    assert_eq!((code, found), (3, vec![]));
+    error_of(&["check", "--run", &run, "--store", "sqlite:/nowhere.db"]);
+}
+
+#[test]
+fn a_segment_that_was_removed_is_missed() {
+    let dir = tempfile::tempdir().unwrap();
+    write_run(dir.path(), &contested(), RunState::Finished, None);
+    let run = dir.path().display().to_string();
+    assert_eq!(judged(&["--run", &run]).0, 0);
+    let summary = dir.path().join("summary.json");
+    std::fs::write(&summary, r#"{"accounting":{"sent":6}}"#).unwrap();
+    assert_eq!(judged(&["--run", &run]).0, 0);
+    std::fs::write(&summary, r#"{"accounting":{"sent":7}}"#).unwrap();
+    assert_eq!(judged(&["--run", &run]).0, 3);
+    let output = verifier(&["check", "--run", &run]);
+    assert!(stdout(&output).contains("counts 7 requests, its history holds 6"));
+    std::fs::remove_file(&summary).unwrap();
+    std::fs::remove_file(dir.path().join("history/worker-0.seg")).unwrap();
+    let output = verifier(&["check", "--run", &run]);
+    assert!(stdout(&output).contains("no segment of requests"), "{}", stdout(&output));
+}
+
+#[test]
+fn nothing_of_a_server_reaches_the_terminal_raw() {
+    let mut hostile = contested();
+    hostile.push(("u\u{202e}9", 0, 20 * MS, 21 * MS, issued("가\u{200b}\x1b[2J")));
+    let (_dir, path) = history(&hostile);
+    let output = verifier(&["check", "--history", &path]);
+    assert!(stdout(&output).contains("issued 가\\u{200b}\\u{1b}[2J"), "{}", stdout(&output));
+    let hidden = |c: char| matches!(c, '\u{202e}' | '\u{200b}' | '\x1b');
+    assert!(!stdout(&output).contains(hidden), "{}", stdout(&output));
 }

@@ -38,6 +38,7 @@ fn judged(name: &str) -> BTreeMap<String, Said> {
         history: Some(file(&format!("{name}.jsonl.gz"))),
         campaign: None,
         store: None,
+        settle: std::time::Duration::ZERO,
         format: Format::Json,
     });
     let said = |j: Judged| {

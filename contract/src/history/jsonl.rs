@@ -168,7 +168,15 @@ impl Parser {
                 self.counts = Some(counts);
                 Ok(())
             }
-            "campaign" => promise(line).map(|p| each(Event::Campaign(p))),
+            "campaign" => {
+                let promise = promise(line)?;
+                let Window { earliest, latest } = promise.starts_at;
+                if earliest == i64::MIN || latest == i64::MAX {
+                    self.gap(&format!("campaign {}: its start has no place", promise.campaign));
+                }
+                each(Event::Campaign(promise));
+                Ok(())
+            }
             "invoke" => {
                 let invocation = invocation(line)?;
                 self.integrity.invocations += 1;
@@ -350,6 +358,15 @@ impl<W: Write> Writer<W> {
         self.out.flush()
     }
 
+    /// Ends the copy of a history that was read. One with a gap gets no trailer, so that whoever
+    /// reads the copy finds a gap as well.
+    ///
+    /// # Errors
+    /// When `out` cannot be written.
+    pub fn finish_copy(mut self, read: &Integrity) -> io::Result<()> {
+        if read.gaps.is_empty() { self.finish() } else { self.out.flush() }
+    }
+
     fn line(&mut self, line: &Line<'_>) -> io::Result<()> {
         serde_json::to_writer(&mut self.out, line)?;
         self.out.write_all(b"\n")
@@ -403,6 +420,12 @@ mod tests {
 {"type":"trailer","invocations":2,"completions":2}
 "#;
 
+    fn parse_into(text: &str, each: &mut dyn FnMut(Event<'_>)) {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        read(file.path(), each).unwrap();
+    }
+
     fn parse(text: &str) -> Result<(Vec<String>, Integrity), HistoryError> {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), text).unwrap();
@@ -422,6 +445,28 @@ mod tests {
         let (before, after) = (parse(EXAMPLE).unwrap(), parse(std::str::from_utf8(&out).unwrap()));
         assert_eq!(before, after.unwrap());
         assert_eq!(integrity, Integrity { invocations: 2, completions: 2, gaps: vec![] });
+    }
+
+    #[test]
+    fn the_copy_of_a_history_with_a_gap_has_one() {
+        for gaps in [vec![], vec!["a segment is damaged".to_owned()]] {
+            let mut out = Vec::new();
+            let mut writer = Writer::new(&mut out).unwrap();
+            let damaged = Integrity { gaps, ..Integrity::default() };
+            parse_into(EXAMPLE, &mut |e| writer.event(&e).unwrap());
+            writer.finish_copy(&damaged).unwrap();
+            let (_, integrity) = parse(std::str::from_utf8(&out).unwrap()).unwrap();
+            assert_eq!(integrity.gaps.is_empty(), damaged.gaps.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_start_without_a_place_is_a_gap() {
+        let window = r#"{"earliest":-9223372036854775808,"latest":9223372036854775807}"#;
+        let (events, integrity) =
+            parse(&EXAMPLE.replace(r#"{"earliest":100,"latest":100}"#, window)).unwrap();
+        assert_eq!(events.len(), 5);
+        assert!(integrity.gaps[0].contains("no place"), "{:?}", integrity.gaps);
     }
 
     #[test]

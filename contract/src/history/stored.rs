@@ -284,13 +284,15 @@ struct Cursor<'a> {
     invocations: u64,
     completions: u64,
     end_mark: Option<(u64, u64)>,
+    /// Why the segment ended before its end.
+    broken: Option<&'static str>,
 }
 
 impl<'a> Cursor<'a> {
     fn new(path: &'a Path, bytes: &'a [u8]) -> Self {
         let (invocations, completions, end_mark) = (0, 0, None);
-        let mut cursor =
-            Self { path, bytes, at: MAGIC.len(), head: None, invocations, completions, end_mark };
+        let (at, head, broken) = (MAGIC.len(), None, None);
+        let mut cursor = Self { path, bytes, at, head, invocations, completions, end_mark, broken };
         cursor.advance();
         cursor
     }
@@ -307,10 +309,20 @@ impl<'a> Cursor<'a> {
 
     /// Takes the head and moves on.
     fn advance(&mut self) -> Option<Record<'a>> {
-        let next = frame(self.bytes, self.at).map(|(record, end)| {
-            self.at = end;
-            record
-        });
+        let next = match frame(self.bytes, self.at) {
+            Frame::Whole(record, end) => {
+                self.at = end;
+                Some(record)
+            }
+            Frame::Damaged => {
+                self.broken = Some("damaged");
+                None
+            }
+            Frame::Strange => {
+                self.broken = Some("whole, but not a record that this version understands,");
+                None
+            }
+        };
         let record = std::mem::replace(&mut self.head, next)?;
         match &record {
             Record::Invoke(_) => self.invocations += 1,
@@ -328,8 +340,9 @@ impl<'a> Cursor<'a> {
         integrity.invocations += found.0;
         integrity.completions += found.1;
         let name = self.path.file_name().unwrap_or_default().to_string_lossy();
-        if self.bytes[self.at..].iter().any(|b| *b != 0) {
-            integrity.gaps.push(format!("history segment {name}: damaged at byte {}", self.at));
+        let more = self.bytes[self.at..].iter().any(|b| *b != 0);
+        if let Some(how) = self.broken.filter(|_| more) {
+            integrity.gaps.push(format!("history segment {name}: {how} at byte {}", self.at));
         }
         match self.end_mark {
             None => integrity.gaps.push(format!(
@@ -346,20 +359,29 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// The record at `at` and where the next frame begins; `None` at the end or at a damaged frame.
-fn frame(bytes: &[u8], at: usize) -> Option<(Record<'_>, usize)> {
+/// What stands at some place of a segment.
+enum Frame<'a> {
+    /// A record, and where the next frame begins.
+    Whole(Record<'a>, usize),
+    /// The end, or bytes that nobody wrote like this.
+    Damaged,
+    /// What somebody wrote like this, and is no record of this version.
+    Strange,
+}
+
+fn frame(bytes: &[u8], at: usize) -> Frame<'_> {
+    let Some((payload, end)) = payload(bytes, at) else { return Frame::Damaged };
+    postcard::from_bytes(payload).map_or(Frame::Strange, |record| Frame::Whole(record, end))
+}
+
+/// The payload of the frame at `at` and where the next one begins, if its checksum is right.
+fn payload(bytes: &[u8], at: usize) -> Option<(&[u8], usize)> {
     let head = bytes.get(at..at + FRAME_HEAD)?;
     let length = usize::from(u16::from_le_bytes([head[0], head[1]]));
-    if length == 0 {
-        return None;
-    }
     let crc = u32::from_le_bytes([head[2], head[3], head[4], head[5]]);
     let end = at + FRAME_HEAD + length;
-    let payload = bytes.get(at + FRAME_HEAD..end)?;
-    if crc32fast::hash(payload) != crc {
-        return None;
-    }
-    postcard::from_bytes(payload).ok().map(|record| (record, end))
+    let payload = bytes.get(at + FRAME_HEAD..end).filter(|p| !p.is_empty())?;
+    (crc32fast::hash(payload) == crc).then_some((payload, end))
 }
 
 #[cfg(test)]
@@ -492,6 +514,17 @@ mod tests {
         let (_, integrity) = read_all(dir.path());
         assert_eq!(integrity.invocations, 1);
         assert!(integrity.gaps[0].contains("damaged"), "{:?}", integrity.gaps);
+    }
+
+    #[test]
+    fn a_record_of_another_version_is_not_called_damage() {
+        let dir = tempfile::tempdir().unwrap();
+        control(dir.path());
+        let mut segment = Segment::create(dir.path(), "worker-0").unwrap();
+        segment.append_frame(&[250, 1, 2], 0).unwrap();
+        segment.finish().unwrap();
+        let (_, integrity) = read_all(dir.path());
+        assert!(integrity.gaps[0].contains("understands, at byte 8"), "{:?}", integrity.gaps);
     }
 
     #[test]

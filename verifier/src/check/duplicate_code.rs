@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Check, Claim, Needs, Violation, Weight, capped};
+use super::{Check, Claim, Needs, Violation, Weight, capped_of};
 use crate::evidence::{CampaignEvidence, Op};
 use crate::wording::size;
 
@@ -12,6 +12,7 @@ pub(super) const CHECK: Check = Check {
     rule: "no code is issued twice, in a campaign or across campaigns",
     needs: Needs::History,
     weight: Weight::Proof,
+    benign: "nothing; the same code again under the same idempotency key is not reported",
     find,
 };
 
@@ -20,7 +21,7 @@ fn find(e: &CampaignEvidence) -> Vec<Violation> {
     all.extend(stored_twice(e));
     all.extend(of_two_users(e));
     all.extend(of_two_campaigns(e));
-    capped(all)
+    capped_of(all, e.more_shared)
 }
 
 fn told_twice(e: &CampaignEvidence) -> Vec<Violation> {
@@ -103,6 +104,23 @@ mod tests {
         let e = campaign(3).user("u1").issued("가", 110, 120).store(2);
         let e = e.row(1, "가", 1).user("u2").row(2, "가", 2).evidence();
         assert_eq!(find(&e).len(), 2);
+    }
+
+    #[test]
+    fn many_codes_of_another_campaign_are_cut_and_counted() {
+        let codes: Vec<&'static str> = (0..30).map(|n| &*format!("{n}").leak()).collect();
+        let all = |mut e: super::super::sample::Sample| {
+            for code in &codes {
+                e = e.issued(code, 110, 120);
+            }
+            e.evidence()
+        };
+        let mut both = [all(campaign(30)), all(campaign(30))];
+        both[1].name = "d".into();
+        crate::evidence::shared::find(&mut both);
+        let found = find(&both[0]);
+        assert_eq!((both[0].shared.len(), both[0].more_shared, found.len()), (20, 10, 20));
+        assert!(found[19].sentence.contains("and 10 more"), "{}", found[19].sentence);
     }
 
     #[test]

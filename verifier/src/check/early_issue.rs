@@ -12,6 +12,7 @@ pub(super) const CHECK: Check = Check {
     rule: "nothing is issued, and nothing sold out, before the start",
     needs: Needs::Start,
     weight: Weight::Proof,
+    benign: "the clock that rules the start was not the one that was probed",
     find,
 };
 
@@ -24,7 +25,7 @@ fn find(e: &CampaignEvidence) -> Vec<Violation> {
 fn by_answer(e: &CampaignEvidence, op: &Op) -> Violation {
     let what = match op.said {
         Said::SoldOut => "\"sold out\" was answered",
-        Said::AlreadyIssued => "\"already issued\" was answered",
+        Said::AlreadyIssued(_) => "\"already issued\" was answered",
         Said::Issued(_) | Said::NotStarted | Said::Failed | Said::Unknown => "a coupon was issued",
     };
     let margin = span(e.starts_at.earliest.saturating_sub(op.end()));

@@ -5,10 +5,11 @@ use super::{Check, Needs, Violation, Weight};
 use crate::evidence::CampaignEvidence;
 
 pub(super) const CHECK: Check = Check {
-    name: "evidence",
+    name: super::EVIDENCE,
     rule: "the history is whole and understood, and the store could be read where there is one",
     needs: Needs::History,
     weight: Weight::Doubt,
+    benign: "nothing; the verdict is unknown until the evidence is whole",
     find,
 };
 

@@ -10,6 +10,7 @@ pub(super) const CHECK: Check = Check {
     rule: "nobody who asks after the first coupon was issued is told \"not started\"",
     needs: Needs::History,
     weight: Weight::Proof,
+    benign: "the campaign was edited during the run",
     find,
 };
 

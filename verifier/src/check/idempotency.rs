@@ -1,10 +1,10 @@
 //! One idempotency key of one user is one request, however often it is sent: every answer carries
 //! the same code, and the store holds one coupon for it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::{Check, Needs, Violation, Weight, capped};
-use crate::evidence::{CampaignEvidence, Op};
+use super::{Check, Claim, Needs, Violation, Weight, capped};
+use crate::evidence::{CampaignEvidence, Group, Op, Said};
 use crate::wording::size;
 
 pub(super) const CHECK: Check = Check {
@@ -12,6 +12,7 @@ pub(super) const CHECK: Check = Check {
     rule: "one idempotency key of one user consumes one coupon, and is always told the same code",
     needs: Needs::History,
     weight: Weight::Proof,
+    benign: "the server never promised to honour keys; then send none",
     find,
 };
 
@@ -43,7 +44,29 @@ fn find(e: &CampaignEvidence) -> Vec<Violation> {
         ))
         .witness(got.told)
     };
-    capped(broken.map(violation).collect())
+    let broken: Vec<Violation> = broken.map(violation).collect();
+    capped(broken.into_iter().chain(refused(e)).collect())
+}
+
+/// Requests that were refused although the same request had been told a coupon before they were
+/// sent.
+fn refused(e: &CampaignEvidence) -> impl Iterator<Item = Violation> {
+    let mut first: HashMap<Group, &Op> = HashMap::new();
+    let told = e.acknowledged.iter().map(|c| &c.told).filter(|_| !e.repeats.is_empty());
+    for (group, op) in told.filter_map(|op| Some((op.group()?, op))) {
+        let kept = first.entry(group).or_insert(op);
+        if (op.end(), op.op) < (kept.end(), kept.op) {
+            *kept = op;
+        }
+    }
+    e.repeats.iter().filter_map(move |op| {
+        let told = first.get(&op.group()?).filter(|told| told.end() < op.invoked)?;
+        let what = if op.said == Said::SoldOut { "sold out" } else { "not started" };
+        let key = op.key.as_deref().unwrap_or_default();
+        let sentence =
+            format!("the idempotency key {key} had been told a coupon, and then \"{what}\"");
+        Some(Violation::new(sentence).witness([told, op]).claim(Claim::Before))
+    })
 }
 
 #[cfg(test)]
@@ -67,6 +90,17 @@ mod tests {
     fn rejects_another_code() {
         let e = campaign(3).key("k").issued("가", 110, 120).issued("나", 130, 140);
         assert_eq!(find(&e.evidence())[0].witness.len(), 2);
+    }
+
+    #[test]
+    fn rejects_a_refusal_after_the_coupon() {
+        for (sent, want) in [(120, 0), (121, 1)] {
+            let e = campaign(1).key("k").user("u").issued("가", 110, 120).sold_out(sent, 130);
+            let mut e = e.evidence();
+            assert_eq!(e.suspects.len(), 1);
+            e.repeats = e.first_sold_out.iter().cloned().collect();
+            assert_eq!(find(&e).len(), want);
+        }
     }
 
     #[test]

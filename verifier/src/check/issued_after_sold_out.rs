@@ -5,32 +5,43 @@
 //! anything; ends that touch do not.
 
 use super::{Check, Claim, Needs, Violation, Weight};
-use crate::evidence::{CampaignEvidence, Said};
-use crate::wording::{count, span};
+use crate::evidence::acknowledged::Coupon;
+use crate::evidence::{CampaignEvidence, Op, Said};
+use crate::wording::{count, size, span};
 
 pub(super) const CHECK: Check = Check {
     name: "issued-after-sold-out",
     rule: "nobody who asks after \"sold out\" was answered gets a coupon",
-    needs: Needs::History,
+    needs: Needs::WholeForStore,
     weight: Weight::Proof,
+    benign: "coupons were given back or added during the run",
     find,
 };
 
 fn find(e: &CampaignEvidence) -> Vec<Violation> {
-    let (Some(refused), Some(late)) = (&e.first_sold_out, e.last_effect()) else {
-        return Vec::new();
-    };
-    if late.invoked <= refused.end() {
-        return Vec::new();
-    }
+    let Some(refused) = &e.first_sold_out else { return Vec::new() };
+    let late = |op: &&Op| op.invoked > refused.end();
+    let told: Vec<&Op> = e.acknowledged.iter().map(Coupon::asked).filter(late).collect();
+    let lost: Vec<&Op> = e.resolved().filter(late).collect();
+    let all = told.len() + lost.len();
+    // One that was told its coupon convinces more than one whose coupon is only in the store.
+    let last = |ops: Vec<&'_ Op>| ops.into_iter().max_by_key(|op| (op.invoked, op.op)).cloned();
+    let Some(late) = last(told).or_else(|| last(lost)) else { return Vec::new() };
     let how = match late.said {
         Said::Unknown => "was not answered for certain, and the coupon is there all the same",
         Said::Issued(_) | Said::SoldOut | Said::NotStarted => "still got a coupon",
-        Said::AlreadyIssued | Said::Failed => "still got a coupon",
+        Said::AlreadyIssued(_) | Said::Failed => "still got a coupon",
+    };
+    let sentence = match all {
+        1 => format!("a request sent after \"sold out\" was answered {how}"),
+        _ => format!(
+            "{} requests sent after \"sold out\" was answered got a coupon; the last {how}",
+            size(all)
+        ),
     };
     vec![
-        Violation::new(format!("a request sent after \"sold out\" was answered {how}"))
-            .witness([refused, late])
+        Violation::new(sentence)
+            .witness([refused, &late])
             .claim(Claim::Before)
             .because(format!(
                 "A comes before B: its answer arrived {} before B was sent",
@@ -65,6 +76,23 @@ mod tests {
     fn rejects_a_lost_answer_whose_coupon_the_store_has() {
         let e = campaign(1).sold_out(125, 130).unclear(131, 140);
         assert_eq!(find(&e.store(1).row(1, "가", 1).evidence()).len(), 1);
+    }
+
+    #[test]
+    fn accepts_a_lost_answer_where_a_missing_request_may_have_taken_the_coupon() {
+        let mut e =
+            campaign(1).sold_out(125, 130).unclear(131, 140).store(1).row(1, "가", 1).evidence();
+        e.whole = false;
+        assert_eq!(find(&e), []);
+        assert!(Needs::WholeForStore.missing(&e).is_some());
+    }
+
+    #[test]
+    fn prefers_one_that_was_told_and_counts_all() {
+        let e = campaign(1).sold_out(125, 130).issued("가", 131, 140).unclear(150, 160);
+        let found = find(&e.store(2).row(1, "가", 1).row(2, "나", 1).evidence());
+        assert_eq!(found[0].witness[1].op, 2);
+        assert!(found[0].sentence.starts_with("2 requests sent after"), "{}", found[0].sentence);
     }
 
     #[test]

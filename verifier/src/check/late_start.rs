@@ -10,6 +10,7 @@ pub(super) const CHECK: Check = Check {
     rule: "nobody who asks after the start is told \"not started\"",
     needs: Needs::Start,
     weight: Weight::Proof,
+    benign: "the clock that rules the start was not the one that was probed",
     find,
 };
 

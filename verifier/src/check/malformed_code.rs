@@ -10,6 +10,7 @@ pub(super) const CHECK: Check = Check {
     rule: "a code is 1 to 10 characters, each U+AC00 to U+D7A3 or 0 to 9",
     needs: Needs::History,
     weight: Weight::Proof,
+    benign: "nothing",
     find,
 };
 

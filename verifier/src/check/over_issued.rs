@@ -5,13 +5,14 @@ use std::cmp::Reverse;
 
 use super::{Check, MOST_WITNESSES, Needs, Violation, Weight};
 use crate::evidence::CampaignEvidence;
-use crate::wording::{count, size};
+use crate::wording::{count, size, things_were};
 
 pub(super) const CHECK: Check = Check {
     name: "over-issued",
     rule: "no more coupons are issued than were promised",
     needs: Needs::History,
     weight: Weight::Proof,
+    benign: "coupons were added during the run",
     find,
 };
 
@@ -24,9 +25,9 @@ fn find(e: &CampaignEvidence) -> Vec<Violation> {
         return Vec::new();
     }
     let mut sentence = format!(
-        "{} coupons were issued, {} were promised, {} too many",
-        size(all),
-        count(e.coupons),
+        "{} issued, {} promised, {} too many",
+        things_were(all, "coupon"),
+        were(e.coupons),
         count((all as u64).saturating_sub(e.coupons)),
     );
     if all > told {
@@ -38,6 +39,10 @@ fn find(e: &CampaignEvidence) -> Vec<Violation> {
     let mut ops: Vec<_> = e.acknowledged.iter().map(|c| &c.told).chain(e.resolved()).collect();
     ops.sort_by_key(|op| Reverse((op.invoked, op.op)));
     vec![Violation::new(sentence).witness(ops.into_iter().take(enough.min(MOST_WITNESSES)))]
+}
+
+fn were(n: u64) -> String {
+    format!("{} {}", count(n), if n == 1 { "was" } else { "were" })
 }
 
 #[cfg(test)]
@@ -55,7 +60,7 @@ mod tests {
     fn rejects_one_more() {
         let e = campaign(1).issued("가", 110, 120).issued("나", 110, 120).issued("다", 110, 120);
         let found = find(&e.evidence());
-        assert_eq!(found[0].sentence, "3 coupons were issued, 1 were promised, 2 too many");
+        assert_eq!(found[0].sentence, "3 coupons were issued, 1 was promised, 2 too many");
         assert_eq!(found[0].witness.len(), 2, "N + 1 prove it");
     }
 
@@ -64,6 +69,14 @@ mod tests {
         let e = campaign(1).issued("가", 110, 120).unclear(110, 120).store(2);
         let e = e.row(1, "가", 1).row(2, "나", 1).evidence();
         assert_eq!(find(&e)[0].witness.len(), 2);
+    }
+
+    #[test]
+    fn names_no_lost_request_where_others_may_be_missing() {
+        let e = campaign(1).issued("가", 110, 120).unclear(110, 120).store(2);
+        let mut e = e.row(1, "가", 1).row(2, "나", 1).evidence();
+        e.whole = false;
+        assert_eq!(find(&e)[0].witness.len(), 1);
     }
 
     #[test]

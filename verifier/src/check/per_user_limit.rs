@@ -12,6 +12,7 @@ pub(super) const CHECK: Check = Check {
     rule: "no user holds more coupons than the limit allows",
     needs: Needs::History,
     weight: Weight::Proof,
+    benign: "two people share a user id in the load",
     find,
 };
 
@@ -40,7 +41,7 @@ fn find(e: &CampaignEvidence) -> Vec<Violation> {
 fn limit(e: &CampaignEvidence) -> Option<usize> {
     let declared = e.per_user.map(|p| i64::from(p.limit));
     let stored = e.ledger().and_then(|l| l.per_user_limit);
-    declared.or(stored).and_then(|limit| usize::try_from(limit).ok())
+    declared.or(stored).filter(|limit| *limit > 0).and_then(|limit| usize::try_from(limit).ok())
 }
 
 fn held(e: &CampaignEvidence) -> BTreeMap<&str, Held<'_>> {
@@ -69,6 +70,16 @@ mod tests {
         assert_eq!(find(&e.user("v").issued("나", 110, 120).evidence()), []);
         let e = campaign(3).user("u").issued("가", 110, 120).issued("나", 110, 120);
         assert_eq!(find(&e.evidence()), []);
+    }
+
+    #[test]
+    fn accepts_any_number_where_the_store_says_0() {
+        let e = campaign(3).user("u").issued("가", 110, 120).issued("나", 110, 120);
+        let mut e = e.store(2).row(1, "가", 1).row(2, "나", 1).evidence();
+        if let crate::evidence::Store::Settled(ledger) = &mut e.store {
+            ledger.per_user_limit = Some(0);
+        }
+        assert_eq!(find(&e), []);
     }
 
     #[test]

@@ -61,6 +61,20 @@ impl Sample {
         self.told(Outcome::Issued(coupon), from, to)
     }
 
+    pub(crate) fn ranked(
+        self,
+        code: &'static str,
+        (seq, remaining): (Option<i64>, Option<i64>),
+        from: i64,
+        to: i64,
+    ) -> Self {
+        self.told(Outcome::Issued(Coupon { code: code.into(), seq, remaining }), from, to)
+    }
+
+    pub(crate) fn already(self, code: Option<&'static str>, from: i64, to: i64) -> Self {
+        self.told(Outcome::AlreadyIssued(code.map(Into::into)), from, to)
+    }
+
     pub(crate) fn sold_out(self, from: i64, to: i64) -> Self {
         self.told(Outcome::SoldOut, from, to)
     }

@@ -19,8 +19,19 @@ pub struct Acknowledged {
 pub struct Coupon {
     /// The answer that told it, the first one if there were several.
     pub told: Op,
+    /// What that answer said of its rank.
+    pub rank: Rank,
     /// An earlier attempt under the same key: the coupon may have been consumed by that one.
     since: Option<Box<Op>>,
+}
+
+/// A coupon's rank as an answer told it. A broken server can say anything.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rank {
+    /// From 1.
+    pub seq: Option<i64>,
+    /// Coupons left right after it.
+    pub remaining: Option<i64>,
 }
 
 impl Coupon {
@@ -52,8 +63,8 @@ fn group(op: &Op) -> Option<Group<'_>> {
 
 impl Acknowledged {
     /// Takes an answer that told a code.
-    pub fn push(&mut self, told: Op) {
-        self.coupons.push(Coupon { told, since: None });
+    pub fn push(&mut self, told: Op, rank: Rank) {
+        self.coupons.push(Coupon { told, rank, since: None });
     }
 
     /// Every coupon, in the order of the operations that were told them.
@@ -149,8 +160,8 @@ mod tests {
     #[test]
     fn a_replay_is_one_coupon_of_the_first_attempt() {
         let mut all = Acknowledged::default();
-        all.push(op(3, Some("k"), 50, Some("가")));
-        all.push(op(2, Some("k"), 20, Some("가")));
+        all.push(op(3, Some("k"), 50, Some("가")), Rank::default());
+        all.push(op(2, Some("k"), 20, Some("가")), Rank::default());
         let mut pending = vec![op(1, Some("k"), 10, None), op(4, Some("k2"), 60, None)];
         all.settle(&mut pending);
         let coupons: Vec<_> = all.iter().map(|c| (c.told.op, c.asked().op)).collect();
@@ -161,8 +172,8 @@ mod tests {
     #[test]
     fn without_a_key_every_answer_counts() {
         let mut all = Acknowledged::default();
-        all.push(op(1, None, 10, Some("가")));
-        all.push(op(2, None, 20, Some("가")));
+        all.push(op(1, None, 10, Some("가")), Rank::default());
+        all.push(op(2, None, 20, Some("가")), Rank::default());
         all.settle(&mut Vec::new());
         assert_eq!(all.len(), 2);
     }

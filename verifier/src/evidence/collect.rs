@@ -4,15 +4,17 @@
 //! were written side by side. As soon as both are there, the operation is reduced to what the
 //! checks need.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write as _;
 
 use contract::history::{Completion, Event, Integrity, Invocation, Kind, Promise};
 use contract::outcome::{Doubt, Outcome};
 
-use super::acknowledged::Acknowledged;
+use super::acknowledged::{Acknowledged, Rank};
+use super::keys::Keys;
 use super::load::Load;
-use super::{CampaignEvidence, Counts, Evidence, Op, Said, Store};
+use super::{CampaignEvidence, Counts, Evidence, Group, Op, Said, Store};
 
 /// Turns events into evidence.
 #[derive(Debug, Default)]
@@ -24,6 +26,8 @@ pub struct Collector {
     /// Completions that were read before their invocation.
     early: HashMap<u64, (i64, Outcome<'static>)>,
     done: Seen,
+    /// The keys of all requests that were refused.
+    refused: Keys,
     broken: Broken,
 }
 
@@ -33,6 +37,7 @@ struct Building {
     evidence: CampaignEvidence,
     broken: Broken,
     unclassified: u64,
+    holders: HashMap<(Option<Box<str>>, Box<str>), Op>,
 }
 
 /// An operation whose completion has not been read yet.
@@ -88,6 +93,7 @@ impl Collector {
             evidence: CampaignEvidence::new(promise),
             broken: Broken::new(),
             unclassified: 0,
+            holders: HashMap::new(),
         });
     }
 
@@ -142,6 +148,10 @@ impl Collector {
 
     fn join(&mut self, op: u64, open: Open, at: i64, outcome: &Outcome<'_>) {
         self.done.insert(op);
+        let refusal = matches!(outcome, Outcome::SoldOut | Outcome::NotStarted);
+        if let Some(key) = open.key.as_deref().filter(|_| refusal) {
+            self.refused.insert((open.campaign, open.user.as_deref(), key));
+        }
         self.campaigns[open.campaign].joined(op, open, at, outcome);
     }
 
@@ -157,7 +167,12 @@ impl Collector {
         let mut gaps = integrity.gaps;
         describe(&self.broken, &mut gaps);
         let whole = gaps.is_empty();
-        let campaigns = self.campaigns.into_iter().map(|b| b.finish(whole)).collect();
+        let mut campaigns: Vec<_> = self.campaigns.into_iter().map(|b| b.finish(whole)).collect();
+        for (at, campaign) in campaigns.iter_mut().enumerate() {
+            let groups = campaign.acknowledged.iter().filter_map(|c| c.told.group());
+            let refused = |(user, key): &Group| self.refused.may_hold((at, user.as_deref(), key));
+            campaign.suspects = groups.filter(refused).collect();
+        }
         Evidence { campaigns, gaps }
     }
 }
@@ -192,6 +207,10 @@ impl CampaignEvidence {
             store: Store::Unread("no store: pass --store".into()),
             join: None,
             shared: Vec::new(),
+            more_shared: 0,
+            holders: Vec::new(),
+            suspects: HashSet::new(),
+            repeats: Vec::new(),
             targets: Vec::new(),
         }
     }
@@ -202,15 +221,17 @@ impl Building {
         if open.kind == Kind::Read {
             return self.read(number, outcome);
         }
+        let mut rank = Rank::default();
         let said = match outcome {
             Outcome::Issued(coupon) => {
+                rank = Rank { seq: coupon.seq, remaining: coupon.remaining };
                 let ranked = coupon.seq.is_some() || coupon.remaining.is_some();
                 self.evidence.counts.ranked += u64::from(ranked);
                 Said::Issued(coupon.code.as_ref().into())
             }
             Outcome::SoldOut => Said::SoldOut,
             Outcome::NotStarted => Said::NotStarted,
-            Outcome::AlreadyIssued(_) => Said::AlreadyIssued,
+            Outcome::AlreadyIssued(code) => Said::AlreadyIssued(code.as_deref().map(Box::from)),
             Outcome::Failed(_) => Said::Failed,
             Outcome::Indeterminate(doubt) => {
                 self.unclassified += u64::from(*doubt == Doubt::Unclassified);
@@ -226,7 +247,7 @@ impl Building {
             note(&mut self.broken, "an operation was completed before it was sent", number);
             (op.invoked, op.said) = (at, Said::Unknown);
         }
-        self.keep(op);
+        self.keep(op, rank);
     }
 
     fn read(&mut self, number: u64, outcome: &Outcome<'_>) {
@@ -245,19 +266,19 @@ impl Building {
     fn unanswered(&mut self, number: u64, open: Open) {
         match open.kind {
             Kind::Read => self.evidence.counts.reads += 1,
-            Kind::Issue => self.keep(operation(number, open, None, Said::Unknown)),
+            Kind::Issue => self.keep(operation(number, open, None, Said::Unknown), Rank::default()),
         }
     }
 
     /// Counts an operation and keeps what has to be kept of it.
-    fn keep(&mut self, op: Op) {
+    fn keep(&mut self, op: Op, rank: Rank) {
         self.evidence.load_saw(&op);
         let e = &mut self.evidence;
         e.counts.requests += 1;
         match op.said {
             Said::Issued(_) => {
                 e.counts.issued += 1;
-                e.acknowledged.push(op);
+                e.acknowledged.push(op, rank);
             }
             Said::SoldOut => {
                 e.counts.sold_out += 1;
@@ -268,8 +289,21 @@ impl Building {
                 let latest = |op: &Op| (std::cmp::Reverse(op.invoked), op.op);
                 keep_least(&mut e.last_not_started, op, latest);
             }
-            Said::AlreadyIssued => {
+            Said::AlreadyIssued(_) => {
                 e.counts.already_issued += 1;
+                if let Some(code) = op.code() {
+                    let holder = (op.user.clone(), Box::from(code));
+                    let first = |op: &Op| (op.end(), op.op);
+                    match self.holders.entry(holder) {
+                        Entry::Vacant(entry) => {
+                            entry.insert(op.clone());
+                        }
+                        Entry::Occupied(mut entry) if first(&op) < first(entry.get()) => {
+                            entry.insert(op.clone());
+                        }
+                        Entry::Occupied(_) => {}
+                    }
+                }
                 keep_least(&mut e.first_already, op, |op| (op.end(), op.op));
             }
             Said::Failed => e.counts.failed += 1,
@@ -293,6 +327,8 @@ impl Building {
         }
         e.gaps = gaps;
         e.acknowledged.settle(&mut e.pending);
+        e.holders = self.holders.into_values().collect();
+        e.holders.sort_by_key(|op| op.op);
         self.evidence
     }
 }
@@ -312,14 +348,11 @@ fn keep_least<K: Ord>(kept: &mut Option<Op>, op: Op, key: impl Fn(&Op) -> K) {
 
 impl CampaignEvidence {
     fn load_saw(&mut self, op: &Op) {
-        if op.said != Said::Failed {
-            // How long a request without an end was in flight is not known: count its beginning.
-            self.load.saw(op.invoked, op.completed.unwrap_or(op.invoked), self.starts_at);
-        }
+        self.load.saw(op, self.starts_at);
         let Some(target) = op.target else { return };
         match op.said {
             Said::Issued(_) => self.load.answered(target, true),
-            Said::SoldOut | Said::NotStarted | Said::AlreadyIssued => {
+            Said::SoldOut | Said::NotStarted | Said::AlreadyIssued(_) => {
                 self.load.answered(target, false);
             }
             Said::Failed | Said::Unknown => self.load.asked(target),

@@ -3,8 +3,11 @@
 //!
 //! A row without an acknowledgment must belong to a request whose outcome nobody knows: to the one
 //! with its idempotency key, else to one of its user, else to any that names neither. Where several
-//! fit, the earliest is taken. That is the choice most in favour of the campaign: what is
-//! impossible with it is impossible with any other.
+//! fit, the earliest is taken. A row that finds none then is given one by moving others, if there is
+//! a way: as many rows as possible are explained. That is the choice most in favour of the campaign:
+//! what is impossible with it is impossible with any other.
+
+mod augment;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -75,10 +78,11 @@ pub fn join(acknowledged: &Acknowledged, pending: &[Op], rows: &[Row]) -> Join {
     unnamed.sort_by_key(|r| rows[*r].key.is_none());
     let mut rest = matching.stage(rows, named, (By::Time, |op| op.user.is_none()));
     rest.extend(matching.stage(rows, unnamed, (By::Time, |_| true)));
+    let (mut found, mut rest) = augment::augment(matching.found, rest, pending, rows);
     rest.sort_unstable();
-    matching.found.sort_by_key(|m| m.row);
+    found.sort_by_key(|m| m.row);
     let leftovers = rest.into_iter().map(|row| Leftover { row, refused: None }).collect();
-    Join { lost, matched: matching.found, leftovers }
+    Join { lost, matched: found, leftovers }
 }
 
 struct Matching<'a> {
@@ -204,6 +208,39 @@ mod tests {
         let asked = [pending(1, None, None), pending(2, Some("v"), None)];
         let rows = [row(1, None, None), row(2, Some("u"), None)];
         assert_eq!(pairs(&asked, &rows).1, 0);
+    }
+
+    /// The size of the largest matching, by trying all.
+    fn most(pending: &[Op], rows: &[Row], used: u32) -> usize {
+        let Some((row, others)) = rows.split_first() else { return 0 };
+        let with = (0..pending.len()).filter(|p| used & (1 << p) == 0 && fits(&pending[*p], row));
+        let with = with.map(|p| 1 + most(pending, others, used | 1 << p)).max();
+        with.unwrap_or(0).max(most(pending, others, used))
+    }
+
+    #[test]
+    fn as_many_rows_as_possible_are_explained() {
+        let mut state = 1_u64;
+        let mut random = |n: u64| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            usize::try_from((state >> 33) % n).unwrap()
+        };
+        let names = [None, Some("a"), Some("b")];
+        for _ in 0..20_000 {
+            let asked: Vec<Op> = (0..random(6))
+                .map(|n| pending(n as u64, names[random(3)], names[random(3)]))
+                .collect();
+            let rows: Vec<Row> =
+                (0..random(6)).map(|_| row(1, names[random(3)], names[random(3)])).collect();
+            let found = join(&Acknowledged::default(), &asked, &rows);
+            assert_eq!(found.matched.len(), most(&asked, &rows, 0), "{asked:?} {rows:?}");
+            assert_eq!(found.matched.len() + found.leftovers.len(), rows.len());
+            let once: HashSet<usize> = found.matched.iter().map(|m| m.pending).collect();
+            assert_eq!(once.len(), found.matched.len());
+            assert!(found.matched.iter().all(|m| fits(&asked[m.pending], &rows[m.row])));
+        }
     }
 
     #[test]

@@ -17,8 +17,12 @@ pub struct Ledger {
     pub indexed_codes: Option<i64>,
     /// The rows, one a coupon.
     pub rows: Vec<Row>,
-    /// How long it took until counter and rows stood still.
+    /// Rows that are there and cannot be understood: which, and why.
+    pub unreadable: Vec<String>,
+    /// How long the store was watched until it was taken to be at rest.
     pub settled_after: Duration,
+    /// How long counter and rows had stood still by then.
+    pub unchanged_for: Duration,
 }
 
 /// One issued coupon.

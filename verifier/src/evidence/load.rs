@@ -4,16 +4,24 @@ use std::collections::BTreeMap;
 
 use contract::campaign::Window;
 
+use super::{Op, Said};
+
 /// What the load of one campaign touched.
 #[derive(Clone, Debug, Default)]
 pub struct Load {
-    /// A request was in flight while the start may have happened.
+    /// A request that was answered was in flight while the start may have happened.
     pub during_start: bool,
-    /// Two requests were in flight at the same time.
+    /// Two requests were in flight at the same time that can have competed for a coupon.
     pub overlapped: bool,
+    /// When the first request was sent that was told "sold out".
+    pub sold_out_sent: Option<i64>,
     /// What each target did.
     pub targets: BTreeMap<u16, TargetLoad>,
-    disjoint: BTreeMap<i64, i64>,
+    /// When requests were in flight that ask for a coupon; no two overlap.
+    competing: BTreeMap<i64, i64>,
+    /// When requests were in flight that were told "not started": they compete with the others, but
+    /// not with each other.
+    waiting: BTreeMap<i64, i64>,
 }
 
 /// What a target did.
@@ -30,21 +38,48 @@ pub struct TargetLoad {
 const REMEMBERED: usize = 1 << 16;
 
 impl Load {
-    /// A request was in flight from `from` to `to`.
-    pub fn saw(&mut self, from: i64, to: i64, start: Window) {
-        self.during_start |= from <= start.latest && start.earliest <= to;
+    /// Takes a request into account.
+    pub fn saw(&mut self, op: &Op, start: Window) {
+        if op.said == Said::Failed {
+            return;
+        }
+        // How long a request without an end was in flight is not known: count its beginning.
+        let (from, to) = (op.invoked, op.completed.unwrap_or(op.invoked));
+        let answered = op.said != Said::Unknown;
+        self.during_start |= answered && from <= start.latest && start.earliest <= to;
+        if op.said == Said::SoldOut {
+            self.sold_out_sent = Some(self.sold_out_sent.map_or(from, |sent| sent.min(from)));
+        }
         if !self.overlapped {
-            self.compare(from, to);
+            self.compare((from, to), op.said != Said::NotStarted);
         }
     }
 
-    fn compare(&mut self, from: i64, to: i64) {
-        let before = self.disjoint.range(..=to).next_back();
-        if before.is_some_and(|(_, end)| *end >= from) {
+    fn compare(&mut self, (mut from, mut to): (i64, i64), competes: bool) {
+        let among = |spans: &BTreeMap<i64, i64>| {
+            let before = spans.range(..=to).next_back();
+            before.is_some_and(|(_, end)| *end >= from)
+        };
+        if among(&self.competing) || competes && among(&self.waiting) {
             self.overlapped = true;
-            self.disjoint = BTreeMap::new();
-        } else if self.disjoint.len() < REMEMBERED {
-            self.disjoint.insert(from, to);
+            (self.competing, self.waiting) = Default::default();
+            return;
+        }
+        if competes {
+            if self.competing.len() < REMEMBERED {
+                self.competing.insert(from, to);
+            }
+            return;
+        }
+        // What overlaps among those that wait becomes one span.
+        while let Some((&a, &b)) =
+            self.waiting.range(..=to).next_back().filter(|(_, b)| **b >= from)
+        {
+            self.waiting.remove(&a);
+            (from, to) = (from.min(a), to.max(b));
+        }
+        if self.waiting.len() < REMEMBERED {
+            self.waiting.insert(from, to);
         }
     }
 
@@ -67,9 +102,14 @@ mod tests {
 
     const START: Window = Window { earliest: 100, latest: 110 };
 
+    fn op((invoked, completed): (i64, i64), said: Said) -> Op {
+        let (target, user, key, completed) = (None, None, None, Some(completed));
+        Op { op: 1, target, user, key, invoked, completed, said }
+    }
+
     fn load(intervals: &[(i64, i64)]) -> Load {
         let mut load = Load::default();
-        intervals.iter().for_each(|(a, b)| load.saw(*a, *b, START));
+        intervals.iter().for_each(|span| load.saw(&op(*span, Said::SoldOut), START));
         load
     }
 
@@ -82,8 +122,26 @@ mod tests {
     }
 
     #[test]
+    fn those_that_wait_do_not_compete_with_each_other() {
+        let mut load = Load::default();
+        for span in [(0, 10), (20, 30), (5, 25)] {
+            load.saw(&op(span, Said::NotStarted), START);
+        }
+        assert!(!load.overlapped);
+        load.saw(&op((12, 13), Said::SoldOut), START);
+        assert!(load.overlapped);
+    }
+
+    #[test]
     fn the_start_is_touched_from_either_side() {
         assert!(load(&[(90, 100)]).during_start && load(&[(110, 120)]).during_start);
         assert!(!load(&[(90, 99)]).during_start && !load(&[(111, 120)]).during_start);
+    }
+
+    #[test]
+    fn a_request_without_an_answer_does_not_touch_the_start() {
+        let mut load = Load::default();
+        load.saw(&Op { completed: None, ..op((105, 0), Said::Unknown) }, START);
+        assert!(!load.during_start);
     }
 }

@@ -1,6 +1,6 @@
 //! Codes that two campaigns gave out. It is the only thing campaigns have to do with each other.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::{CampaignEvidence, Op, SharedCode};
 
@@ -9,20 +9,39 @@ type First<'a> = (usize, Option<&'a Op>);
 
 /// Notes in both campaigns every code that another campaign gave out as well.
 pub fn find(campaigns: &mut [CampaignEvidence]) {
-    let mut found: Vec<(usize, SharedCode)> = Vec::new();
+    let mut found: Vec<Found> = campaigns.iter().map(|_| Found::default()).collect();
     let mut first: HashMap<&str, First<'_>> = HashMap::new();
+    // Pairs that are noted already: the store's row of a code that was told is the same code.
+    let mut pairs: HashSet<(&str, usize, usize)> = HashSet::new();
     for (at, campaign) in campaigns.iter().enumerate() {
         for (code, op) in codes(campaign) {
             let &mut (other, theirs) = first.entry(code).or_insert((at, op));
-            if other != at {
-                found.push((at, shared(code, op, &campaigns[other], theirs)));
-                found.push((other, shared(code, theirs, campaign, op)));
+            if other != at && pairs.insert((code, other, at)) {
+                found[at].note(|| shared(code, op, &campaigns[other], theirs));
+                found[other].note(|| shared(code, theirs, campaign, op));
             }
         }
     }
-    for (at, code) in found {
-        if !campaigns[at].shared.iter().any(|s| s.code == code.code && s.other == code.other) {
-            campaigns[at].shared.push(code);
+    for (campaign, found) in campaigns.iter_mut().zip(found) {
+        (campaign.shared, campaign.more_shared) = (found.codes, found.more);
+    }
+}
+
+/// So many are kept of each campaign; the others are counted.
+const KEPT: usize = 20;
+
+#[derive(Default)]
+struct Found {
+    codes: Vec<SharedCode>,
+    more: usize,
+}
+
+impl Found {
+    fn note(&mut self, code: impl FnOnce() -> SharedCode) {
+        if self.codes.len() < KEPT {
+            self.codes.push(code());
+        } else {
+            self.more += 1;
         }
     }
 }

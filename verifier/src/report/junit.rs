@@ -7,6 +7,7 @@ use quick_junit::{NonSuccessKind, Report as Suites, TestCase, TestCaseStatus, Te
 use crate::check::{Violation, Weight};
 use crate::report::table::explain;
 use crate::verdict::{Checked, Judged, Report};
+use crate::wording::safe;
 
 /// The report as JUnit XML.
 ///
@@ -15,10 +16,10 @@ use crate::verdict::{Checked, Judged, Report};
 pub fn render(report: &Report) -> Result<String> {
     let mut suites = Suites::new("verifier");
     for judged in &report.campaigns {
-        let mut suite = TestSuite::new(format!("campaign {}", judged.evidence.name));
+        let mut suite = TestSuite::new(format!("campaign {}", safe(&judged.evidence.name)));
         for result in &judged.results {
             let mut case = TestCase::new(result.check, status(judged, result));
-            case.set_classname(format!("campaign.{}", judged.evidence.name));
+            case.set_classname(format!("campaign.{}", safe(&judged.evidence.name)));
             suite.add_test_case(case);
         }
         suites.add_test_suite(suite);
@@ -26,7 +27,7 @@ pub fn render(report: &Report) -> Result<String> {
     if !report.gaps.is_empty() {
         let mut suite = TestSuite::new("run");
         let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
-        status.set_message(report.gaps.join("; "));
+        status.set_message(safe(&report.gaps.join("; ")));
         suite.add_test_case(TestCase::new("evidence", status));
         suites.add_test_suite(suite);
     }
@@ -36,7 +37,7 @@ pub fn render(report: &Report) -> Result<String> {
 fn status(judged: &Judged, result: &Checked) -> TestCaseStatus {
     if let Some(reason) = &result.not_run {
         let mut status = TestCaseStatus::skipped();
-        status.set_message(reason.as_str());
+        status.set_message(safe(reason));
         return status;
     }
     if result.found.is_empty() {
@@ -48,11 +49,11 @@ fn status(judged: &Judged, result: &Checked) -> TestCaseStatus {
     };
     let mut status = TestCaseStatus::non_success(kind);
     let sentences: Vec<&str> = result.found.iter().map(|v| v.sentence.as_str()).collect();
-    status.set_message(sentences.join("; "));
+    status.set_message(safe(&sentences.join("; ")));
     status.set_type(result.check);
     let proof = |v: &Violation| explain(&judged.evidence, v).join("\n");
     let proofs: Vec<String> =
-        result.found.iter().map(|v| format!("{}\n{}", v.sentence, proof(v))).collect();
+        result.found.iter().map(|v| format!("{}\n{}", safe(&v.sentence), proof(v))).collect();
     status.set_description(proofs.join("\n"));
     status
 }

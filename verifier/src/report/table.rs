@@ -2,11 +2,12 @@
 
 use comfy_table::presets::NOTHING;
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
+use contract::campaign::{PerUser, Precedence};
 
 use crate::check::{CHECKS, Violation};
 use crate::evidence::{CampaignEvidence, Op, Said};
 use crate::verdict::{Checked, Judged, Report, Verdict};
-use crate::wording::{count, moment, size, span, things};
+use crate::wording::{count, moment, safe, signed, size, span, things};
 
 /// Up to so many campaigns are all shown; of more, only those that are not valid.
 const ALL_SHOWN: usize = 20;
@@ -17,8 +18,9 @@ const MOST_SHOWN: usize = 6;
 pub fn render(report: &Report, colours: bool) -> String {
     let pen = Pen { colours };
     let mut out = vec![headline(report, pen)];
+    out.extend(report.subject.iter().map(|line| format!("  {}", safe(line))));
     if report.campaigns.is_empty() {
-        out.extend(report.gaps.iter().map(|g| format!("  ? {g}")));
+        out.extend(report.gaps.iter().map(|g| format!("  ? {}", safe(g))));
     }
     let many = report.campaigns.len() > ALL_SHOWN;
     let wanted = |j: &&Judged| !many || j.verdict != Verdict::Valid;
@@ -46,7 +48,7 @@ pub fn checks() -> String {
     for check in CHECKS {
         table.add_row([check.name, check.rule, check.needs.words()]);
     }
-    table.trim_fmt() + "\n"
+    lines_of(&table).join("\n") + "\n"
 }
 
 /// How a violation is proven: its operations, then the steps.
@@ -57,14 +59,20 @@ pub fn explain(e: &CampaignEvidence, violation: &Violation) -> Vec<String> {
     }
     let mut lines: Vec<String> = match violation.witness.is_empty() {
         true => Vec::new(),
-        false => table.trim_fmt().lines().map(str::to_owned).collect(),
+        false => lines_of(&table),
     };
     let more = violation.witness.len().saturating_sub(MOST_SHOWN);
     if more > 0 {
         lines.push(format!("… and {}", things(more, "more operation")));
     }
-    lines.extend(violation.because.iter().cloned());
+    lines.extend(violation.because.iter().map(|step| safe(step)));
     lines
+}
+
+/// The lines of a table without the space that stands before its first column.
+fn lines_of(table: &Table) -> Vec<String> {
+    let text = table.trim_fmt();
+    text.lines().map(|l| l.strip_prefix(' ').unwrap_or(l).to_owned()).collect()
 }
 
 fn row(e: &CampaignEvidence, at: usize, op: &Op) -> Vec<String> {
@@ -72,7 +80,7 @@ fn row(e: &CampaignEvidence, at: usize, op: &Op) -> Vec<String> {
     let letter = char::from(b'A' + u8::try_from(at % 26).unwrap_or_default());
     let target = op.target.map_or_else(String::new, |t| {
         let name = e.targets.get(usize::from(t));
-        name.cloned().unwrap_or_else(|| format!("target {t}"))
+        name.map(|name| safe(name)).unwrap_or_else(|| format!("target {t}"))
     });
     let answered = match op.completed {
         Some(t) if op.said == Said::Unknown => format!("given up {}", relative(t)),
@@ -83,7 +91,7 @@ fn row(e: &CampaignEvidence, at: usize, op: &Op) -> Vec<String> {
         letter.to_string(),
         format!("#{}", op.op),
         target,
-        op.user.as_deref().map_or_else(String::new, |u| format!("user {u}")),
+        op.user.as_deref().map_or_else(String::new, |u| format!("user {}", safe(u))),
         format!("sent {}", relative(op.invoked)),
         answered,
         told(op),
@@ -92,10 +100,11 @@ fn row(e: &CampaignEvidence, at: usize, op: &Op) -> Vec<String> {
 
 fn told(op: &Op) -> String {
     match &op.said {
-        Said::Issued(code) => format!("issued {code}"),
+        Said::Issued(code) => format!("issued {}", safe(code)),
         Said::SoldOut => "sold out".into(),
         Said::NotStarted => "not started".into(),
-        Said::AlreadyIssued => "already issued".into(),
+        Said::AlreadyIssued(Some(code)) => format!("already issued {}", safe(code)),
+        Said::AlreadyIssued(None) => "already issued".into(),
         Said::Failed => "rejected".into(),
         Said::Unknown => "outcome unknown".into(),
     }
@@ -118,23 +127,31 @@ fn headline(report: &Report, pen: Pen) -> String {
 
 fn campaign(judged: &Judged, pen: Pen, short: bool) -> Vec<String> {
     let e = &judged.evidence;
-    let mut out = vec![format!("campaign {}  {}", e.name, pen.verdict(judged.verdict))];
+    let mut out = vec![format!("campaign {}  {}", safe(&e.name), pen.verdict(judged.verdict))];
     let inner = |lines: Vec<String>| lines.into_iter().map(|l| format!("  {l}"));
     if !short {
         out.extend(inner(numbers(e)));
         out.push(String::new());
         out.extend(inner(checked(judged, pen)));
     }
+    let mut named = None;
     for (check, violation) in judged.violations() {
-        out.push(format!("\n  {} {check}: {}", pen.cross(), violation.sentence));
+        out.push(format!("\n  {} {check}: {}", pen.cross(), safe(&violation.sentence)));
         let lines = explain(e, violation);
         out.extend(lines.into_iter().map(|l| format!("      {}", l.trim_end())));
+        if named != Some(check) {
+            let benign = CHECKS.iter().find(|c| c.name == check).map_or("", |c| c.benign);
+            out.push(format!("      benign if: {benign}"));
+        }
+        named = Some(check);
     }
     if judged.doubts().next().is_some() && !short {
         out.push(String::new());
     }
     out.extend(
-        judged.doubts().map(|(check, v)| format!("  {} {check}: {}", pen.doubt(), v.sentence)),
+        judged
+            .doubts()
+            .map(|(check, v)| format!("  {} {check}: {}", pen.doubt(), safe(&v.sentence))),
     );
     if judged.violations().any(|(_, v)| !v.witness.is_empty()) {
         let zero =
@@ -164,11 +181,16 @@ fn numbers(e: &CampaignEvidence) -> Vec<String> {
         e.ledger().map(|_| format!("{} resolved by the store", size(e.resolved().count())));
     line("indeterminate", count(c.indeterminate), &resolved.unwrap_or_default());
     if let Some(ledger) = e.ledger() {
-        let settled = i64::try_from(ledger.settled_after.as_nanos()).unwrap_or(i64::MAX);
-        let note = format!("counter {}, settled after {}", ledger.counter, span(settled));
+        let note = format!(
+            "counter {}, unchanged for {} when read after {}",
+            signed(ledger.counter),
+            span(ns(ledger.unchanged_for)),
+            span(ns(ledger.settled_after))
+        );
         line("rows in the store", size(ledger.rows.len()), &note);
     }
-    let mut lines: Vec<String> = table.trim_fmt().lines().map(str::to_owned).collect();
+    let mut lines = lines_of(&table);
+    lines.extend(e.per_user.map(|p| format!("limit: {} a user; {}", p.limit, precedence(p))));
     lines.extend(start(e));
     lines.extend(e.first_sold_out.as_ref().map(|op| {
         format!(
@@ -178,6 +200,14 @@ fn numbers(e: &CampaignEvidence) -> Vec<String> {
         )
     }));
     lines
+}
+
+fn precedence(per_user: PerUser) -> &'static str {
+    match per_user.precedence {
+        Precedence::AlreadyFirst => "a holder is always told \"already issued\"",
+        Precedence::SoldOutFirst => "a holder is told \"sold out\" once all coupons are gone",
+        Precedence::Either => "a holder may be told either refusal once all coupons are gone",
+    }
 }
 
 fn replays(e: &CampaignEvidence) -> String {
@@ -193,10 +223,14 @@ fn start(e: &CampaignEvidence) -> Option<String> {
     }
     let width = span(e.starts_at.width());
     Some(match e.first_issued() {
-        Some(op) => format!(
-            "start: first coupon acknowledged {} after the earliest possible start, known to {width}",
-            span(op.end().saturating_sub(e.starts_at.earliest))
-        ),
+        Some(op) => {
+            let after = op.end().saturating_sub(e.starts_at.earliest);
+            format!(
+                "start: first coupon acknowledged {} {} the earliest possible start, known to {width}",
+                span(after.saturating_abs()),
+                if after < 0 { "before" } else { "after" }
+            )
+        }
         None => format!("start: known to {width}"),
     })
 }
@@ -219,8 +253,9 @@ fn checked(judged: &Judged, pen: Pen) -> Vec<String> {
             None => reasons.push((reason, vec![check])),
         }
     }
-    lines
-        .extend(reasons.iter().map(|(r, checks)| format!("– {}: not run, {r}", checks.join(", "))));
+    lines.extend(
+        reasons.iter().map(|(r, checks)| format!("– {}: not run, {}", checks.join(", "), safe(r))),
+    );
     lines
 }
 
@@ -260,4 +295,8 @@ impl Pen {
     fn doubt(self) -> String {
         self.paint("?", "33")
     }
+}
+
+fn ns(length: std::time::Duration) -> i64 {
+    i64::try_from(length.as_nanos()).unwrap_or(i64::MAX)
 }

@@ -1,17 +1,17 @@
 //! The history, in either of its forms, and the run's description beside it.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use contract::history::stored::CONTROL;
-use contract::history::{Event, Invocation};
+use contract::history::{Event, Integrity, Invocation, Kind};
 use contract::outcome::{Failure, Outcome};
-use contract::run::{HISTORY_DIR, Run, RunState};
+use contract::run::{HISTORY_DIR, Run, RunState, SUMMARY_FILE};
 
 use crate::evidence::collect::Collector;
 use crate::evidence::join::refused;
-use crate::evidence::{CampaignEvidence, Evidence, Op, Said};
+use crate::evidence::{CampaignEvidence, Evidence, Op, Said, Store};
 
 /// What to judge.
 #[derive(Clone, Debug)]
@@ -50,12 +50,39 @@ impl History {
     /// When it is no history.
     pub fn collect(&self) -> Result<Evidence> {
         let mut collector = Collector::default();
-        let integrity = self.read(&mut |event| collector.take(event))?;
+        let mut integrity = self.read(&mut |event| collector.take(event))?;
+        if let Some((run, dir)) = &self.run {
+            let missing = [self.without_segments(run), self.miscounted(dir, &integrity)];
+            integrity.gaps.extend(missing.into_iter().flatten());
+        }
         let mut evidence = collector.finish(integrity);
         if let Some((run, _)) = &self.run {
             self.add_run(run, &mut evidence);
         }
         Ok(evidence)
+    }
+
+    /// A finished run without a segment of operations has lost what it wrote.
+    fn without_segments(&self, run: &Run) -> Option<String> {
+        let entries = std::fs::read_dir(&self.path).ok()?;
+        let is_segment = |name: &Path| name.extension().is_some_and(|e| e == "seg");
+        let mut names = entries.filter_map(|e| Some(PathBuf::from(e.ok()?.file_name())));
+        let any = names.any(|name| is_segment(&name) && name != Path::new(CONTROL));
+        (run.state == RunState::Finished && !any)
+            .then(|| "the run is finished, and its history holds no segment of requests".into())
+    }
+
+    /// The run's figures say how many requests were sent: no segment may have gone since.
+    fn miscounted(&self, dir: &Path, integrity: &Integrity) -> Option<String> {
+        let text = std::fs::read(dir.join(SUMMARY_FILE)).ok()?;
+        let summary: serde_json::Value = serde_json::from_slice(&text).ok()?;
+        let sent = summary.pointer("/accounting/sent")?.as_u64()?;
+        (sent != integrity.invocations).then(|| {
+            format!(
+                "the run's summary counts {sent} requests, its history holds {}",
+                integrity.invocations
+            )
+        })
     }
 
     fn add_run(&self, run: &Run, evidence: &mut Evidence) {
@@ -65,9 +92,9 @@ impl History {
             RunState::Interrupted => {
                 Some("the run was interrupted before its plan was carried out")
             }
-            RunState::Failed => {
-                Some("the run ended before its plan was carried out: its history could not be written")
-            }
+            RunState::Failed => Some(
+                "the run ended before its plan was carried out: its history could not be written",
+            ),
         };
         evidence.gaps.extend(state.map(str::to_owned));
         for campaign in &mut evidence.campaigns {
@@ -86,7 +113,7 @@ impl History {
     ///
     /// # Errors
     /// When it is no history.
-    pub fn read(&self, each: &mut dyn FnMut(Event<'_>)) -> Result<contract::history::Integrity> {
+    pub fn read(&self, each: &mut dyn FnMut(Event<'_>)) -> Result<Integrity> {
         ensure!(
             self.path.exists(),
             "{}: there is no such history: pass --history with a .jsonl, a .jsonl.gz or a folder \
@@ -102,60 +129,106 @@ impl History {
         contract::history::read(&self.path, each).map_err(one_cause)
     }
 
-    /// Looks up, in a second pass, which of the users that hold an unexplained coupon were refused.
+    /// Looks up, in one more pass for all campaigns, which of the users that hold an unexplained
+    /// coupon were refused, and which requests were refused under a key that consumed a coupon.
     ///
     /// # Errors
     /// When the history can no longer be read.
     pub fn find_refusals(&self, campaigns: &mut [CampaignEvidence]) -> Result<()> {
-        for campaign in campaigns {
-            let leftover = campaign.join.as_ref().is_some_and(|j| !j.leftovers.is_empty());
-            if leftover {
-                self.find_refusals_of(campaign)?;
-            }
+        let wanted: HashMap<&str, Wanted<'_>> = (campaigns.iter().enumerate())
+            .filter_map(|(at, c)| Some((c.name.as_str(), Wanted::of(at, c)?)))
+            .collect();
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let mut found: HashMap<usize, Vec<Op>> = HashMap::new();
+        for (campaign, op) in self.select(&wanted)? {
+            found.entry(campaign).or_default().push(op);
+        }
+        for (at, mut ops) in found {
+            ops.sort_by_key(|op| op.op);
+            campaigns[at].add_refusals(ops);
         }
         Ok(())
     }
 
-    fn find_refusals_of(&self, campaign: &mut CampaignEvidence) -> Result<()> {
-        let (Some(ledger), Some(join)) = (campaign.ledger(), &campaign.join) else { return Ok(()) };
-        let rows: Vec<_> = join.leftovers.iter().map(|l| ledger.rows[l.row].clone()).collect();
-        let users: HashSet<Option<&str>> = rows.iter().map(|r| r.user.as_deref()).collect();
-        let keys: HashSet<Option<&str>> = rows.iter().map(|r| r.key.as_deref()).collect();
-        let named = |i: &Invocation<'_>| {
-            i.campaign == campaign.name
-                && (i.user.is_some() && users.contains(&i.user.as_deref())
-                    || i.key.is_some() && keys.contains(&i.key.as_deref()))
-        };
-        let mut ops = self.select(&named)?;
-        ops.sort_by_key(|op| op.op);
-        if let Some(join) = &mut campaign.join {
-            for (leftover, row) in join.leftovers.iter_mut().zip(&rows) {
-                leftover.refused = ops.iter().find(|op| refused(op, row)).cloned();
-            }
-        }
-        Ok(())
-    }
-
-    /// The operations whose invocation is wanted and that were refused.
-    fn select(&self, wanted: &dyn Fn(&Invocation<'_>) -> bool) -> Result<Vec<Op>> {
-        let mut found = std::collections::HashMap::new();
+    /// The requests that are wanted and were refused, with the numbers of their campaigns.
+    fn select(&self, wanted: &HashMap<&str, Wanted<'_>>) -> Result<Vec<(usize, Op)>> {
+        let mut found = HashMap::new();
         let mut ends = Vec::new();
         self.read(&mut |event| match event {
-            Event::Invoke(i) if wanted(&i) => {
-                found.insert(i.op, (i.at, i.target, boxed(i.user), boxed(i.key)));
+            Event::Invoke(i) => {
+                if let Some(w) = wanted.get(i.campaign.as_ref()).filter(|w| w.want(&i)) {
+                    let invoked = (w.campaign, i.at, i.target, boxed(i.user), boxed(i.key));
+                    found.entry(i.op).or_insert(invoked);
+                }
             }
             Event::Complete(c) => {
                 if let Some(said) = refusal(&c.outcome).filter(|_| found.contains_key(&c.op)) {
                     ends.push((c.op, c.at, said));
                 }
             }
-            Event::Invoke(_) | Event::Campaign(_) => {}
+            Event::Campaign(_) => {}
         })?;
         let op = |(op, at, said)| {
-            let (invoked, target, user, key) = found.remove(&op)?;
-            Some(Op { op, target, user, key, invoked, completed: Some(at), said })
+            let (campaign, invoked, target, user, key) = found.remove(&op)?;
+            Some((campaign, Op { op, target, user, key, invoked, completed: Some(at), said }))
         };
         Ok(ends.into_iter().filter_map(op).collect())
+    }
+}
+
+/// What is wanted of one campaign in the further pass.
+struct Wanted<'a> {
+    campaign: usize,
+    users: HashSet<&'a str>,
+    keys: HashSet<&'a str>,
+}
+
+impl<'a> Wanted<'a> {
+    fn of(campaign: usize, e: &'a CampaignEvidence) -> Option<Self> {
+        let leftovers = e.join.iter().flat_map(|j| &j.leftovers);
+        let rows: Vec<_> =
+            leftovers.filter_map(|l| e.ledger().map(|ledger| &ledger.rows[l.row])).collect();
+        let suspects = e.suspects.iter().map(|(_, key)| key.as_ref());
+        let users: HashSet<&str> = rows.iter().filter_map(|r| r.user.as_deref()).collect();
+        let keys: HashSet<&str> =
+            rows.iter().filter_map(|r| r.key.as_deref()).chain(suspects).collect();
+        let any = !users.is_empty() || !keys.is_empty();
+        any.then_some(Self { campaign, users, keys })
+    }
+
+    fn want(&self, i: &Invocation<'_>) -> bool {
+        let named = |text: &Option<std::borrow::Cow<'_, str>>, names: &HashSet<&str>| {
+            text.as_deref().is_some_and(|text| names.contains(text))
+        };
+        i.kind == Kind::Issue && (named(&i.user, &self.users) || named(&i.key, &self.keys))
+    }
+}
+
+impl CampaignEvidence {
+    /// Takes the refusals that were wanted, in the order of their numbers.
+    fn add_refusals(&mut self, ops: Vec<Op>) {
+        if let (Store::Settled(ledger), Some(join)) = (&self.store, &mut self.join) {
+            let mut by_name: HashMap<(bool, &str), Vec<&Op>> = HashMap::new();
+            for op in &ops {
+                for (is_user, name) in [(true, &op.user), (false, &op.key)] {
+                    if let Some(name) = name.as_deref() {
+                        by_name.entry((is_user, name)).or_default().push(op);
+                    }
+                }
+            }
+            for leftover in &mut join.leftovers {
+                let row = &ledger.rows[leftover.row];
+                let names = [(true, row.user.as_deref()), (false, row.key.as_deref())];
+                let named = names.into_iter().filter_map(|(u, n)| by_name.get(&(u, n?)));
+                let fits = named.filter_map(|ops| ops.iter().find(|op| refused(op, row)));
+                leftover.refused = fits.min_by_key(|op| op.op).map(|op| (*op).clone());
+            }
+        }
+        let gate = |op: &Op| matches!(op.said, Said::SoldOut | Said::NotStarted);
+        let suspected = |op: &Op| op.group().is_some_and(|g| self.suspects.contains(&g));
+        self.repeats = ops.into_iter().filter(|op| gate(op) && suspected(op)).collect();
     }
 }
 
@@ -177,4 +250,31 @@ fn refusal(outcome: &Outcome<'_>) -> Option<Said> {
 /// The error's own words already name its cause: a chain would say it twice.
 fn one_cause(error: impl std::error::Error) -> anyhow::Error {
     anyhow::anyhow!("{error}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEYED: &str = r#"{"type":"header","format":"coupon-history/1"}
+{"type":"campaign","campaign":"c","coupons":1,"starts_at":{"earliest":0,"latest":0},"per_user":null}
+{"type":"invoke","op":1,"campaign":"c","kind":"issue","at":10,"user":"u","key":"k"}
+{"type":"complete","op":1,"at":20,"outcome":"issued","code":"가"}
+{"type":"invoke","op":2,"campaign":"c","kind":"issue","at":30,"user":"v","key":"k"}
+{"type":"complete","op":2,"at":40,"outcome":"sold_out"}
+{"type":"invoke","op":3,"campaign":"c","kind":"issue","at":50,"user":"u","key":"k"}
+{"type":"complete","op":3,"at":60,"outcome":"sold_out"}
+{"type":"trailer","invocations":3,"completions":3}
+"#;
+
+    #[test]
+    fn refusals_under_a_key_that_consumed_a_coupon_are_found() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), KEYED).unwrap();
+        let history = History::alone(file.path());
+        let mut evidence = history.collect().unwrap();
+        history.find_refusals(&mut evidence.campaigns).unwrap();
+        let found = &evidence.campaigns[0].repeats;
+        assert_eq!(found.iter().map(|op| op.op).collect::<Vec<_>>(), [3]);
+    }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow};
 use redis::streams::{StreamId, StreamRangeReply};
 use redis::{Commands, Connection, FromRedisValue};
 
@@ -76,27 +76,32 @@ impl Redis {
         if fields.is_empty() {
             return Ok(None);
         }
+        let (rows, unreadable) = self.rows(&key(campaign, "ledger"))?;
         Ok(Some(Ledger {
             coupons: number(&fields, "coupons")?,
             starts_at_us: number(&fields, "starts_at_us")?,
             per_user_limit: number(&fields, "per_user_limit").ok().filter(|limit| *limit > 0),
             counter: self.counter(campaign)?,
             indexed_codes: Some(self.connection.hlen(key(campaign, "codes"))?),
-            rows: self.rows(&key(campaign, "ledger"))?,
-            settled_after: Duration::ZERO,
+            rows,
+            unreadable,
+            ..Ledger::default()
         }))
     }
 
-    fn rows(&mut self, ledger: &str) -> Result<Vec<Row>> {
-        let (mut rows, mut from) = (Vec::new(), "-".to_owned());
+    fn rows(&mut self, ledger: &str) -> Result<(Vec<Row>, Vec<String>)> {
+        let (mut rows, mut unreadable, mut from) = (Vec::new(), Vec::new(), "-".to_owned());
         loop {
             let page: StreamRangeReply = self.connection.xrange_count(ledger, &from, "+", PAGE)?;
             for entry in &page.ids {
-                rows.push(row(entry)?);
+                match row(entry) {
+                    Some(row) => rows.push(row),
+                    None => unreadable.push(format!("entry {}: no rank or no code", entry.id)),
+                }
             }
             match page.ids.last() {
                 Some(last) if page.ids.len() == PAGE => from = format!("({}", last.id),
-                _ => return Ok(rows),
+                _ => return Ok((rows, unreadable)),
             }
         }
     }
@@ -107,13 +112,11 @@ fn number(fields: &HashMap<String, String>, name: &str) -> Result<i64> {
     text.parse().with_context(|| format!("the campaign's {name} is {text:?}: expected a number"))
 }
 
-fn row(entry: &StreamId) -> Result<Row> {
-    let seq = entry.id.split('-').next().and_then(|seq| seq.parse().ok());
-    let (Some(seq), Some(code)) = (seq, field::<String>(entry, "code")) else {
-        bail!("ledger entry {} is not one of the reference server's", entry.id);
-    };
+fn row(entry: &StreamId) -> Option<Row> {
+    let seq = entry.id.split('-').next()?.parse().ok()?;
+    let code = field::<String>(entry, "code")?;
     let text = |name| field(entry, name).filter(|t: &String| !t.is_empty());
-    Ok(Row {
+    Some(Row {
         seq,
         code: code.into(),
         user: text("user").map(Into::into),

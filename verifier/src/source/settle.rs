@@ -1,7 +1,7 @@
 //! A store is judged only when it is at rest. A campaign may have been answered from a queue that
 //! is still being written down: read too early, every coupon in it would look lost.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
@@ -10,63 +10,105 @@ use anyhow::Result;
 pub struct Pace {
     /// Time between two reads that have to agree.
     pub apart: Duration,
-    /// So many reads are made at the most, after the first.
-    pub reads: u32,
+    /// How long it must stand still when something is missing in it.
+    pub still: Duration,
+    /// It is given up after this time.
+    pub longest: Duration,
 }
 
-impl Default for Pace {
-    fn default() -> Self {
-        Self { apart: Duration::from_millis(250), reads: 40 }
-    }
-}
+/// The store is given up after this time, or after twice the time that it must stand still.
+const LONGEST: Duration = Duration::from_secs(10);
 
 impl Pace {
-    /// How long it takes until a store is given up.
-    pub fn longest(self) -> Duration {
-        self.apart * self.reads
+    /// A pace at which a store in which something is missing must stand still for so long.
+    pub fn still(still: Duration) -> Self {
+        let longest = LONGEST.max(still.saturating_mul(2));
+        Self { apart: Duration::from_millis(250), still, longest }
     }
 }
 
-/// Reads until two reads in a row agree. Returns how long that took, in whole steps of the pace so
-/// that two reports of the same store are the same, and what was read; `None` if they never agree.
+/// How a store came to rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rest {
+    /// How long it was watched.
+    pub after: Duration,
+    /// How long it had stood still by then.
+    pub unchanged: Duration,
+}
+
+/// Reads until two reads in a row agree and nothing is missing, or until it stood still for long
+/// enough. Says how long that took and what was read; `None` if it never came to rest.
 ///
 /// # Errors
 /// When reading fails.
 pub fn settle<T: PartialEq>(
     pace: Pace,
     mut read: impl FnMut() -> Result<T>,
-) -> Result<Option<(Duration, T)>> {
+    mut complete: impl FnMut(&T) -> Result<bool>,
+) -> Result<Option<(Rest, T)>> {
     let mut before = read()?;
-    for reads in 1..=pace.reads {
+    let began = Instant::now();
+    let (mut since, mut checked) = (began, None);
+    loop {
         std::thread::sleep(pace.apart);
         let now = read()?;
-        if now == before {
-            return Ok(Some((pace.apart * reads, now)));
+        if now != before {
+            (before, since, checked) = (now, Instant::now(), None);
+        } else {
+            let rest = Rest { after: began.elapsed(), unchanged: since.elapsed() };
+            let complete = match checked {
+                Some(complete) => complete,
+                None => *checked.insert(complete(&before)?),
+            };
+            if complete || rest.unchanged >= pace.still {
+                return Ok(Some((rest, before)));
+            }
         }
-        before = now;
+        if began.elapsed() >= pace.longest {
+            return Ok(None);
+        }
     }
-    Ok(None)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const PACE: Pace = Pace { apart: Duration::from_millis(1), reads: 5 };
+    const MS: Duration = Duration::from_millis(1);
+    const PACE: Pace =
+        Pace { apart: MS, still: Duration::from_millis(30), longest: Duration::from_millis(300) };
 
-    fn watch(values: &[i64]) -> Option<(Duration, i64)> {
+    /// A store that shows these values and then stays at the last; at 100 nothing is missing.
+    fn watch(values: &[i64]) -> (Rest, i64) {
         let mut values = values.iter().copied();
-        settle(PACE, || Ok(values.next().unwrap())).unwrap()
+        let mut last = 0;
+        let read = || {
+            last = values.next().unwrap_or(last);
+            Ok(last)
+        };
+        settle(PACE, read, |n| Ok(*n == 100)).unwrap().unwrap()
     }
 
     #[test]
-    fn waits_until_two_reads_agree() {
-        assert_eq!(watch(&[3, 3]), Some((Duration::from_millis(1), 3)));
-        assert_eq!(watch(&[25, 60, 100, 100]), Some((Duration::from_millis(3), 100)));
+    fn stops_early_only_if_nothing_is_missing() {
+        let (rest, found) = watch(&[25, 60, 100, 100]);
+        assert_eq!(found, 100);
+        assert!(rest.unchanged >= MS && rest.after >= 3 * MS, "{rest:?}");
+        assert!(watch(&[99, 99]).0.unchanged >= PACE.still);
+    }
+
+    #[test]
+    fn a_queue_that_pauses_is_waited_for() {
+        assert_eq!(watch(&[25, 25, 25, 60, 60, 100]).1, 100);
     }
 
     #[test]
     fn gives_up_on_a_restless_store() {
-        assert_eq!(watch(&[1, 2, 3, 4, 5, 6]), None);
+        let mut n = 0;
+        let read = || {
+            n += 1;
+            Ok(n)
+        };
+        assert_eq!(settle(PACE, read, |_| Ok(true)).unwrap(), None);
     }
 }

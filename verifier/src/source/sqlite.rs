@@ -129,7 +129,8 @@ fn ledger_of(transaction: &Transaction<'_>, campaign: &str) -> rusqlite::Result<
         Ok(Ledger {
             coupons: row.get(0)?,
             starts_at_us: row.get(1)?,
-            per_user_limit: row.get(2)?,
+            // 0 stands for no limit.
+            per_user_limit: row.get::<_, Option<i64>>(2)?.filter(|limit| *limit > 0),
             counter: row.get(3)?,
             ..Ledger::default()
         })
@@ -138,7 +139,15 @@ fn ledger_of(transaction: &Transaction<'_>, campaign: &str) -> rusqlite::Result<
     let query = "SELECT seq, code, \"user\", \"key\", issued_at_us FROM coupons \
                  WHERE campaign = ?1 ORDER BY seq, code";
     let mut statement = transaction.prepare(query)?;
-    ledger.rows = statement.query_map([number], coupon)?.collect::<rusqlite::Result<_>>()?;
+    let mut found = statement.query([number])?;
+    let mut at = 0;
+    while let Some(row) = found.next()? {
+        at += 1;
+        match coupon(row) {
+            Ok(row) => ledger.rows.push(row),
+            Err(why) => ledger.unreadable.push(format!("row {at}, {why}")),
+        }
+    }
     Ok(Some(ledger))
 }
 
@@ -189,6 +198,37 @@ mod tests {
         assert_eq!(way(&path).unwrap(), Way::Shared);
         assert_eq!(rows(&path), 1);
         drop(server);
+    }
+
+    #[test]
+    fn a_limit_of_0_in_the_servers_own_schema_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.db");
+        let server = Connection::open(&path).unwrap();
+        server.execute_batch(include_str!("../../../server/src/store/sqlite/schema.sql")).unwrap();
+        let rows =
+            "INSERT INTO campaigns VALUES (7, 'a', 3, 1000, 0, 1, 0), (8, 'b', 3, 1000, 1, 0, 0);
+            INSERT INTO coupons VALUES (7, 1, '가나', 'u1', NULL, 1001);";
+        server.execute_batch(rows).unwrap();
+        drop(server);
+        let ledgers = Sqlite::open(&path).unwrap().ledgers(&["7", "8"]).unwrap();
+        let limits: Vec<_> = ledgers.iter().flatten().map(|l| l.per_user_limit).collect();
+        assert_eq!(limits, [None, Some(1)]);
+        assert_eq!(ledgers[0].as_ref().unwrap().rows.len(), 1);
+    }
+
+    #[test]
+    fn a_row_without_a_code_does_not_end_the_reading() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.db");
+        let server = Connection::open(&path).unwrap();
+        server.execute_batch(SCHEMA).unwrap();
+        let rows =
+            "INSERT INTO coupons VALUES (7, 2, NULL, 'u', NULL, 1), (7, 'x', '다', 'u', NULL, 1)";
+        server.execute_batch(rows).unwrap();
+        drop(server);
+        let ledger = Sqlite::open(&path).unwrap().ledgers(&["7"]).unwrap().remove(0).unwrap();
+        assert_eq!((ledger.rows.len(), ledger.unreadable.len()), (1, 2));
     }
 
     #[test]
