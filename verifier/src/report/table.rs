@@ -4,13 +4,15 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
 use contract::campaign::{PerUser, Precedence};
 
-use crate::check::{CHECKS, Violation};
+use crate::check::{CHECKS, Violation, Weight};
 use crate::evidence::{CampaignEvidence, Op, Said};
 use crate::verdict::{Checked, Judged, Report, Verdict};
 use crate::wording::{count, moment, safe, signed, size, span, things};
 
 /// Up to so many campaigns are all shown; of more, only those that are not valid.
 const ALL_SHOWN: usize = 20;
+/// So many violations of one check are shown.
+const MOST_ALIKE: usize = 2;
 /// So many operations of a witness are shown.
 const MOST_SHOWN: usize = 6;
 
@@ -134,16 +136,8 @@ fn campaign(judged: &Judged, pen: Pen, short: bool) -> Vec<String> {
         out.push(String::new());
         out.extend(inner(checked(judged, pen)));
     }
-    let mut named = None;
-    for (check, violation) in judged.violations() {
-        out.push(format!("\n  {} {check}: {}", pen.cross(), safe(&violation.sentence)));
-        let lines = explain(e, violation);
-        out.extend(lines.into_iter().map(|l| format!("      {}", l.trim_end())));
-        if named != Some(check) {
-            let benign = CHECKS.iter().find(|c| c.name == check).map_or("", |c| c.benign);
-            out.push(format!("      benign if: {benign}"));
-        }
-        named = Some(check);
+    for result in judged.results.iter().filter(|r| r.weight == Weight::Proof) {
+        out.extend(proven(e, result, pen));
     }
     if judged.doubts().next().is_some() && !short {
         out.push(String::new());
@@ -157,6 +151,24 @@ fn campaign(judged: &Judged, pen: Pen, short: bool) -> Vec<String> {
         let zero =
             if e.start_is_placed() { "the earliest possible start" } else { "the history's zero" };
         out.push(format!("\n  times are relative to {zero}"));
+    }
+    out
+}
+
+/// What one check proved: its first violations in full, and how many more there are.
+fn proven(e: &CampaignEvidence, result: &Checked, pen: Pen) -> Vec<String> {
+    let mut out = Vec::new();
+    for violation in result.found.iter().take(MOST_ALIKE) {
+        out.push(format!("\n  {} {}: {}", pen.cross(), result.check, safe(&violation.sentence)));
+        let lines = explain(e, violation);
+        out.extend(lines.into_iter().map(|l| format!("      {}", l.trim_end())));
+    }
+    let more = result.found.len().saturating_sub(MOST_ALIKE);
+    if more > 0 {
+        out.push(format!("\n      … and {} of {}", things(more, "more violation"), result.check));
+    }
+    if let Some(check) = CHECKS.iter().find(|c| c.name == result.check && !out.is_empty()) {
+        out.push(format!("      benign if: {}", check.benign));
     }
     out
 }
@@ -182,10 +194,10 @@ fn numbers(e: &CampaignEvidence) -> Vec<String> {
     line("indeterminate", count(c.indeterminate), &resolved.unwrap_or_default());
     if let Some(ledger) = e.ledger() {
         let note = format!(
-            "counter {}, unchanged for {} when read after {}",
+            "counter {}, unchanged for {:.2} s when read after {:.2} s",
             signed(ledger.counter),
-            span(ns(ledger.unchanged_for)),
-            span(ns(ledger.settled_after))
+            ledger.unchanged_for.as_secs_f64(),
+            ledger.settled_after.as_secs_f64()
         );
         line("rows in the store", size(ledger.rows.len()), &note);
     }
@@ -243,8 +255,8 @@ fn checked(judged: &Judged, pen: Pen) -> Vec<String> {
         lines.extend(found.chunks(6).map(|some| format!("{mark} {}", some.join(", "))));
     };
     names(pen.tick(), &|r| r.found.is_empty() && r.not_run.is_none());
-    names(pen.cross(), &|r| !r.found.is_empty() && r.weight == crate::check::Weight::Proof);
-    names(pen.doubt(), &|r| !r.found.is_empty() && r.weight == crate::check::Weight::Doubt);
+    names(pen.cross(), &|r| !r.found.is_empty() && r.weight == Weight::Proof);
+    names(pen.doubt(), &|r| !r.found.is_empty() && r.weight == Weight::Doubt);
     // Checks that lack the same thing stand together.
     let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
     for (check, reason) in judged.not_run() {
@@ -295,8 +307,4 @@ impl Pen {
     fn doubt(self) -> String {
         self.paint("?", "33")
     }
-}
-
-fn ns(length: std::time::Duration) -> i64 {
-    i64::try_from(length.as_nanos()).unwrap_or(i64::MAX)
 }
