@@ -176,11 +176,16 @@ fn survives_a_kill(more: &[&str]) {
     let targets = wait_for_load(&launch, &mut child);
     // Half a second of early birds, then a second of the rush: the middle of the run.
     std::thread::sleep(Duration::from_millis(1_500));
+    // Held up first, so that requests are on their way to it when it dies: they stay without answer.
+    kill("-STOP", targets[2].pid.unwrap());
+    std::thread::sleep(Duration::from_millis(100));
     kill("-KILL", targets[2].pid.unwrap());
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "{}", text(&output));
-    let lost = launch.summary()["targets"][2]["outcomes"]["failed"].as_u64().unwrap();
-    assert!(lost > 0, "the killed instance was still asked");
+    let summary = launch.summary();
+    let killed = |outcome: &str| summary["targets"][2]["outcomes"][outcome].as_u64().unwrap();
+    assert!(killed("failed") > 0, "the killed instance was still asked");
+    assert!(killed("indeterminate") > 0, "nobody knows what came of its last requests");
     assert_valid(launch.verify(&[]));
 }
 

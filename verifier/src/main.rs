@@ -67,7 +67,7 @@ fn print(text: &str) -> io::Result<()> {
 }
 
 fn fail(message: &str) -> ExitCode {
-    let _ = writeln!(io::stderr(), "error: {}", safe(&message.replace(['\n', '\r'], " ")));
+    let _ = writeln!(io::stderr(), "verifier: {}", safe(&message.replace(['\n', '\r'], " ")));
     ExitCode::from(COULD_NOT_RUN)
 }
 

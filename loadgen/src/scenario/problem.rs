@@ -51,6 +51,12 @@ fn describe(error: &Error, text: &str) -> String {
             format!("key `{}` stands here a second time", key.as_deref().unwrap_or("?"))
         }
         Error::MultipleDocuments { .. } => "expected one YAML document, found another one".into(),
+        Error::Unexpected { expected: "mapping start", .. } => {
+            "expected keys and values, such as `coupons: 100`".into()
+        }
+        Error::Unexpected { expected: "sequence start", .. } => {
+            "expected a list, such as `[a, b]`".into()
+        }
         Error::NullIntoString { .. } => "found nothing, expected a text".into(),
         Error::Eof { .. } if has_no_content(text) => "the file is empty".into(),
         other => first_line(&other.to_string()),

@@ -86,6 +86,12 @@ fn what_is_wrong_has_its_place_and_its_remedy() {
         ("requests: 20", "requests: 0", "s.yaml:17:29: requests 0: expected 1 to 1000000"),
         ("campaign:", "name: b\ncampaign:", "s.yaml:2:1: key `name` stands here a second time"),
         ("load:", "---\nload:", "s.yaml:"),
+        (
+            "campaign:\n",
+            "campaign: [oops]\nother:\n",
+            "s.yaml:2:11: expected keys and values, such as",
+        ),
+        ("[coupon-server, ", "coupon-server # [", "s.yaml:9:14: expected a list, such as"),
     ] {
         let broken = GOOD.replacen(from, to, 1);
         assert_ne!(broken, GOOD, "{from}");
