@@ -45,6 +45,8 @@ pub struct Promise<'a> {
     pub starts_at: Window,
     /// The limit per user, if there is one.
     pub per_user: Option<PerUser>,
+    /// Whether coupons may come back (a reservation that expires): then "sold out" is not final.
+    pub restock: bool,
 }
 
 /// A request is about to be sent.
@@ -71,6 +73,9 @@ pub struct Invocation<'a> {
     /// The idempotency key it carries.
     #[serde(borrow)]
     pub key: Option<Cow<'a, str>>,
+    /// The operation that this one belongs to: of a poll or a confirmation the request to issue,
+    /// of a repeated request the same buyer's first.
+    pub follows: Option<u64>,
 }
 
 /// What a request asks.
@@ -81,6 +86,10 @@ pub enum Kind {
     Issue,
     /// About the campaign's state.
     Read,
+    /// What came of an accepted request. Whoever judges looks at that request, not at this one.
+    Poll,
+    /// To turn a reservation into a coupon. Whoever judges looks at the request that reserved it.
+    Confirm,
 }
 
 /// A request is over.
@@ -88,8 +97,11 @@ pub enum Kind {
 pub struct Completion<'a> {
     /// The number of the operation.
     pub op: u64,
-    /// The moment just after the last byte, or when it was given up.
+    /// The moment when its outcome was known (just after the last byte of the answer that tells it),
+    /// or when it was given up.
     pub at: i64,
+    /// When the system had accepted or reserved it, where the outcome came with a later answer.
+    pub accepted: Option<i64>,
     /// What came of it.
     #[serde(borrow)]
     pub outcome: Outcome<'a>,

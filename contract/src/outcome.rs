@@ -25,6 +25,8 @@ pub enum Outcome<'a> {
     Indeterminate(Doubt),
     /// What a read saw.
     Read(#[serde(borrow)] Observation<'a>),
+    /// What a poll was told: no decision yet. It says nothing about the campaign.
+    Pending,
 }
 
 impl Outcome<'_> {
@@ -35,6 +37,7 @@ impl Outcome<'_> {
                 code: Cow::Owned(c.code.into_owned()),
                 seq: c.seq,
                 remaining: c.remaining,
+                order: c.order.map(|o| Cow::Owned(o.into_owned())),
             }),
             Outcome::SoldOut => Outcome::SoldOut,
             Outcome::NotStarted => Outcome::NotStarted,
@@ -44,6 +47,7 @@ impl Outcome<'_> {
             Outcome::Failed(f) => Outcome::Failed(f),
             Outcome::Indeterminate(d) => Outcome::Indeterminate(d),
             Outcome::Read(o) => Outcome::Read(o.into_owned()),
+            Outcome::Pending => Outcome::Pending,
         }
     }
 }
@@ -58,6 +62,10 @@ pub struct Coupon<'a> {
     pub seq: Option<i64>,
     /// Coupons left right after this one. A broken server can say anything.
     pub remaining: Option<i64>,
+    /// What the system calls this issue, where it names it (an order id): another way to find it in
+    /// the store.
+    #[serde(borrow)]
+    pub order: Option<Cow<'a, str>>,
 }
 
 /// Why a request certainly had no effect.
@@ -71,6 +79,8 @@ pub enum Failure {
     NoSocket,
     /// A whole answer said that the request was not looked at (400, 404, 413, 422, 429).
     Rejected,
+    /// A whole answer said to come back later (a lock is held, a rate limit): not looked at either.
+    Busy,
     /// Another tool's history says so, without a reason.
     Unspecified,
 }
@@ -90,6 +100,12 @@ pub enum Doubt {
     Unclassified,
     /// The load generator gave up (Ctrl-C).
     Abandoned,
+    /// The buyer hung up in the middle of the request, as the scenario wanted.
+    HungUp,
+    /// The system accepted the request and never told what came of it; its ledger knows.
+    Undecided,
+    /// A coupon was reserved and not confirmed: it may still be held, or given back.
+    Unconfirmed,
     /// Another tool's history says so, without a reason; or no completion was recorded.
     Unspecified,
 }

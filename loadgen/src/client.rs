@@ -1,77 +1,68 @@
 //! Sends one request over one connection, once. No retry is hidden anywhere below this line.
 //!
-//! hyper hands a request back if and only if no byte of it was written. That is the line between
-//! *failed* (certainly no effect) and *indeterminate* (maybe an effect).
+//! Every link counts the bytes that it handed to the kernel. Where it handed over none, the request
+//! certainly had no effect (*failed*); where it handed over one, it may have had one
+//! (*indeterminate*) until a whole answer says otherwise.
+
+mod h1;
 
 use std::cell::RefCell;
 use std::io;
 
-use bytes::Bytes;
 use chrono::DateTime;
 use contract::outcome::{Doubt, Failure, Outcome};
 use contract::wire;
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Incoming;
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
+use hyper::HeaderMap;
+use hyper::header::RETRY_AFTER;
 use rustix::io::Errno;
-use tokio::net::TcpStream;
 
-use crate::mapping::rule::classify;
-use crate::mapping::{Answer, Rule};
+use crate::mapping::{Answer, Request};
+use h1::Connection;
 
-/// Longest answer that is read; a longer one is unreadable.
-const MAX_ANSWER: usize = 64 * 1024;
-
-/// A live connection to a target.
-pub type Connection = SendRequest<Full<Bytes>>;
+/// Longest answer that is read, head and body; a longer one is unreadable.
+pub const MAX_ANSWER: usize = 64 * 1024;
 
 /// Connections of one load thread to one target. Each carries one request at a time.
 #[derive(Debug)]
-pub struct Connections {
+pub struct Lane {
     authority: String,
-    idle: RefCell<Vec<Connection>>,
+    idle: RefCell<Vec<Link>>,
 }
 
-/// What came of a request.
+/// A live connection.
 #[derive(Debug)]
-pub struct Reply {
-    /// What is known of its effect.
-    pub outcome: Outcome<'static>,
-    /// The HTTP status, where an answer came.
-    pub status: Option<u16>,
-    /// The clock of whoever answered, Unix nanoseconds.
-    pub stamp: Option<i64>,
+pub struct Link(Connection);
+
+/// A request as it goes over the wire.
+#[derive(Debug)]
+pub struct Packed(Vec<u8>);
+
+/// A whole answer.
+#[derive(Debug)]
+pub struct Whole {
+    /// The HTTP status.
+    pub status: u16,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub body: Vec<u8>,
+    /// Whether the connection carries another request.
+    reusable: bool,
 }
 
-impl Reply {
-    fn without_answer(outcome: Outcome<'static>) -> Self {
-        Self { outcome, status: None, stamp: None }
-    }
-
-    /// No connection could be made, for this reason.
-    pub fn not_connected(reason: &io::Error) -> Self {
-        let failure = if is_ours(reason) { Failure::NoSocket } else { Failure::NotConnected };
-        Self::without_answer(Outcome::Failed(failure))
-    }
-
-    /// Nobody waits for the answer any more.
-    pub fn doubtful(doubt: Doubt) -> Self {
-        Self::without_answer(Outcome::Indeterminate(doubt))
-    }
+/// Why there is no whole answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Broken {
+    /// No byte of the request was written.
+    NotWritten,
+    /// The connection ended before the answer's head was whole.
+    Disconnected,
+    /// The answer was cut, too long, or no HTTP.
+    Unreadable,
 }
 
-/// Whether this machine, and not the target, is why there is no connection: no file descriptor, no
-/// port or no memory left.
-fn is_ours(error: &io::Error) -> bool {
-    let code = error.raw_os_error().map(Errno::from_raw_os_error);
-    let ours = [Errno::MFILE, Errno::NFILE, Errno::ADDRNOTAVAIL, Errno::NOBUFS, Errno::NOMEM];
-    code.is_some_and(|code| ours.contains(&code))
-}
-
-impl Connections {
-    /// None yet.
+impl Lane {
+    /// No connections yet.
     pub fn new(authority: String) -> Self {
         Self { authority, idle: RefCell::default() }
     }
@@ -81,64 +72,101 @@ impl Connections {
         &self.authority
     }
 
-    /// An idle connection, or a new one.
+    /// Writes out a request for this target.
+    pub fn pack(&self, request: &Request) -> Packed {
+        Packed(h1::packed(&self.authority, request))
+    }
+
+    /// An idle connection that is alive as far as is known.
+    pub fn idle(&self) -> Option<Link> {
+        loop {
+            let mut link = self.idle.borrow_mut().pop()?;
+            if link.0.is_alive() {
+                return Some(link);
+            }
+        }
+    }
+
+    /// A new connection.
     ///
     /// # Errors
     /// When the target does not take connections. Nothing was sent then.
-    pub async fn take(&self) -> io::Result<Connection> {
-        while let Some(connection) = self.pop() {
-            if connection.is_ready() {
-                return Ok(connection);
-            }
+    pub async fn connect(&self) -> io::Result<Link> {
+        Ok(Link(Connection::open(&self.authority).await?))
+    }
+
+    /// Keeps a connection for the next request.
+    pub fn keep(&self, link: Link) {
+        self.idle.borrow_mut().push(link);
+    }
+}
+
+impl Link {
+    /// Hands over as much of the request as the kernel takes at once, so that it leaves now and not
+    /// when its task has a turn. [`Link::answer`] does the rest.
+    pub fn begin(&mut self, request: &Packed) {
+        self.0.begin(&request.0);
+    }
+
+    /// Whether a byte of the current request was written.
+    pub fn has_written(&self) -> bool {
+        self.0.has_written()
+    }
+
+    /// Sends what is left of the request and reads the whole answer.
+    ///
+    /// # Errors
+    /// When there is no whole answer; the link is of no use any more then.
+    pub async fn answer(&mut self, request: &Packed) -> Result<Whole, Broken> {
+        self.0.answer(&request.0).await
+    }
+}
+
+impl Broken {
+    /// What that means for the request.
+    pub fn outcome(self) -> Outcome<'static> {
+        match self {
+            Self::NotWritten => Outcome::Failed(Failure::NotWritten),
+            Self::Disconnected => Outcome::Indeterminate(Doubt::Disconnected),
+            Self::Unreadable => Outcome::Indeterminate(Doubt::Unreadable),
         }
-        let stream = TcpStream::connect(&self.authority).await?;
-        stream.set_nodelay(true)?;
-        let (connection, driver) =
-            http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
-        // It ends with the connection; how it ended is seen by the request that was on it.
-        tokio::task::spawn_local(async move { drop(driver.await) });
-        Ok(connection)
-    }
-
-    fn pop(&self) -> Option<Connection> {
-        self.idle.borrow_mut().pop()
-    }
-
-    /// Keeps a connection for the next request, once it is free for one.
-    pub async fn put_back(&self, mut connection: Connection) {
-        if connection.ready().await.is_ok() {
-            self.idle.borrow_mut().push(connection);
-        }
     }
 }
 
-/// Sends a request and reads the whole answer.
-pub async fn exchange(
-    connection: &mut Connection,
-    request: Request<Full<Bytes>>,
-    rules: &[Rule],
-) -> Reply {
-    match connection.try_send_request(request).await {
-        Ok(response) => read(response, rules).await,
-        Err(mut error) => match error.take_message() {
-            Some(_unsent) => Reply::without_answer(Outcome::Failed(Failure::NotWritten)),
-            None => Reply::doubtful(Doubt::Disconnected),
-        },
+impl Whole {
+    /// Whether the connection that it came over carries another request.
+    pub fn reusable(&self) -> bool {
+        self.reusable
+    }
+
+    /// As rules see it.
+    pub fn answer(&self) -> Answer<'_> {
+        Answer::new(self.status, &self.headers, &self.body)
+    }
+
+    /// The clock of whoever answered, Unix nanoseconds.
+    pub fn stamp(&self) -> Option<i64> {
+        let text = self.headers.get(wire::header::SERVER_TIME)?.to_str().ok()?;
+        DateTime::parse_from_rfc3339(text).ok()?.timestamp_nanos_opt()
+    }
+
+    /// How long the answer asks to wait, nanoseconds; only the form in seconds counts.
+    pub fn retry_after(&self) -> Option<i64> {
+        let text = self.headers.get(RETRY_AFTER)?.to_str().ok()?;
+        let seconds: u32 = text.trim().parse().ok()?;
+        Some(i64::from(seconds) * 1_000_000_000)
     }
 }
 
-async fn read(response: Response<Incoming>, rules: &[Rule]) -> Reply {
-    let stamp = stamp(&response);
-    let (head, body) = response.into_parts();
-    let status = head.status.as_u16();
-    let outcome = match Limited::new(body, MAX_ANSWER).collect().await {
-        Ok(body) => classify(rules, &Answer::new(status, &head.headers, &body.to_bytes())),
-        Err(_) => Outcome::Indeterminate(Doubt::Unreadable),
-    };
-    Reply { outcome, status: Some(status), stamp }
+/// What it means that no connection could be made.
+pub fn not_connected(reason: &io::Error) -> Outcome<'static> {
+    Outcome::Failed(if is_ours(reason) { Failure::NoSocket } else { Failure::NotConnected })
 }
 
-fn stamp(response: &Response<Incoming>) -> Option<i64> {
-    let text = response.headers().get(wire::header::SERVER_TIME)?.to_str().ok()?;
-    DateTime::parse_from_rfc3339(text).ok()?.timestamp_nanos_opt()
+/// Whether this machine, and not the target, is why there is no connection: no file descriptor, no
+/// port or no memory left.
+fn is_ours(error: &io::Error) -> bool {
+    let code = error.raw_os_error().map(Errno::from_raw_os_error);
+    let ours = [Errno::MFILE, Errno::NFILE, Errno::ADDRNOTAVAIL, Errno::NOBUFS, Errno::NOMEM];
+    code.is_some_and(|code| ours.contains(&code))
 }

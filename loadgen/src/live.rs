@@ -51,7 +51,8 @@ impl Live {
             Outcome::SoldOut
             | Outcome::NotStarted
             | Outcome::AlreadyIssued(_)
-            | Outcome::Read(_) => &self.refused,
+            | Outcome::Read(_)
+            | Outcome::Pending => &self.refused,
             Outcome::Failed(_) | Outcome::Indeterminate(_) => &self.troubled,
         };
         counter.fetch_add(1, Relaxed);

@@ -2,8 +2,10 @@
 //!
 //! tokio's timer wheel has steps of 1 ms; at 1,000 arrivals a second that alone is a whole arrival
 //! late. A timerfd wakes the thread some tens of microseconds after the moment and costs nothing
-//! while it waits.
+//! while it waits. How late it usually is, is learned, and the timer set that much earlier; what is
+//! left until the moment is spun away, where cores are spare. That is some microseconds an arrival.
 
+use std::cell::Cell;
 use std::io;
 use std::os::fd::OwnedFd;
 
@@ -11,15 +13,51 @@ use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
     timerfd_settime,
 };
+use serde::Serialize;
 use tokio::io::unix::AsyncFd;
 
 use crate::clock::Clock;
+
+/// The timer is never set earlier than this, nor spun longer: nanoseconds.
+const EARLIEST: i64 = 120_000;
+/// Each wake-up moves what is learned by so much, so that it ends where half of them are later.
+const STEP: i64 = 1_000;
+/// Nothing is known yet.
+const FIRST_GUESS: i64 = 40_000;
+
+/// How moments are met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pacing {
+    /// A kernel timer alone: no core is spare.
+    Timer,
+    /// A kernel timer, set early, and a spin of some microseconds.
+    TimerAndSpin,
+}
+
+impl Pacing {
+    /// What suits so many load threads on these cores.
+    pub fn of(threads: usize, cores: usize) -> Self {
+        if cores > threads { Self::TimerAndSpin } else { Self::Timer }
+    }
+
+    /// In words.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Timer => "kernel timer",
+            Self::TimerAndSpin => "kernel timer, then a spin of some microseconds",
+        }
+    }
+}
 
 /// A timer of one load thread.
 #[derive(Debug)]
 pub struct Pacer {
     timer: AsyncFd<OwnedFd>,
     clock: Clock,
+    pacing: Pacing,
+    /// How much earlier than the moment the timer is set.
+    early: Cell<i64>,
 }
 
 impl Pacer {
@@ -28,13 +66,14 @@ impl Pacer {
     /// # Errors
     /// When the process has no file descriptor left.
     #[expect(unsafe_code, reason = "tokio's only way to watch a file descriptor")]
-    pub fn new(clock: Clock) -> io::Result<Self> {
+    pub fn new(clock: Clock, pacing: Pacing) -> io::Result<Self> {
         let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
         let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;
         // SAFETY: an `OwnedFd` names the same open file until it is dropped, and nothing here
         // takes it out of the `AsyncFd` or replaces it.
         let timer = unsafe { AsyncFd::register(timer) }.map_err(|e| e.into_parts().1)?;
-        Ok(Self { timer, clock })
+        let early = Cell::new(FIRST_GUESS);
+        Ok(Self { timer, clock, pacing, early })
     }
 
     /// Returns at `at`, or as soon after it as the kernel can. A moment that is past already still
@@ -43,6 +82,32 @@ impl Pacer {
     /// # Errors
     /// When the timer fails.
     pub async fn until(&self, at: i64) -> io::Result<()> {
+        match self.pacing {
+            Pacing::Timer => self.sleep_until(at).await,
+            Pacing::TimerAndSpin => {
+                let target = at - self.early.get();
+                if self.clock.now() < target {
+                    self.sleep_until(target).await?;
+                    self.learn(self.clock.now() - target);
+                } else {
+                    tokio::task::yield_now().await;
+                }
+                while self.clock.now() < at {
+                    std::hint::spin_loop();
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// A running median of how late the timer is.
+    fn learn(&self, late: i64) {
+        let early = self.early.get();
+        let step = if late > early { STEP } else { -STEP };
+        self.early.set((early + step).clamp(0, EARLIEST));
+    }
+
+    async fn sleep_until(&self, at: i64) -> io::Result<()> {
         if self.clock.now() >= at {
             tokio::task::yield_now().await;
             return Ok(());
@@ -71,11 +136,30 @@ mod tests {
     #[tokio::test]
     async fn never_returns_early() {
         let clock = Clock::start();
-        let pacer = Pacer::new(clock).unwrap();
-        for wait in [200_000, 1_000_000, 3_000_000, -5] {
-            let at = clock.now() + wait;
-            pacer.until(at).await.unwrap();
-            assert!(clock.now() >= at);
+        for pacing in [Pacing::Timer, Pacing::TimerAndSpin] {
+            let pacer = Pacer::new(clock, pacing).unwrap();
+            for wait in [200_000, 1_000_000, 3_000_000, -5] {
+                let at = clock.now() + wait;
+                pacer.until(at).await.unwrap();
+                assert!(clock.now() >= at);
+            }
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_learned_is_the_usual_lateness() {
+        let pacer = Pacer::new(Clock::start(), Pacing::TimerAndSpin).unwrap();
+        for n in 0..1_000 {
+            pacer.learn(if n % 10 == 0 { 5_000_000 } else { 70_000 });
+        }
+        assert!((69_000..=72_000).contains(&pacer.early.get()), "{}", pacer.early.get());
+        (0..1_000).for_each(|_| pacer.learn(10_000_000));
+        assert_eq!(pacer.early.get(), EARLIEST);
+    }
+
+    #[test]
+    fn it_spins_only_where_a_core_is_spare() {
+        assert_eq!(Pacing::of(1, 2), Pacing::TimerAndSpin);
+        assert_eq!(Pacing::of(2, 2), Pacing::Timer);
     }
 }

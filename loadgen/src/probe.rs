@@ -10,13 +10,14 @@ use contract::outcome::{Doubt, Outcome};
 use contract::run::RunTarget;
 use tokio::time::sleep;
 
-use crate::campaign::{Created, Desk, SetupError};
+use crate::campaign::{Created, Desk, Named, SetupError};
 use crate::clock::Clock;
 use crate::folder::{Folder, FolderError};
 use crate::instances::StartError;
-use crate::mapping::rule::{classify, matching};
-use crate::mapping::{Answer, Mapping};
+use crate::mapping::rule::{Captured, classify, matching};
+use crate::mapping::{Answer, Mapping, RequestTemplate, Rule, Told};
 use crate::scenario::{Overrides, Scenario, ScenarioError, Span};
+use crate::schedule::Arrival;
 use crate::system::System;
 use crate::workload::{Asking, Order, Workload};
 
@@ -26,6 +27,10 @@ const COUPONS: u64 = 2;
 const STARTS_IN: Span = Span::from_millis(1_500);
 /// How long after the start it is asked again.
 const AFTER_START: Span = Span::from_millis(200);
+/// How many buyers there are to choose from.
+const BUYERS: u64 = 5;
+/// A pending request is polled so often, and not again.
+const POLLS: u32 = 50;
 /// How much of an answer is shown.
 const SHOWN: usize = 300;
 
@@ -81,9 +86,10 @@ impl<'a> Probe<'a> {
     ) -> Result<(String, bool), SetupError> {
         let (mapping, target) = (&scenario.mapping, &targets[0]);
         let desk = Desk::new(Clock::start())?;
-        let name = scenario.name.as_str();
-        let created = desk.create(&target.url, name, &scenario.campaign, mapping).await?;
-        let workload = Workload::new(scenario.seed, created.id(), scenario.load.spread, 1);
+        let starts_at = desk.first_start(&target.url, &scenario.campaign, mapping).await;
+        let named = Named { name: scenario.name.as_str(), starts_at };
+        let created = desk.create(&target.url, &named, &scenario.campaign, mapping).await?;
+        let workload = Workload::new(scenario, vec![created.id().to_owned()], BUYERS, 1);
         let (out, understood) = (String::new(), true);
         let mut probe = Self { desk, mapping, created, target, workload, out, understood };
         probe.names();
@@ -103,7 +109,8 @@ impl<'a> Probe<'a> {
     }
 
     async fn questions(&mut self) -> Result<(), SetupError> {
-        let order = |index| self.workload.order(index);
+        let order =
+            |index| self.workload.order(&Arrival { due: 0, campaign: 0, index, first: index });
         let (first, second, third, fourth) = (order(0), order(1), order(2), order(3));
         let again = Order { user: second.user.clone(), op: 5, ..order(4) };
         self.question("before the start", &first).await?;
@@ -119,24 +126,56 @@ impl<'a> Probe<'a> {
     }
 
     async fn question(&mut self, when: &str, order: &Order) -> Result<(), SetupError> {
+        self.say(&format!("\n{when}"));
+        let mapping = self.mapping;
+        match self.ask_once(&mapping.request, &mapping.outcomes, (order, &Captured::new())).await? {
+            Told::Accepted(told) => self.poll(order, &told).await,
+            Told::Reserved(told) => match &mapping.confirm {
+                Some(c) => self.ask_once(&c.request, &c.outcomes, (order, &told)).await.map(drop),
+                None => Ok(()),
+            },
+            Told::Outcome(_) | Told::Pending => Ok(()),
+        }
+    }
+
+    /// Asks what came of an accepted request until that is told.
+    async fn poll(&mut self, order: &Order, told: &Captured) -> Result<(), SetupError> {
+        let Some(poll) = &self.mapping.poll else { return Ok(()) };
+        for _ in 0..POLLS {
+            sleep(poll.every.span().to_duration()).await;
+            let told = self.ask_once(&poll.request, &poll.outcomes, (order, told)).await?;
+            if told != Told::Pending {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends one request and shows what its answer means.
+    async fn ask_once(
+        &mut self,
+        template: &RequestTemplate,
+        rules: &[Rule],
+        (order, told): (&Order, &Captured),
+    ) -> Result<Told, SetupError> {
         let target = self.target.url.trim_start_matches("http://");
-        let values = Asking { order, target, names: &self.created.names };
-        let request = self.mapping.request.fill(&values);
+        let values = Asking { order, target, names: &self.created.names, told };
+        let request = template.fill(&values);
         let (status, headers, body) = self.desk.ask(&self.target.url, &request).await?;
         let answer = Answer::new(status, &headers, &body);
-        let rules = &self.mapping.outcomes;
-        let outcome = classify(rules, &answer);
-        self.understood &=
-            !matches!(outcome, Outcome::Indeterminate(Doubt::Unclassified | Doubt::Unreadable));
+        let told = classify(rules, &answer);
+        self.understood &= !matches!(
+            told,
+            Told::Outcome(Outcome::Indeterminate(Doubt::Unclassified | Doubt::Unreadable))
+        );
         let rule = matching(rules, &answer);
-        self.say(&format!("\n{when}"));
         self.say(&format!("  {} {}", request.method, request.uri));
         if !request.body.is_empty() {
             self.say(&format!("  {}", shown(&request.body)));
         }
         self.say(&format!("  -> {status} {}", shown(&body)));
-        self.say(&format!("  => {}", meaning(&outcome, rule)));
-        Ok(())
+        self.say(&format!("  => {}", meaning(&told, rule)));
+        Ok(told)
     }
 
     fn say(&mut self, line: &str) {
@@ -145,13 +184,28 @@ impl<'a> Probe<'a> {
     }
 }
 
-fn meaning(outcome: &Outcome<'_>, rule: Option<usize>) -> String {
+fn meaning(told: &Told, rule: Option<usize>) -> String {
     let by = rule.map_or_else(|| "no rule".into(), |number| format!("rule {number}"));
-    let what = match outcome {
+    let captured = |values: &Captured| {
+        let each = |(name, value): (&String, &String)| format!(" {{{name}}} is {value}");
+        values.iter().map(each).collect::<Vec<_>>().join(",")
+    };
+    let what = match told {
+        Told::Outcome(outcome) => described(outcome),
+        Told::Accepted(values) => format!("accepted{}", captured(values)),
+        Told::Reserved(values) => format!("reserved{}", captured(values)),
+        Told::Pending => "pending".into(),
+    };
+    format!("{what} ({by})")
+}
+
+fn described(outcome: &Outcome<'_>) -> String {
+    match outcome {
         Outcome::Issued(c) => {
             let number = |n: Option<i64>| n.map_or_else(|| "-".into(), |n| n.to_string());
             let (seq, remaining) = (number(c.seq), number(c.remaining));
-            format!("issued, code {:?}, seq {seq}, remaining {remaining}", c.code)
+            let order = c.order.as_ref().map_or_else(String::new, |o| format!(", order {o:?}"));
+            format!("issued, code {:?}, seq {seq}, remaining {remaining}{order}", c.code)
         }
         Outcome::SoldOut => "sold out".into(),
         Outcome::NotStarted => "not started".into(),
@@ -162,11 +216,12 @@ fn meaning(outcome: &Outcome<'_>, rule: Option<usize>) -> String {
             "NOT UNDERSTOOD: add a rule to mapping.outcomes".into()
         }
         Outcome::Indeterminate(Doubt::Unreadable) => {
-            "NOT UNDERSTOOD: the rule says issued, but finds no code".into()
+            "NOT UNDERSTOOD: the rule does not find what it has to (a code, or a capture)".into()
         }
-        Outcome::Indeterminate(_) | Outcome::Read(_) => "indeterminate: maybe an effect".into(),
-    };
-    format!("{what} ({by})")
+        Outcome::Indeterminate(_) | Outcome::Read(_) | Outcome::Pending => {
+            "indeterminate: maybe an effect".into()
+        }
+    }
 }
 
 /// The beginning of a body, on one line.

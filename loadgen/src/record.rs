@@ -1,4 +1,4 @@
-//! Writes down every attempt: before its first byte, and after its last.
+//! Writes down every request: before its first byte, and after its last.
 
 use std::cell::RefCell;
 use std::io;
@@ -6,15 +6,15 @@ use std::path::Path;
 
 use contract::history::stored::{Record, Segment};
 use contract::history::{Completion, Invocation, Kind};
+use contract::outcome::Outcome;
 
-use crate::client::Reply;
 use crate::workload::Order;
 
-/// When an attempt was to begin.
+/// When a request was to begin.
 #[derive(Clone, Copy, Debug)]
 pub struct Timing {
-    /// When the plan wanted it.
-    pub due: i64,
+    /// When the plan, or the buyer, wanted it; absent where it was simply next.
+    pub due: Option<i64>,
     /// When the load thread got to it.
     pub woken: i64,
 }
@@ -23,7 +23,6 @@ pub struct Timing {
 #[derive(Debug)]
 pub struct Recorder {
     segment: RefCell<Segment>,
-    campaign: String,
 }
 
 impl Recorder {
@@ -31,26 +30,29 @@ impl Recorder {
     ///
     /// # Errors
     /// When the run's folder cannot be written.
-    pub fn create(history: &Path, number: usize, campaign: String) -> io::Result<Self> {
+    pub fn create(history: &Path, number: usize) -> io::Result<Self> {
         let segment = Segment::create(history, &format!("worker-{number}"))?;
-        Ok(Self { segment: RefCell::new(segment), campaign })
+        Ok(Self { segment: RefCell::new(segment) })
     }
 
-    /// A request is about to be sent.
+    /// A request is about to be sent, at `at`.
     ///
     /// # Errors
     /// When the disk is full. The request must not be sent then.
-    pub fn invoke(&self, order: &Order, timing: Timing, at: i64) -> io::Result<()> {
+    pub fn invoke(&self, request: &Sent<'_>, timing: Timing, at: i64) -> io::Result<()> {
+        let Sent { order, kind, campaign } = *request;
+        let asks = kind != Kind::Read;
         self.segment.borrow_mut().append(&Record::Invoke(Invocation {
             op: order.op,
-            campaign: self.campaign.as_str().into(),
-            kind: Kind::Issue,
+            campaign: campaign.into(),
+            kind,
             at,
-            intended: Some(timing.due),
+            intended: timing.due,
             woken: Some(timing.woken),
             target: u16::try_from(order.target).ok(),
-            user: Some(order.user.as_str().into()),
-            key: Some(order.key.as_str().into()),
+            user: asks.then_some(order.user.as_str().into()),
+            key: asks.then_some(order.key.as_str().into()),
+            follows: order.follows,
         }))
     }
 
@@ -58,9 +60,9 @@ impl Recorder {
     ///
     /// # Errors
     /// When the disk is full.
-    pub fn complete(&self, op: u64, at: i64, reply: Reply) -> io::Result<()> {
-        let Reply { outcome, status, stamp } = reply;
-        let completion = Completion { op, at, outcome, status, stamp };
+    pub fn complete(&self, op: u64, at: i64, ending: Ending) -> io::Result<()> {
+        let Ending { outcome, accepted, status, stamp } = ending;
+        let completion = Completion { op, at, accepted, outcome, status, stamp };
         self.segment.borrow_mut().append(&Record::Complete(completion))
     }
 
@@ -70,5 +72,36 @@ impl Recorder {
     /// When the disk is full.
     pub fn finish(self) -> io::Result<()> {
         self.segment.into_inner().finish()
+    }
+}
+
+/// A request that is about to be sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Sent<'a> {
+    /// Who asks, and where.
+    pub order: &'a Order,
+    /// What is asked.
+    pub kind: Kind,
+    /// The id of the campaign.
+    pub campaign: &'a str,
+}
+
+/// How a request ended.
+#[derive(Debug)]
+pub struct Ending {
+    /// What came of it.
+    pub outcome: Outcome<'static>,
+    /// When it was accepted or reserved, where its outcome came later.
+    pub accepted: Option<i64>,
+    /// The HTTP status, where an answer came.
+    pub status: Option<u16>,
+    /// The clock of whoever answered, Unix nanoseconds.
+    pub stamp: Option<i64>,
+}
+
+impl Ending {
+    /// Without an answer.
+    pub fn unanswered(outcome: Outcome<'static>) -> Self {
+        Self { outcome, accepted: None, status: None, stamp: None }
     }
 }

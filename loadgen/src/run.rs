@@ -3,8 +3,10 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use contract::history::clock::{Probe, locate};
 use contract::history::stored::{Record, Segment, StoredPromise};
 use contract::run::{Run, RunCampaign, RunState, RunTarget, SUMMARY_FILE, write_json};
@@ -13,14 +15,16 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use crate::campaign::{Created, Desk, SetupError};
+use crate::campaign::{Created, Desk, Named, SetupError};
 use crate::clock::Clock;
 use crate::folder::{Folder, FolderError};
 use crate::instances::StartError;
 use crate::live::Live;
 use crate::mapping::Mapping;
+use crate::pace::Pacing;
 use crate::progress::{Progress, REDRAW_EVERY};
 use crate::report;
+use crate::samples::Samples;
 use crate::scenario::{self, Overrides, Scenario, ScenarioError, Span};
 use crate::schedule::Schedule;
 use crate::selfcheck::Meter;
@@ -90,6 +94,12 @@ pub enum RunError {
          than planned; raise campaign.starts_in"
     )]
     TooLate(Span),
+    /// Two campaigns cannot be told apart.
+    #[error(
+        "two campaigns have the id {0:?}: with campaign.count, mapping.setup must capture an id of \
+         its own for each, or use {{name}}"
+    )]
+    SameCampaign(String),
     /// The campaign's start is not where it was put.
     #[error(
         "the campaign starts {0} later than it was told to: the clock of the store is that far \
@@ -122,7 +132,7 @@ pub async fn run(options: &Options) -> Result<Ending, RunError> {
         started = System::start(&scenario, &folder) => started?,
         () = stopped(&stop, Stop::Arrivals) => return Ok(Ending::Interrupted),
     };
-    let schedule = Arc::new(Schedule::new(&scenario.load, scenario.seed));
+    let schedule = Arc::new(Schedule::of(&scenario));
     let launch = tokio::select! {
         prepared = Launch::prepare(&scenario, &schedule, &folder, &system, clock) => prepared?,
         () = stopped(&stop, Stop::Arrivals) => return Ok(Ending::Interrupted),
@@ -131,8 +141,14 @@ pub async fn run(options: &Options) -> Result<Ending, RunError> {
 
     let mut run = launch.description.clone();
     let meter = Arc::clone(&launch.meter);
+    let samples = Arc::clone(&launch.samples);
     let (tally, broken) = launch.drive(&scenario, &schedule, &folder, &stop).await?;
-    let observed = Observed { tally, planned: schedule.len(), vitals: meter.vitals() };
+    let planned = match scenario.load.saturate {
+        // There is no plan but what was sent.
+        Some(_) => tally.sent + tally.dropped - tally.follow_ups,
+        None => schedule.len(),
+    };
+    let observed = Observed { tally, planned, vitals: meter.vitals(), samples: samples.all() };
     system.instances.stop(stopped(&stop, Stop::Everything)).await;
 
     run.state = match (&broken, *stop.borrow()) {
@@ -225,9 +241,11 @@ struct Launch {
     control: Segment,
     description: Run,
     mapping: Arc<Mapping>,
-    created: Arc<Created>,
-    /// The campaign's start on the run's clock.
+    campaigns: Arc<Vec<Created>>,
+    /// The first campaign's start on the run's clock.
     start: i64,
+    /// Answers that no rule matched.
+    samples: Arc<Samples>,
     /// Watches the load generator itself.
     meter: Arc<Meter>,
 }
@@ -243,28 +261,29 @@ impl Launch {
         let desk = Desk::new(clock)?;
         let first = &system.targets[0];
         let mapping = Arc::new(scenario.mapping.clone());
-        let (name, campaign) = (scenario.name.as_str(), &scenario.campaign);
-        let created = Arc::new(desk.create(&first.url, name, campaign, &mapping).await?);
-        let starts_at_unix_ns = created.starts_at_unix_ns;
+        let campaigns = Arc::new(create_all(&desk, &first.url, scenario, schedule).await?);
         let mut control = Segment::create(&folder.history(), "control")?;
-        control.append(&Record::Campaign(StoredPromise {
-            campaign: created.id().into(),
-            coupons: scenario.campaign.coupons,
-            starts_at_unix_ns,
-            per_user: scenario.campaign.per_user(),
-        }))?;
-        let probes = first_probes(&desk, &first.url, &created, &mapping).await;
+        for created in campaigns.iter() {
+            control.append(&Record::Campaign(StoredPromise {
+                campaign: created.id().into(),
+                coupons: scenario.campaign.coupons,
+                starts_at_unix_ns: created.starts_at_unix_ns,
+                per_user: scenario.campaign.per_user(),
+                restock: scenario.campaign.restock,
+            }))?;
+        }
+        let probes = first_probes(&desk, &first.url, &campaigns[0], &mapping).await;
         for probe in &probes {
             control.append(&Record::Probe(*probe))?;
         }
-        let start = locate(starts_at_unix_ns, &probes)
+        let start = locate(campaigns[0].starts_at_unix_ns, &probes)
             .ok_or_else(|| RunError::NoClock(first.name.clone()))?;
-        let description = describe(scenario, system, clock, &created);
+        let description = describe(scenario, system, clock, &campaigns);
         description.save(folder.path())?;
         let start = start.earliest + start.width() / 2;
         on_time(clock.now(), start, schedule.begin(), &scenario.campaign)?;
-        let meter = Arc::new(Meter::start(clock));
-        Ok(Self { clock, desk, control, description, mapping, created, start, meter })
+        let (meter, samples) = (Arc::new(Meter::start(clock)), Arc::default());
+        Ok(Self { clock, desk, control, description, mapping, campaigns, start, samples, meter })
     }
 
     /// Carries out the plan; shows how far it is; watches the ruling clock.
@@ -308,25 +327,26 @@ impl Launch {
         let authority = |t: &RunTarget| t.url.trim_start_matches("http://").to_owned();
         let threads = thread_count(schedule.peak_rate());
         let in_flight = usize::try_from(u32::from(scenario.load.max_in_flight)).unwrap_or(1);
+        let ids = self.campaigns.iter().map(|c| c.id().to_owned()).collect();
+        let targets: Vec<String> = self.description.targets.iter().map(authority).collect();
+        let workload = Workload::new(scenario, ids, schedule.len_of_one(), targets.len());
         Job {
             clock: self.clock,
             start: self.start,
+            load: Arc::new(scenario.load.clone()),
             schedule: Arc::clone(schedule),
-            workload: Workload::new(
-                scenario.seed,
-                self.created.id(),
-                scenario.load.spread,
-                self.description.targets.len(),
-            ),
-            targets: self.description.targets.iter().map(authority).collect(),
-            timeout: scenario.load.timeout.span().to_duration(),
+            next_op: Arc::new(AtomicU64::new(workload.planned() + 1)),
+            workload: Arc::new(workload),
+            targets,
             max_in_flight: in_flight.div_ceil(threads),
             threads,
+            pacing: Pacing::of(threads, cores()),
             history: folder.history(),
             live: Arc::new(Live::default()),
             stop: stop.clone(),
+            samples: Arc::clone(&self.samples),
             mapping: Arc::clone(&self.mapping),
-            created: Arc::clone(&self.created),
+            campaigns: Arc::clone(&self.campaigns),
         }
     }
 
@@ -343,7 +363,7 @@ impl Launch {
             let probe = tokio::select! {
                 biased;
                 _ = over.wait_for(|over| *over) => break,
-                probe = self.desk.probe(url, &self.created, &self.mapping) => probe,
+                probe = self.desk.probe(url, &self.campaigns[0], &self.mapping) => probe,
             };
             if let Some(probe) = probe {
                 self.control.append(&Record::Probe(probe))?;
@@ -365,10 +385,36 @@ fn on_time(
         return Err(RunError::TooLate(Span::from_millis(wait / 1_000_000)));
     }
     let expected = campaign.starts_in.nanos() + first_due;
-    if wait > expected + CLOCK_TOLERANCE_NS {
+    if campaign.starts_at.is_none() && wait > expected + CLOCK_TOLERANCE_NS {
         return Err(RunError::ClockAstray(Span::from_millis((wait - expected) / 1_000_000)));
     }
     Ok(())
+}
+
+/// Creates every campaign of the scenario.
+async fn create_all(
+    desk: &Desk,
+    url: &str,
+    scenario: &Scenario,
+    schedule: &Schedule,
+) -> Result<Vec<Created>, RunError> {
+    let (wanted, mapping) = (&scenario.campaign, &scenario.mapping);
+    let first = desk.first_start(url, wanted, mapping).await;
+    let mut campaigns: Vec<Created> = Vec::new();
+    for number in 0..u32::from(wanted.count) {
+        let starts_at = first + TimeDelta::nanoseconds(schedule.start_of(number));
+        let name = match u32::from(wanted.count) {
+            1 => scenario.name.as_str().to_owned(),
+            _ => format!("{}-{}", scenario.name.as_str(), number + 1),
+        };
+        let named = Named { name: &name, starts_at };
+        let created = desk.create(url, &named, wanted, mapping).await?;
+        if campaigns.iter().any(|c| c.id() == created.id()) {
+            return Err(RunError::SameCampaign(created.id().to_owned()));
+        }
+        campaigns.push(created);
+    }
+    Ok(campaigns)
 }
 
 async fn first_probes(desk: &Desk, url: &str, created: &Created, mapping: &Mapping) -> Vec<Probe> {
@@ -379,7 +425,12 @@ async fn first_probes(desk: &Desk, url: &str, created: &Created, mapping: &Mappi
     probes
 }
 
-fn describe(scenario: &Scenario, system: &System, clock: Clock, created: &Created) -> Run {
+fn describe(scenario: &Scenario, system: &System, clock: Clock, campaigns: &[Created]) -> Run {
+    let described = |created: &Created| RunCampaign {
+        id: created.id().into(),
+        coupons: scenario.campaign.coupons,
+        starts_at_unix_ns: created.starts_at_unix_ns,
+    };
     let mut definition = scenario.clone();
     definition.system.store = definition.system.store.as_deref().map(without_password);
     Run {
@@ -387,11 +438,7 @@ fn describe(scenario: &Scenario, system: &System, clock: Clock, created: &Create
         scenario: scenario.name.as_str().into(),
         definition: serde_json::to_value(definition).unwrap_or_default(),
         seed: scenario.seed,
-        campaigns: vec![RunCampaign {
-            id: created.id().into(),
-            coupons: scenario.campaign.coupons,
-            starts_at_unix_ns: created.starts_at_unix_ns,
-        }],
+        campaigns: campaigns.iter().map(described).collect(),
         targets: system.targets.clone(),
         store: system.store.clone(),
         anchor: clock.anchor(),
@@ -399,9 +446,14 @@ fn describe(scenario: &Scenario, system: &System, clock: Clock, created: &Create
     }
 }
 
+/// Cores that this process may run on.
+pub(crate) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
 /// How many load threads a plan with this peak rate gets.
 pub(crate) fn thread_count(peak_rate: f64) -> usize {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let cores = cores();
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most 200")]
     let wanted = (peak_rate / RATE_PER_THREAD).ceil() as usize;
     wanted.clamp(1, cores)

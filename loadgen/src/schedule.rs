@@ -8,27 +8,42 @@
 //! Poisson arrivals take the same way: gaps drawn from an exponential distribution are laid along the
 //! area instead of steps of 1, so their rate follows the curve. The seed decides them, and with them
 //! how many there are. They are kept, 8 bytes each.
+//!
+//! A buyer who asks several times, whatever the answers are, has arrivals of their own: *echoes* of
+//! the first one. They are planned like all others, and kept. Several campaigns have the same plan,
+//! each from its own start on.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
 
-use crate::scenario::{Arrivals, Burst, Load};
+use crate::crowd::Crowd;
+use crate::scenario::{Arrivals, Burst, Load, Scenario};
 
 const NANOS: f64 = 1e9;
 
 /// One arrival of the plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Arrival {
-    /// When it is due, in nanoseconds from the campaign's start on.
+    /// When it is due, in nanoseconds from the first campaign's start on.
     pub due: i64,
-    /// Its number in the plan, from 0. The same in every run of the scenario.
+    /// Which campaign is asked, from 0.
+    pub campaign: u32,
+    /// Its number in the plan of one campaign, from 0. The same in every run of the scenario.
     pub index: u64,
+    /// The number of the same buyer's first arrival, which is often this one.
+    pub first: u64,
 }
 
 /// All arrivals of a scenario.
 #[derive(Clone, Debug)]
 pub struct Schedule {
     sources: Vec<Source>,
+    campaigns: u32,
+    /// How much later each campaign starts than the one before.
+    apart: i64,
 }
 
 /// Arrivals of one kind, each computed from its number.
@@ -36,6 +51,14 @@ pub struct Schedule {
 enum Source {
     Stages { segments: Vec<Segment>, areas: Areas },
     Burst { at: i64, over: i64, count: u64 },
+    Echoes(Vec<Echo>),
+}
+
+/// A further request of a buyer: when it is due, and the number of the buyer's first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Echo {
+    due: i64,
+    first: u64,
 }
 
 /// Where arrivals lie, as area under the rate curve.
@@ -108,16 +131,51 @@ impl Segment {
 }
 
 impl Schedule {
-    /// The plan of a scenario's load; the seed decides Poisson arrivals.
+    /// The whole plan of a scenario.
+    pub fn of(scenario: &Scenario) -> Self {
+        let mut plan = Self::new(&scenario.load, scenario.seed);
+        plan.echo(&Crowd::new(scenario.seed, &scenario.buyers));
+        plan.campaigns = scenario.campaign.count.into();
+        plan.apart = scenario.campaign.apart.nanos();
+        plan
+    }
+
+    /// The plan of a load whose buyers ask once, for one campaign; the seed decides Poisson
+    /// arrivals.
     pub fn new(load: &Load, seed: u64) -> Self {
         let mut sources = vec![stages(load, seed)];
         sources.extend(load.bursts.iter().map(burst));
-        Self { sources }
+        Self { sources, campaigns: 1, apart: 0 }
     }
 
-    /// How many arrivals it has.
+    /// Adds the further requests of buyers who ask several times.
+    fn echo(&mut self, crowd: &Crowd) {
+        if crowd.all_ask_once() {
+            return;
+        }
+        let mut echoes = Vec::new();
+        for Arrival { due, index: first, .. } in self.share(0, 1) {
+            let buyer = crowd.buyer(first);
+            let further = (1..i64::from(buyer.requests.get())).map(|n| n * buyer.apart.nanos());
+            echoes.extend(further.map(|later| Echo { due: due + later, first }));
+        }
+        echoes.sort_unstable();
+        self.sources.push(Source::Echoes(echoes));
+    }
+
+    /// How many arrivals it has, for all campaigns.
     pub fn len(&self) -> u64 {
+        self.len_of_one() * u64::from(self.campaigns)
+    }
+
+    /// How many arrivals each campaign has.
+    pub fn len_of_one(&self) -> u64 {
         self.sources.iter().map(Source::count).sum()
+    }
+
+    /// When campaign `number` starts, in nanoseconds from the first one's start on.
+    pub fn start_of(&self, number: u32) -> i64 {
+        i64::from(number) * self.apart
     }
 
     /// Whether it has none.
@@ -125,7 +183,7 @@ impl Schedule {
         self.len() == 0
     }
 
-    /// When the first arrival is due, in nanoseconds from the campaign's start on.
+    /// When the first arrival is due, in nanoseconds from the first campaign's start on.
     pub fn begin(&self) -> i64 {
         self.share(0, 1).next().map_or(0, |a| a.due)
     }
@@ -133,34 +191,63 @@ impl Schedule {
     /// When the last arrival is due, in nanoseconds from the campaign's start on.
     pub fn end(&self) -> i64 {
         let last = |s: &Source| s.count().checked_sub(1).map(|k| s.due(k));
-        self.sources.iter().filter_map(last).max().unwrap_or(0)
+        let end = self.sources.iter().filter_map(last).max().unwrap_or(0);
+        end + self.start_of(self.campaigns - 1)
     }
 
-    /// Highest rate of any stage, arrivals a second.
+    /// Highest rate of any stage, arrivals a second, with all that may fall together.
     pub fn peak_rate(&self) -> f64 {
         let of = |s: &Source| match s {
             Source::Stages { segments, .. } => {
                 segments.iter().map(Segment::peak).fold(0.0, f64::max)
             }
-            Source::Burst { .. } => 0.0,
+            Source::Burst { .. } | Source::Echoes(_) => 0.0,
         };
-        self.sources.iter().map(of).fold(0.0, f64::max)
+        let peak = self.sources.iter().map(of).fold(0.0, f64::max);
+        let echoes = self.len_of_one().saturating_sub(self.firsts());
+        #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
+        let repeated = 1.0 + echoes as f64 / self.firsts().max(1) as f64;
+        peak * repeated * f64::from(self.at_once())
+    }
+
+    /// How many arrivals of a campaign are a buyer's first.
+    fn firsts(&self) -> u64 {
+        let first = |s: &&Source| !matches!(s, Source::Echoes(_));
+        self.sources.iter().filter(first).map(Source::count).sum()
+    }
+
+    /// How many campaigns have their load at the same time, at the most.
+    fn at_once(&self) -> u32 {
+        let first = self.one(0, 0, 1).next().map_or(0, |a| a.due);
+        let length = self.end() - self.start_of(self.campaigns - 1) - first;
+        let overlap = if self.apart == 0 { i64::MAX } else { length / self.apart + 1 };
+        u32::try_from(overlap).unwrap_or(u32::MAX).min(self.campaigns)
     }
 
     /// How many arrivals are due before `at`, in nanoseconds from the campaign's start on.
     pub fn count_before(&self, at: i64) -> u64 {
-        self.sources.iter().map(|s| s.count_before(at)).sum()
+        let before = |n| self.sources.iter().map(move |s| s.count_before(at - self.start_of(n)));
+        (0..self.campaigns).flat_map(before).sum()
     }
 
     /// Every `of`-th arrival from the `share`-th on, in order of time.
     pub fn share(&self, share: u64, of: u64) -> Share<'_> {
+        let campaigns = (0..self.campaigns).filter_map(|number| {
+            let mut arrivals = self.one(number, share, of);
+            Some(Reverse(Coming { next: arrivals.next()?, arrivals }))
+        });
+        Share { campaigns: campaigns.collect() }
+    }
+
+    /// The same of one campaign.
+    fn one(&self, number: u32, share: u64, of: u64) -> Campaign<'_> {
         let mut base = 0;
         let lanes = self.sources.iter().map(|source| {
             let lane = Lane { source, base, next: share };
             base += source.count();
             lane
         });
-        Share { lanes: lanes.collect(), step: of }
+        Campaign { lanes: lanes.collect(), step: of, number, start: self.start_of(number) }
     }
 }
 
@@ -203,6 +290,7 @@ impl Source {
         match self {
             Self::Stages { areas, .. } => areas.count(),
             Self::Burst { count, .. } => *count,
+            Self::Echoes(echoes) => echoes.len() as u64,
         }
     }
 
@@ -235,6 +323,15 @@ impl Source {
                 let numerator = i128::from(*over) * (2 * i128::from(k) + 1);
                 at + i64::try_from(numerator / (2 * i128::from(*count))).unwrap_or(i64::MAX)
             }
+            Self::Echoes(echoes) => echoes[usize::try_from(k).unwrap_or(usize::MAX)].due,
+        }
+    }
+
+    /// The number of the first arrival of the buyer of arrival `k`, whose own number is `index`.
+    fn first(&self, k: u64, index: u64) -> u64 {
+        match self {
+            Self::Stages { .. } | Self::Burst { .. } => index,
+            Self::Echoes(echoes) => echoes[usize::try_from(k).unwrap_or(usize::MAX)].first,
         }
     }
 }
@@ -247,8 +344,58 @@ fn as_f64(n: i64) -> f64 {
 /// One load thread's arrivals, in order of time.
 #[derive(Debug)]
 pub struct Share<'a> {
+    campaigns: BinaryHeap<Reverse<Coming<'a>>>,
+}
+
+/// A campaign's arrivals with the next one of them, in order of that.
+#[derive(Debug)]
+struct Coming<'a> {
+    next: Arrival,
+    arrivals: Campaign<'a>,
+}
+
+impl PartialEq for Coming<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.next == other.next
+    }
+}
+
+impl Eq for Coming<'_> {}
+
+impl PartialOrd for Coming<'_> {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Coming<'_> {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.next.cmp(&other.next)
+    }
+}
+
+impl Iterator for Share<'_> {
+    type Item = Arrival;
+
+    fn next(&mut self) -> Option<Arrival> {
+        let mut first = self.campaigns.peek_mut()?;
+        let Coming { next, arrivals } = &mut first.0;
+        let arrival = *next;
+        match arrivals.next() {
+            Some(after) => *next = after,
+            None => drop(std::collections::binary_heap::PeekMut::pop(first)),
+        }
+        Some(arrival)
+    }
+}
+
+/// Arrivals of one campaign, in order of time.
+#[derive(Debug)]
+struct Campaign<'a> {
     lanes: Vec<Lane<'a>>,
     step: u64,
+    number: u32,
+    start: i64,
 }
 
 #[derive(Debug)]
@@ -260,21 +407,24 @@ struct Lane<'a> {
 }
 
 impl Lane<'_> {
-    fn head(&self) -> Option<Arrival> {
+    /// When its next arrival is due, from the campaign's start on, and its number.
+    fn head(&self) -> Option<(i64, u64)> {
         let waiting = self.next < self.source.count();
-        waiting.then(|| Arrival { due: self.source.due(self.next), index: self.base + self.next })
+        waiting.then(|| (self.source.due(self.next), self.base + self.next))
     }
 }
 
-impl Iterator for Share<'_> {
+impl Iterator for Campaign<'_> {
     type Item = Arrival;
 
     fn next(&mut self) -> Option<Arrival> {
         let heads = self.lanes.iter().enumerate();
-        let (lane, arrival) =
+        let (lane, (due, index)) =
             heads.filter_map(|(i, l)| l.head().map(|a| (i, a))).min_by_key(|(_, a)| *a)?;
-        self.lanes[lane].next += self.step;
-        Some(arrival)
+        let lane = &mut self.lanes[lane];
+        let first = lane.source.first(lane.next, index);
+        lane.next += self.step;
+        Some(Arrival { due: due + self.start, campaign: self.number, index, first })
     }
 }
 

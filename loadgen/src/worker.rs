@@ -1,33 +1,40 @@
 //! A load thread: carries out its share of the plan, in an event loop of its own.
 //!
-//! The model is open: the loop waits for the next arrival's moment and for nothing else. Each
-//! arrival becomes a task; a slow answer delays nobody.
+//! The model is open: the loop waits for the next moment at which something is due, and for nothing
+//! else. What is due is packed before its moment and leaves in the loop itself; what comes of it is
+//! a task of its own, so a slow answer delays nobody. A buyer who asks again puts that on the
+//! agenda, beside the plan.
+
+mod journey;
+mod saturate;
+mod wire;
 
 use std::cell::{Cell, RefCell};
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::io;
+use std::iter::Peekable;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use bytes::Bytes;
-use contract::outcome::Doubt;
-use http_body_util::Full;
-use hyper::Request;
-use hyper::header::HOST;
 use tokio::sync::{Notify, watch};
 use tokio::task::LocalSet;
-use tokio::time::Instant;
 
 use crate::campaign::Created;
-use crate::client::{Connection, Connections, Reply, exchange};
+use crate::client::Lane;
 use crate::clock::Clock;
 use crate::live::Live;
 use crate::mapping::Mapping;
-use crate::pace::Pacer;
+use crate::pace::{Pacer, Pacing};
 use crate::record::{Recorder, Timing};
+use crate::samples::Samples;
+use crate::scenario::Load;
 use crate::schedule::{Arrival, Schedule};
-use crate::workload::{Asking, Order, Workload};
+use crate::workload::{Order, Workload};
+use journey::{Journey, Prepared};
 
 /// What every load thread of a run is told.
 #[derive(Clone, Debug)]
@@ -36,28 +43,44 @@ pub struct Job {
     pub clock: Clock,
     /// How to speak with the system.
     pub mapping: Arc<Mapping>,
-    /// The campaign.
-    pub created: Arc<Created>,
-    /// The campaign's start on the run's clock; the plan counts from it.
+    /// What the scenario says of the load.
+    pub load: Arc<Load>,
+    /// The campaigns.
+    pub campaigns: Arc<Vec<Created>>,
+    /// The first campaign's start on the run's clock; the plan counts from it.
     pub start: i64,
     /// When the arrivals are due.
     pub schedule: Arc<Schedule>,
     /// Who asks, and where.
-    pub workload: Workload,
+    pub workload: Arc<Workload>,
     /// Host and port of each target.
     pub targets: Vec<String>,
-    /// After how long an attempt is given up.
-    pub timeout: Duration,
     /// How many attempts one load thread may have under way.
     pub max_in_flight: usize,
     /// How many load threads there are.
     pub threads: usize,
+    /// How they meet the moments of the plan.
+    pub pacing: Pacing,
     /// The folder of the history.
     pub history: PathBuf,
     /// Counters for the live view.
     pub live: Arc<Live>,
+    /// Answers that no rule matched.
+    pub samples: Arc<Samples>,
+    /// The number of the next operation that is not in the plan.
+    pub next_op: Arc<AtomicU64>,
     /// Whether to go on; a thread that cannot write the history ends the others, too.
     pub stop: watch::Sender<Stop>,
+}
+
+impl Job {
+    fn timeout(&self) -> Duration {
+        self.load.timeout.span().to_duration()
+    }
+
+    fn new_op(&self) -> u64 {
+        self.next_op.fetch_add(1, Relaxed)
+    }
 }
 
 /// Whether to go on.
@@ -74,12 +97,18 @@ pub enum Stop {
 /// What a load thread did with its share of the plan.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Arrivals that were sent.
+    /// Attempts that were sent.
     pub sent: u64,
-    /// Arrivals that were due and not sent.
+    /// Attempts that were due and not sent.
     pub dropped: u64,
-    /// Arrivals that were not due yet when the run was stopped.
+    /// Attempts that were not due yet when the run was stopped.
     pub cancelled: u64,
+    /// Attempts that were not in the plan: answers gave rise to them.
+    pub follow_ups: u64,
+    /// Connections that were to be opened before the load.
+    pub wanted_connections: u64,
+    /// Those of them that were proven alive.
+    pub warm_connections: u64,
 }
 
 impl Tally {
@@ -89,6 +118,9 @@ impl Tally {
             sent: self.sent + other.sent,
             dropped: self.dropped + other.dropped,
             cancelled: self.cancelled + other.cancelled,
+            follow_ups: self.follow_ups + other.follow_ups,
+            wanted_connections: self.wanted_connections + other.wanted_connections,
+            warm_connections: self.warm_connections + other.warm_connections,
         }
     }
 }
@@ -108,13 +140,13 @@ pub fn run(job: &Job, number: usize) -> (Tally, Option<io::Error>) {
 
 fn try_run(job: &Job, number: usize) -> io::Result<(Tally, Option<io::Error>)> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let recorder = Recorder::create(&job.history, number, job.created.id().to_owned())?;
+    let recorder = Recorder::create(&job.history, number)?;
     let worker = Rc::new(Worker::new(job.clone(), recorder));
-    let tally = LocalSet::new().block_on(&runtime, Worker::carry_out(&worker, number))?;
+    LocalSet::new().block_on(&runtime, Worker::carry_out(&worker, number))?;
     drop(runtime);
     let worker = Rc::try_unwrap(worker)
         .map_err(|_| io::Error::other("a request outlived its load thread"))?;
-    let broken = worker.broken.into_inner();
+    let (tally, broken) = (worker.tally.get(), worker.broken.into_inner());
     let finished = worker.recorder.finish().err();
     Ok((tally, broken.or(finished)))
 }
@@ -122,151 +154,222 @@ fn try_run(job: &Job, number: usize) -> io::Result<(Tally, Option<io::Error>)> {
 struct Worker {
     job: Job,
     recorder: Recorder,
-    connections: Vec<Connections>,
+    lanes: Vec<Lane>,
+    /// Requests under way.
     in_flight: Cell<usize>,
-    /// Attempts that were not sent because they could not be written down.
-    unsent: Cell<u64>,
-    /// Told whenever an attempt is over.
-    idle: Notify,
+    /// Tasks that may still do something.
+    journeys: Cell<usize>,
+    tally: Cell<Tally>,
+    /// What buyers are going to do besides the plan.
+    agenda: RefCell<BinaryHeap<Reverse<Later>>>,
+    /// The moment the loop waits for.
+    waits_for: Cell<i64>,
+    /// Told when the agenda has something earlier than that, or a journey ends.
+    changed: Notify,
     /// Why the history could not be written any more.
     broken: RefCell<Option<io::Error>>,
 }
 
+/// Something on the agenda; the earliest is first.
+#[derive(Debug, PartialEq, Eq)]
+struct Later {
+    due: i64,
+    order: Order,
+    /// How many times this request was tried before.
+    tried: u32,
+}
+
+impl Ord for Later {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.due, self.order.op).cmp(&(other.due, other.order.op))
+    }
+}
+
+impl PartialOrd for Later {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// What is due next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Next {
+    Planned,
+    Agenda,
+    Read,
+}
+
 impl Worker {
     fn new(job: Job, recorder: Recorder) -> Self {
-        let connections = job.targets.iter().cloned().map(Connections::new).collect();
+        let lanes = job.targets.iter().cloned().map(Lane::new).collect();
         Self {
             job,
             recorder,
-            connections,
+            lanes,
             in_flight: Cell::new(0),
-            unsent: Cell::new(0),
-            idle: Notify::new(),
+            journeys: Cell::new(0),
+            tally: Cell::default(),
+            agenda: RefCell::default(),
+            waits_for: Cell::new(i64::MAX),
+            changed: Notify::new(),
             broken: RefCell::default(),
         }
     }
 
-    async fn carry_out(this: &Rc<Self>, number: usize) -> io::Result<Tally> {
-        let pacer = Pacer::new(this.job.clock)?;
-        let schedule = Arc::clone(&this.job.schedule);
-        let mut stop = this.job.stop.subscribe();
-        let mut tally = Tally::default();
-        let mut share = schedule.share(number as u64, this.job.threads as u64);
-        for arrival in share.by_ref() {
-            let due = this.job.start + arrival.due;
-            tokio::select! {
-                biased;
-                _ = stop.wait_for(|s| *s != Stop::Not) => { tally.cancelled += 1; break; }
-                waited = pacer.until(due) => waited?,
-            }
-            Self::dispatch(this, arrival, due, &mut tally);
+    async fn carry_out(this: &Rc<Self>, number: usize) -> io::Result<()> {
+        let pacer = Pacer::new(this.job.clock, this.job.pacing)?;
+        Self::warm_up(this, number, &pacer).await?;
+        match this.job.load.saturate {
+            Some(saturate) => Self::saturate(this, number, saturate, &pacer).await?,
+            None => Self::keep_to_the_plan(this, number, &pacer).await?,
         }
-        tally.cancelled += share.count() as u64;
-        this.drained().await;
-        let unsent = this.unsent.get();
-        tally.sent -= unsent;
-        tally.dropped += unsent;
-        Ok(tally)
+        while this.journeys.get() > 0 {
+            this.changed.notified().await;
+        }
+        let left = this.agenda.borrow().len() as u64;
+        this.count(|tally| tally.cancelled += left);
+        Ok(())
     }
 
-    /// Starts the attempt of one arrival, unless too many are under way already.
-    fn dispatch(this: &Rc<Self>, arrival: Arrival, due: i64, tally: &mut Tally) {
+    /// Sends what is due when it is due, until there is nothing more to come.
+    async fn keep_to_the_plan(this: &Rc<Self>, number: usize, pacer: &Pacer) -> io::Result<()> {
+        let schedule = Arc::clone(&this.job.schedule);
+        let mut arrivals = schedule.share(number as u64, this.job.threads as u64);
+        let mut reads = this.reads(number).peekable();
+        let mut stop = this.job.stop.subscribe();
+        let mut planned = this.prepare_next(&mut arrivals);
+        loop {
+            let Some((due, next)) = this.next_due(planned.as_ref(), &mut reads) else {
+                if this.journeys.get() == 0 {
+                    return Ok(());
+                }
+                this.waits_for.set(i64::MAX);
+                tokio::select! {
+                    biased;
+                    _ = stop.wait_for(|s| *s != Stop::Not) => return Ok(()),
+                    () = this.changed.notified() => continue,
+                }
+            };
+            this.waits_for.set(due);
+            tokio::select! {
+                biased;
+                _ = stop.wait_for(|s| *s != Stop::Not) => break,
+                () = this.changed.notified() => continue,
+                waited = pacer.until(due) => waited?,
+            }
+            match next {
+                Next::Planned => {
+                    if let Some((_, prepared)) = planned.take() {
+                        Self::dispatch(this, prepared, due);
+                    }
+                    planned = this.prepare_next(&mut arrivals);
+                }
+                Next::Agenda => {
+                    let later = this.agenda.borrow_mut().pop();
+                    if let Some(Reverse(Later { order, tried, .. })) = later {
+                        Self::dispatch(this, this.prepare(order, tried), due);
+                    }
+                }
+                Next::Read => {
+                    reads.next();
+                    Self::read(this, due);
+                }
+            }
+        }
+        let left = u64::from(planned.is_some()) + arrivals.count() as u64;
+        this.count(|tally| tally.cancelled += left);
+        Ok(())
+    }
+
+    /// When something is due next, and what.
+    fn next_due(
+        &self,
+        planned: Option<&(i64, Prepared)>,
+        reads: &mut Peekable<impl Iterator<Item = i64>>,
+    ) -> Option<(i64, Next)> {
+        let planned = planned.map(|(due, _)| (*due, Next::Planned));
+        let agenda = self.agenda.borrow().peek().map(|Reverse(l)| (l.due, Next::Agenda));
+        // Reads accompany the load; they do not prolong it.
+        let load = planned.into_iter().chain(agenda).min();
+        let busy = load.is_some() || self.journeys.get() > 0;
+        let read = reads.peek().filter(|_| busy).map(|due| (*due, Next::Read));
+        load.into_iter().chain(read).min()
+    }
+
+    fn prepare_next(
+        &self,
+        arrivals: &mut impl Iterator<Item = Arrival>,
+    ) -> Option<(i64, Prepared)> {
+        let arrival = arrivals.next()?;
+        let prepared = self.prepare(self.job.workload.order(&arrival), 0);
+        Some((self.job.start + arrival.due, prepared))
+    }
+
+    /// The moments at which the campaign is read.
+    fn reads(&self, number: usize) -> impl Iterator<Item = i64> + use<> {
+        let rate = self.job.load.reads.per_second();
+        let (begin, end) = (self.job.schedule.begin(), self.job.schedule.end());
+        let (start, threads) = (self.job.start + begin, self.job.threads);
+        let gap = if rate > 0.0 { 1e9 / rate } else { 0.0 };
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_precision_loss,
+            reason = "times are far below 2^53"
+        )]
+        let due = move |k: usize| start + ((k as f64 + 0.5) * gap) as i64;
+        let length = end - begin;
+        (number..)
+            .step_by(threads)
+            .map(due)
+            .take_while(move |due| gap > 0.0 && *due <= start + length)
+    }
+
+    /// Lets one attempt begin, unless too many are under way already.
+    fn dispatch(this: &Rc<Self>, prepared: Prepared, due: i64) {
         if this.in_flight.get() >= this.job.max_in_flight {
-            tally.dropped += 1;
+            this.count(|tally| tally.dropped += 1);
             this.job.live.dropped();
             return;
         }
-        tally.sent += 1;
-        this.job.live.sent();
-        this.in_flight.set(this.in_flight.get() + 1);
-        let order = this.job.workload.order(arrival.index);
-        let timing = Timing { due, woken: this.job.clock.now() };
-        let worker = Rc::clone(this);
+        let timing = Timing { due: Some(due), woken: this.job.clock.now() };
+        match Journey::begin(this, prepared, timing) {
+            Ok(journey) => this.travel(journey.to_its_end()),
+            Err(error) => this.break_off(error),
+        }
+    }
+
+    /// Runs a task of this thread to its end.
+    fn travel(self: &Rc<Self>, journey: impl Future<Output = io::Result<()>> + 'static) {
+        let worker = Rc::clone(self);
+        worker.journeys.set(worker.journeys.get() + 1);
         tokio::task::spawn_local(async move {
-            match worker.attempt(&order, timing).await {
-                Ok(None) => worker.over(),
-                Ok(Some(connection)) => {
-                    worker.over();
-                    worker.connections[order.target].put_back(connection).await;
-                }
-                Err(error) => worker.break_off(error),
+            if let Err(error) = journey.await {
+                worker.break_off(error);
             }
+            worker.journeys.set(worker.journeys.get() - 1);
+            worker.changed.notify_one();
         });
     }
 
-    /// One attempt, from its connection to its last record. Gives the connection back where it can
-    /// be used again.
-    async fn attempt(&self, order: &Order, timing: Timing) -> io::Result<Option<Connection>> {
-        let give_up = Instant::now() + self.job.timeout;
-        let request = self.request(order)?;
-        let connections = &self.connections[order.target];
-        let connected = self.patiently(connections.take(), give_up).await;
-        if let Err(error) = self.recorder.invoke(order, timing, self.job.clock.now()) {
-            self.unsent.set(self.unsent.get() + 1);
-            return Err(error);
-        }
-        let (reply, connection) = match connected {
-            Ok(Ok(mut connection)) => {
-                let rules = &self.job.mapping.outcomes;
-                let exchange = exchange(&mut connection, request, rules);
-                match self.patiently(exchange, give_up).await {
-                    Ok(reply) => (reply, Some(connection)),
-                    Err(doubt) => (Reply::doubtful(doubt), None),
-                }
-            }
-            Ok(Err(error)) => (Reply::not_connected(&error), None),
-            Err(_) => (Reply::not_connected(&io::ErrorKind::TimedOut.into()), None),
-        };
-        self.job.live.done(&reply.outcome);
-        self.recorder.complete(order.op, self.job.clock.now(), reply)?;
-        Ok(connection)
-    }
-
-    /// Waits for `work`, but not longer than until `give_up`, nor after the run is abandoned.
-    async fn patiently<T>(
-        &self,
-        work: impl Future<Output = T>,
-        give_up: Instant,
-    ) -> Result<T, Doubt> {
-        let mut stop = self.job.stop.subscribe();
-        tokio::select! {
-            biased;
-            done = work => Ok(done),
-            () = tokio::time::sleep_until(give_up) => Err(Doubt::Timeout),
-            _ = stop.wait_for(|s| *s == Stop::Everything) => Err(Doubt::Abandoned),
+    /// Puts a further request on the agenda.
+    fn later(&self, later: Later) {
+        self.count(|tally| tally.follow_ups += 1);
+        let sooner = later.due < self.waits_for.get();
+        self.agenda.borrow_mut().push(Reverse(later));
+        if sooner {
+            self.changed.notify_one();
         }
     }
 
-    /// An attempt is over.
-    fn over(&self) {
-        self.in_flight.set(self.in_flight.get() - 1);
-        self.idle.notify_one();
+    fn count(&self, change: impl FnOnce(&mut Tally)) {
+        let mut tally = self.tally.get();
+        change(&mut tally);
+        self.tally.set(tally);
     }
 
     /// The history cannot be written: no load thread sends anything further.
     fn break_off(&self, error: io::Error) {
         self.broken.borrow_mut().get_or_insert(error);
         self.job.stop.send_modify(|stop| *stop = (*stop).max(Stop::Arrivals));
-        self.over();
-    }
-
-    fn request(&self, order: &Order) -> io::Result<Request<Full<Bytes>>> {
-        let target = self.connections[order.target].authority();
-        let values = Asking { order, target, names: &self.job.created.names };
-        let filled = self.job.mapping.request.fill(&values);
-        let mut request = Request::new(Full::new(Bytes::from(filled.body)));
-        *request.method_mut() = filled.method;
-        *request.uri_mut() = filled.uri.parse().map_err(io::Error::other)?;
-        let headers = request.headers_mut();
-        headers.insert(HOST, target.try_into().map_err(io::Error::other)?);
-        headers.extend(filled.headers);
-        Ok(request)
-    }
-
-    /// Ends once nothing is under way.
-    async fn drained(&self) {
-        while self.in_flight.get() > 0 {
-            self.idle.notified().await;
-        }
     }
 }

@@ -6,16 +6,23 @@ use std::collections::BTreeMap;
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
 
+use crate::crowd::{Crowd, mixed};
 use crate::mapping::Values;
-use crate::scenario::Spread;
+use crate::scenario::buyers::{KeyUse, Towards};
+use crate::scenario::{Buyer, Scenario, Spread};
+use crate::schedule::Arrival;
 
 /// Gives every arrival its user, its idempotency key and its target.
 #[derive(Clone, Debug)]
 pub struct Workload {
-    campaign: String,
+    /// The ids of the campaigns.
+    campaigns: Vec<String>,
+    /// How many arrivals each campaign has.
+    arrivals: u64,
     run_key: u64,
     spread: Spread,
     targets: u64,
+    crowd: Crowd,
 }
 
 /// One request to come.
@@ -23,41 +30,103 @@ pub struct Workload {
 pub struct Order {
     /// The number of the operation, from 1.
     pub op: u64,
+    /// Which campaign is asked, from 0.
+    pub campaign: u32,
+    /// The number of the buyer in the whole run, from 0.
+    pub buyer: u64,
     /// Which target gets it.
     pub target: usize,
     /// Who asks; nobody else in this run.
     pub user: String,
-    /// Its idempotency key; no other request of this campaign.
+    /// Its idempotency key; no other buyer of this campaign has it.
     pub key: String,
+    /// The operation of the same buyer's first request, where this is a further one.
+    pub follows: Option<u64>,
 }
 
 impl Workload {
-    /// The workload of a campaign with this seed over so many targets, at least one.
-    pub fn new(seed: u64, campaign: &str, spread: Spread, targets: usize) -> Self {
-        let run_key = ChaCha8Rng::seed_from_u64(seed).random();
-        Self { campaign: campaign.into(), run_key, spread, targets: targets.max(1) as u64 }
+    /// The workload of a scenario whose campaigns have these ids and so many arrivals each, over
+    /// so many targets, at least one.
+    pub fn new(scenario: &Scenario, campaigns: Vec<String>, arrivals: u64, targets: usize) -> Self {
+        let run_key = ChaCha8Rng::seed_from_u64(scenario.seed).random();
+        let crowd = Crowd::new(scenario.seed, &scenario.buyers);
+        let (spread, targets) = (scenario.load.spread, targets.max(1) as u64);
+        Self { campaigns, arrivals, run_key, spread, targets, crowd }
     }
 
-    /// Which target gets arrival `index`.
-    fn target(&self, index: u64) -> usize {
+    /// The id of a campaign.
+    pub fn campaign(&self, number: u32) -> &str {
+        self.campaigns.get(number as usize).map(String::as_str).unwrap_or_default()
+    }
+
+    /// How many operations are planned. Numbers above it are free for what is not.
+    pub fn planned(&self) -> u64 {
+        self.arrivals * self.campaigns.len() as u64
+    }
+
+    /// How the buyer of an order behaves.
+    pub fn behaviour(&self, order: &Order) -> &Buyer {
+        self.crowd.buyer(order.buyer % self.arrivals.max(1))
+    }
+
+    /// A number from 0 to 1 for attempt `op`.
+    pub fn luck(&self, op: u64) -> f64 {
+        self.crowd.luck(op)
+    }
+
+    /// Which target gets the buyer's first request.
+    fn target(&self, buyer: u64) -> u64 {
         let number = match self.spread {
-            Spread::RoundRobin => index,
-            Spread::Random => ChaCha8Rng::seed_from_u64(self.run_key ^ index).random(),
-            // Users are numbered by the arrival, so the number stands for the user. It is mixed, for
+            Spread::RoundRobin => buyer,
+            // The number stands for the buyer, whether that is a lot or the user. It is mixed, for
             // whoever else counts users must not fall into step with the targets.
-            Spread::ByUser => (index + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32,
+            Spread::Random | Spread::ByUser => mixed(self.run_key ^ buyer),
         };
-        usize::try_from(number % self.targets).unwrap_or(0)
+        number % self.targets
     }
 
-    /// What arrival `index` asks.
-    pub fn order(&self, index: u64) -> Order {
-        Order {
-            op: index + 1,
-            target: self.target(index),
-            user: format!("u{:07}", index + 1),
+    /// What an arrival asks.
+    pub fn order(&self, arrival: &Arrival) -> Order {
+        let before = u64::from(arrival.campaign) * self.arrivals;
+        let (op, buyer) = (before + arrival.index + 1, before + arrival.first);
+        let first = Order {
+            op: buyer + 1,
+            campaign: arrival.campaign,
+            buyer,
+            target: usize::try_from(self.target(buyer)).unwrap_or(0),
+            user: format!("u{:07}", buyer + 1),
             // A system whose keys know no campaign must not take the next run for a replay.
-            key: format!("{}-{:016x}-{index:x}", self.campaign, self.run_key),
+            key: format!("{}-{:016x}-{buyer:x}", self.campaign(arrival.campaign), self.run_key),
+            follows: None,
+        };
+        if op == first.op {
+            return first;
+        }
+        let behaviour = self.crowd.buyer(arrival.first);
+        self.again(&first, op, behaviour.to, behaviour.key)
+    }
+
+    /// The same buyer's next request after `before`.
+    pub fn again(&self, before: &Order, op: u64, to: Towards, key: KeyUse) -> Order {
+        let others = self.targets.saturating_sub(1).max(1);
+        let target = match to {
+            Towards::SameTarget => before.target as u64,
+            // One by one through all the others, whoever had it before.
+            Towards::NextTarget => (before.target as u64 + 1 + op % others) % self.targets,
+        };
+        let key = match key {
+            KeyUse::Same => before.key.clone(),
+            KeyUse::New => {
+                let stem = before.key.rsplit_once('+').map_or(before.key.as_str(), |(s, _)| s);
+                format!("{stem}+{op:x}")
+            }
+        };
+        Order {
+            op,
+            target: usize::try_from(target).unwrap_or(0),
+            key,
+            follows: Some(before.follows.unwrap_or(before.op)),
+            ..before.clone()
         }
     }
 }
@@ -71,6 +140,8 @@ pub struct Asking<'a> {
     pub target: &'a str,
     /// What the set-up captured.
     pub names: &'a BTreeMap<String, String>,
+    /// What an answer to this buyer captured.
+    pub told: &'a BTreeMap<String, String>,
 }
 
 impl Values for Asking<'_> {
@@ -81,7 +152,7 @@ impl Values for Asking<'_> {
             "n" => self.order.op.to_string().into(),
             "uuid" => self.order.uuid().into(),
             "target" => self.target.into(),
-            other => self.names.get(other)?.as_str().into(),
+            other => self.told.get(other).or_else(|| self.names.get(other))?.as_str().into(),
         })
     }
 }
@@ -107,40 +178,78 @@ mod tests {
     use super::*;
     use std::collections::HashSet;
 
-    fn of(seed: u64, campaign: &str) -> Workload {
-        Workload::new(seed, campaign, Spread::RoundRobin, 5)
+    use crate::scenario::Overrides;
+
+    fn of(seed: u64, campaign: &str, changes: &[&str]) -> Workload {
+        let overrides = Overrides {
+            set: changes.iter().map(|c| (*c).to_owned()).collect(),
+            seed: Some(seed),
+            ..Overrides::default()
+        };
+        let path = crate::scenario::shipped().join("launch.yaml");
+        let scenario = Scenario::load(&path, &overrides).unwrap();
+        Workload::new(&scenario, vec![campaign.into(), "other".into()], 10_000, 5)
+    }
+
+    fn first(workload: &Workload, index: u64) -> Order {
+        workload.order(&Arrival { due: 0, campaign: 0, index, first: index })
     }
 
     #[test]
     fn every_spread_gives_each_target_its_share_and_the_same_one_again() {
-        for spread in [Spread::RoundRobin, Spread::Random, Spread::ByUser] {
-            let workload = Workload::new(1, "1", spread, 5);
+        for spread in ["round_robin", "random", "by_user"] {
+            let workload = of(1, "1", &[&format!("load.spread={spread}")]);
             let mut shares = [0; 5];
             for index in 0..10_000 {
-                assert_eq!(workload.order(index), workload.order(index));
-                shares[workload.order(index).target] += 1;
+                assert_eq!(first(&workload, index), first(&workload, index));
+                shares[first(&workload, index).target] += 1;
             }
             let near = shares.iter().all(|share| (1_800..=2_200).contains(share));
-            assert!(near, "{spread:?}: {shares:?}");
+            assert!(near, "{spread}: {shares:?}");
         }
     }
 
     #[test]
-    fn users_and_keys_are_unique_and_targets_even() {
-        let workload = of(1, "1");
-        let orders: Vec<Order> = (0..1_000).map(|i| workload.order(i)).collect();
+    fn users_keys_and_numbers_are_unique_over_all_campaigns() {
+        let workload = of(1, "1", &[]);
+        let order =
+            |campaign, index| workload.order(&Arrival { due: 0, campaign, index, first: index });
+        let orders: Vec<Order> = (0..500).flat_map(|i| [order(0, i), order(1, i)]).collect();
         let users: HashSet<&str> = orders.iter().map(|o| o.user.as_str()).collect();
         let keys: HashSet<&str> = orders.iter().map(|o| o.key.as_str()).collect();
-        assert_eq!((users.len(), keys.len()), (1_000, 1_000));
-        for target in 0..5 {
-            assert_eq!(orders.iter().filter(|o| o.target == target).count(), 200);
-        }
+        let ops: HashSet<u64> = orders.iter().map(|o| o.op).collect();
+        assert_eq!((users.len(), keys.len(), ops.len()), (1_000, 1_000, 1_000));
+        assert!(ops.iter().all(|op| (1..=workload.planned()).contains(op)));
+    }
+
+    #[test]
+    fn a_second_click_is_the_same_user_elsewhere() {
+        let workload = of(1, "1", &["buyers=[{requests: 2, key: same}]"]);
+        let click = |index| workload.order(&Arrival { due: 0, campaign: 0, index, first: 7 });
+        let (once, twice) = (click(7), click(9_999));
+        assert_eq!((once.op, once.follows), (8, None));
+        assert_eq!((twice.op, twice.follows), (10_000, Some(8)));
+        assert_eq!((&once.user, &once.key), (&twice.user, &twice.key));
+        assert_ne!(once.target, twice.target);
+    }
+
+    #[test]
+    fn a_retry_may_have_a_key_of_its_own() {
+        let workload = of(1, "1", &[]);
+        let before = first(&workload, 3);
+        let again = workload.again(&before, 77, Towards::SameTarget, KeyUse::New);
+        let third = workload.again(&again, 78, Towards::NextTarget, KeyUse::New);
+        assert_eq!((again.target, again.follows), (before.target, Some(4)));
+        assert_eq!(third.follows, Some(4));
+        let keys = HashSet::from([&before.key, &again.key, &third.key]);
+        assert_eq!(keys.len(), 3);
+        assert_ne!(third.target, again.target);
     }
 
     #[test]
     fn uuids_are_random_version_4_and_differ() {
-        let workload = of(1, "1");
-        let uuids: HashSet<String> = (0..1_000).map(|i| workload.order(i).uuid()).collect();
+        let workload = of(1, "1", &[]);
+        let uuids: HashSet<String> = (0..1_000).map(|i| first(&workload, i).uuid()).collect();
         assert_eq!(uuids.len(), 1_000);
         for uuid in uuids {
             let bytes = uuid.as_bytes();
@@ -151,8 +260,9 @@ mod tests {
 
     #[test]
     fn the_seed_decides() {
-        assert_eq!(of(1, "1").order(7), of(1, "1").order(7));
-        assert_ne!(of(1, "1").order(7), of(2, "1").order(7));
-        assert_ne!(of(1, "1").order(7).key, of(1, "2").order(7).key);
+        let (one, two) = (of(1, "1", &[]), of(2, "1", &[]));
+        assert_eq!(first(&one, 7), first(&of(1, "1", &[]), 7));
+        assert_ne!(first(&one, 7), first(&two, 7));
+        assert_ne!(first(&one, 7).key, first(&of(1, "2", &[]), 7).key);
     }
 }

@@ -42,6 +42,8 @@ pub struct CampaignEvidence {
     pub starts_at: Window,
     /// Its limit per user.
     pub per_user: Option<PerUser>,
+    /// Whether coupons may come back during the run.
+    pub restock: bool,
     /// How many requests ended how.
     pub counts: Counts,
     /// The coupons that clients were told about.
@@ -181,7 +183,7 @@ impl CampaignEvidence {
     /// Whether nothing that has to be in the store is missing in what was read of it.
     pub fn is_complete(&self, ledger: &Ledger) -> bool {
         let held: HashSet<&str> = ledger.rows.iter().map(|r| r.code.as_ref()).collect();
-        let short = self.first_sold_out.is_some() && (ledger.rows.len() as u64) < self.coupons;
+        let short = self.final_sold_out().is_some() && (ledger.rows.len() as u64) < self.coupons;
         ledger.unreadable.is_empty()
             && usize::try_from(ledger.counter) == Ok(ledger.rows.len())
             && !short
@@ -217,6 +219,11 @@ impl CampaignEvidence {
     pub fn first_open(&self) -> Option<&Op> {
         let refusals = self.first_sold_out.iter().chain(&self.first_already);
         refusals.chain(self.first_issued()).min_by_key(|op| (op.end(), op.op))
+    }
+
+    /// The first answer that all coupons are gone for good; none where they may come back.
+    pub fn final_sold_out(&self) -> Option<&Op> {
+        self.first_sold_out.as_ref().filter(|_| !self.restock)
     }
 
     /// The coupon that was acknowledged first.

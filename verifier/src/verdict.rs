@@ -132,10 +132,14 @@ fn not_judged_yet(e: &CampaignEvidence) -> impl Iterator<Item = (&'static str, S
         ("unfounded-already-issued", told_holder, "whether who is told so holds a coupon"),
         ("refused-holder", refused_holder, "whether holders are told so"),
     ];
-    facts
+    let unjudged = facts
         .into_iter()
         .filter(|(_, seen, _)| *seen)
-        .map(|(check, _, what)| (check, format!("this version does not judge {what}")))
+        .map(|(check, _, what)| (check, format!("this version does not judge {what}")));
+    let restocked = ["issued-after-sold-out", "under-issued"].into_iter().filter(|_| e.restock);
+    unjudged.chain(restocked.map(|check| {
+        (check, "coupons may come back in this campaign, so \"sold out\" is not final".to_owned())
+    }))
 }
 
 impl Judged {

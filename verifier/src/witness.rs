@@ -99,7 +99,8 @@ impl Facts {
         match &self.ops.get(&op.op)?.completed.as_ref()?.1 {
             Outcome::Issued(coupon) => Some(&coupon.code),
             Outcome::SoldOut | Outcome::NotStarted | Outcome::AlreadyIssued(_) => None,
-            Outcome::Failed(_) | Outcome::Indeterminate(_) | Outcome::Read(_) => None,
+            Outcome::Failed(_) | Outcome::Indeterminate(_) => None,
+            Outcome::Read(_) | Outcome::Pending => None,
         }
     }
 }
@@ -179,7 +180,7 @@ mod tests {
     fn facts() -> Facts {
         let mut facts = Facts::default();
         facts.starts.insert("c".into(), Window { earliest: 100, latest: 110 });
-        let coupon = Coupon { code: "가".into(), seq: None, remaining: None };
+        let coupon = Coupon { code: "가".into(), seq: None, remaining: None, order: None };
         for (op, invoked, completed, outcome) in
             [(1, 10, 20, Outcome::SoldOut), (2, 21, 30, Outcome::Issued(coupon))]
         {
@@ -196,12 +197,30 @@ mod tests {
         let wanted = HashSet::from([1]);
         let promise = |earliest| {
             let starts_at = Window { earliest, latest: earliest };
-            Event::Campaign(Promise { campaign: "c".into(), coupons: 1, starts_at, per_user: None })
+            Event::Campaign(Promise {
+                campaign: "c".into(),
+                coupons: 1,
+                starts_at,
+                per_user: None,
+                restock: false,
+            })
         };
         let invoke = |campaign: &'static str, at| {
             let (intended, woken, target, user, key) = (None, None, None, None, None);
             let (campaign, kind) = (campaign.into(), Kind::Issue);
-            let i = Invocation { op: 1, campaign, kind, at, intended, woken, target, user, key };
+            let follows = None;
+            let i = Invocation {
+                op: 1,
+                campaign,
+                kind,
+                at,
+                intended,
+                woken,
+                target,
+                user,
+                key,
+                follows,
+            };
             Event::Invoke(i)
         };
         for event in [promise(100), promise(200), invoke("x", 5), invoke("c", 7), invoke("c", 9)] {
@@ -215,7 +234,8 @@ mod tests {
     fn a_false_witness_withdraws_one_violation_and_leaves_a_gap() {
         use contract::history::{Integrity, Promise};
         let starts_at = Window { earliest: 0, latest: 0 };
-        let promise = Promise { campaign: "c".into(), coupons: 1, starts_at, per_user: None };
+        let promise =
+            Promise { campaign: "c".into(), coupons: 1, starts_at, per_user: None, restock: false };
         let mut collector = crate::evidence::collect::Collector::default();
         collector.take(Event::Campaign(promise));
         let mut e = collector.finish(Integrity::default());

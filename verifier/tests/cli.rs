@@ -20,7 +20,7 @@ const MS: i64 = 1_000_000;
 type Request = (&'static str, u16, i64, i64, Outcome<'static>);
 
 fn issued(code: &'static str) -> Outcome<'static> {
-    Outcome::Issued(Coupon { code: code.into(), seq: None, remaining: None })
+    Outcome::Issued(Coupon { code: code.into(), seq: None, remaining: None, order: None })
 }
 
 fn unclear() -> Outcome<'static> {
@@ -53,9 +53,11 @@ fn events(requests: &[Request]) -> Vec<Event<'static>> {
             target: Some(*target),
             user: Some((*user).into()),
             key: None,
+            follows: None,
         }));
         let outcome = outcome.clone();
-        let completion = Completion { op, at: *answered, outcome, status: None, stamp: None };
+        let completion =
+            Completion { op, at: *answered, accepted: None, outcome, status: None, stamp: None };
         events.push(Event::Complete(completion));
     }
     events
@@ -65,7 +67,7 @@ fn write_jsonl(path: &Path, requests: &[Request]) {
     let mut writer = Writer::new(std::fs::File::create(path).unwrap()).unwrap();
     let starts_at = Window { earliest: 0, latest: 100 };
     let per_user: Option<PerUser> = None;
-    let promise = Promise { campaign: "7".into(), coupons: 3, starts_at, per_user };
+    let promise = Promise { campaign: "7".into(), coupons: 3, starts_at, per_user, restock: false };
     writer.event(&Event::Campaign(promise)).unwrap();
     events(requests).iter().for_each(|e| writer.event(e).unwrap());
     writer.finish().unwrap();
@@ -78,6 +80,7 @@ fn write_control(history: &Path, probes: &[Probe]) {
         coupons: 3,
         starts_at_unix_ns: 1_000,
         per_user: None,
+        restock: false,
     };
     control.append(&Record::Campaign(promise)).unwrap();
     probes.iter().for_each(|p| control.append(&Record::Probe(*p)).unwrap());

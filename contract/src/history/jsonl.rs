@@ -37,9 +37,15 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     per_user: Option<PerUser>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    restock: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     kind: Option<Kind>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    follows: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     at: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    accepted: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     intended: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -54,6 +60,8 @@ struct Line<'a> {
     outcome: Option<Cow<'a, str>>,
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     code: Option<Cow<'a, str>>,
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    order: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     seq: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -233,6 +241,7 @@ fn promise(line: Line<'_>) -> Result<Promise<'_>, String> {
         coupons: need(line.coupons, "coupons")?,
         starts_at,
         per_user: line.per_user,
+        restock: line.restock.unwrap_or(false),
     })
 }
 
@@ -247,13 +256,14 @@ fn invocation(line: Line<'_>) -> Result<Invocation<'_>, String> {
         target: line.target,
         user: line.user,
         key: line.key,
+        follows: line.follows,
     })
 }
 
 fn completion(line: Line<'_>) -> Result<Completion<'_>, String> {
     let (op, at) = (need(line.op, "op")?, need(line.at, "at")?);
-    let (status, stamp) = (line.status, line.stamp);
-    Ok(Completion { op, at, outcome: outcome(line)?, status, stamp })
+    let (accepted, status, stamp) = (line.accepted, line.status, line.stamp);
+    Ok(Completion { op, at, accepted, outcome: outcome(line)?, status, stamp })
 }
 
 fn outcome(line: Line<'_>) -> Result<Outcome<'_>, String> {
@@ -263,12 +273,14 @@ fn outcome(line: Line<'_>) -> Result<Outcome<'_>, String> {
             code: need(line.code, "code")?,
             seq: line.seq,
             remaining: line.remaining,
+            order: line.order,
         }),
         "sold_out" => Outcome::SoldOut,
         "not_started" => Outcome::NotStarted,
         "already_issued" => Outcome::AlreadyIssued(line.code),
         "failed" => Outcome::Failed(Failure::Unspecified),
         "indeterminate" => Outcome::Indeterminate(Doubt::Unspecified),
+        "pending" => Outcome::Pending,
         "read" => Outcome::Read(match (line.issued, line.remaining, line.codes) {
             (Some(n), None, None) => Observation::Issued(n),
             (None, Some(n), None) => Observation::Remaining(n),
@@ -278,7 +290,7 @@ fn outcome(line: Line<'_>) -> Result<Outcome<'_>, String> {
         other => {
             return Err(format!(
                 "outcome {other:?}: expected issued, sold_out, not_started, already_issued, \
-                 failed, indeterminate or read"
+                 failed, indeterminate, read or pending"
             ));
         }
     })
@@ -322,6 +334,7 @@ impl<W: Write> Writer<W> {
                     target: i.target,
                     user: i.user.as_deref().map(Cow::Borrowed),
                     key: i.key.as_deref().map(Cow::Borrowed),
+                    follows: i.follows,
                     ..typed("invoke")
                 })
             }
@@ -330,6 +343,7 @@ impl<W: Write> Writer<W> {
                 let line = Line {
                     op: Some(c.op),
                     at: Some(c.at),
+                    accepted: c.accepted,
                     status: c.status,
                     stamp: c.stamp,
                     ..typed("complete")
@@ -341,10 +355,13 @@ impl<W: Write> Writer<W> {
 
     /// `per_user` is written even where it is null: a reader may insist on it.
     fn campaign(&mut self, p: &Promise<'_>) -> io::Result<()> {
-        let line = serde_json::json!({
+        let mut line = serde_json::json!({
             "type": "campaign", "campaign": p.campaign, "coupons": p.coupons,
             "starts_at": p.starts_at, "per_user": p.per_user,
         });
+        if p.restock {
+            line["restock"] = true.into();
+        }
         writeln!(self.out, "{line}")
     }
 
@@ -382,6 +399,7 @@ fn with_outcome<'a>(mut line: Line<'a>, outcome: &'a Outcome<'_>) -> Line<'a> {
         Outcome::Issued(c) => {
             line.code = Some(c.code.as_ref().into());
             (line.seq, line.remaining) = (c.seq, c.remaining);
+            line.order = c.order.as_deref().map(Cow::Borrowed);
             "issued"
         }
         Outcome::SoldOut => "sold_out",
@@ -392,6 +410,7 @@ fn with_outcome<'a>(mut line: Line<'a>, outcome: &'a Outcome<'_>) -> Line<'a> {
         }
         Outcome::Failed(_) => "failed",
         Outcome::Indeterminate(_) => "indeterminate",
+        Outcome::Pending => "pending",
         Outcome::Read(o) => {
             match o {
                 Observation::Issued(n) => line.issued = Some(*n),

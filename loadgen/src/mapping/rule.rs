@@ -76,6 +76,12 @@ pub struct Rule {
     /// Where it says how many are left.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remaining: Option<Source>,
+    /// Where it says what the system calls this issue, such as an order id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<Source>,
+    /// Values that the poll or the confirmation names.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub capture: BTreeMap<String, Source>,
 }
 
 /// What an answer means.
@@ -92,9 +98,51 @@ pub enum Meaning {
     AlreadyIssued,
     /// The request was not looked at, so it certainly had no effect.
     Failed,
+    /// The same, and the system said to come back later.
+    Busy,
     /// Nobody knows.
     Indeterminate,
+    /// The request was taken; polls, or the ledger, tell what came of it.
+    Accepted,
+    /// A coupon is held for this request until it is confirmed.
+    Reserved,
+    /// In a poll: not decided yet.
+    Pending,
 }
+
+impl Meaning {
+    /// As a scenario spells it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Issued => "issued",
+            Self::SoldOut => "sold_out",
+            Self::NotStarted => "not_started",
+            Self::AlreadyIssued => "already_issued",
+            Self::Failed => "failed",
+            Self::Busy => "busy",
+            Self::Indeterminate => "indeterminate",
+            Self::Accepted => "accepted",
+            Self::Reserved => "reserved",
+            Self::Pending => "pending",
+        }
+    }
+}
+
+/// What a whole answer says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// What came of the request.
+    Outcome(Outcome<'static>),
+    /// It was taken; what came of it is still to be told.
+    Accepted(Captured),
+    /// A coupon is held for it.
+    Reserved(Captured),
+    /// A poll: not decided yet.
+    Pending,
+}
+
+/// Values of an answer, by the names that later templates use.
+pub type Captured = BTreeMap<String, String>;
 
 /// One status, several, or a range: `201`, `[200, 201]`, `500-599`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -274,6 +322,28 @@ impl Rule {
             && self.connect.as_deref().is_none_or(|code| connect_code(answer) == Some(code))
     }
 
+    fn told(&self, answer: &Answer<'_>) -> Told {
+        match self.is {
+            Meaning::Accepted => self.captured(answer).map(Told::Accepted),
+            Meaning::Reserved => self.captured(answer).map(Told::Reserved),
+            Meaning::Pending => Some(Told::Pending),
+            Meaning::Issued
+            | Meaning::SoldOut
+            | Meaning::NotStarted
+            | Meaning::AlreadyIssued
+            | Meaning::Failed
+            | Meaning::Busy
+            | Meaning::Indeterminate => None,
+        }
+        .unwrap_or_else(|| Told::Outcome(self.outcome(answer)))
+    }
+
+    /// What later requests need of it; `None` where it lacks any of that.
+    fn captured(&self, answer: &Answer<'_>) -> Option<Captured> {
+        let read = |(name, source): (&String, &Source)| Some((name.clone(), source.read(answer)?));
+        self.capture.iter().map(read).collect()
+    }
+
     fn outcome(&self, answer: &Answer<'_>) -> Outcome<'static> {
         let code = || self.code.as_ref().and_then(|s| s.read(answer));
         let number = |s: &Option<Source>| s.as_ref().and_then(|s| s.read_number(answer));
@@ -283,6 +353,7 @@ impl Rule {
                     code: code.into(),
                     seq: number(&self.seq),
                     remaining: number(&self.remaining),
+                    order: self.order.as_ref().and_then(|s| s.read(answer)).map(Into::into),
                 }),
                 // It said "issued", but not what: that is no whole answer.
                 None => Outcome::Indeterminate(Doubt::Unreadable),
@@ -291,7 +362,11 @@ impl Rule {
             Meaning::NotStarted => Outcome::NotStarted,
             Meaning::AlreadyIssued => Outcome::AlreadyIssued(code().map(Into::into)),
             Meaning::Failed => Outcome::Failed(Failure::Rejected),
+            Meaning::Busy => Outcome::Failed(Failure::Busy),
             Meaning::Indeterminate => Outcome::Indeterminate(Doubt::ServerError),
+            // It lacks what has to be asked for next.
+            Meaning::Accepted | Meaning::Reserved => Outcome::Indeterminate(Doubt::Unreadable),
+            Meaning::Pending => Outcome::Pending,
         }
     }
 }
@@ -307,10 +382,10 @@ pub fn matching(rules: &[Rule], answer: &Answer<'_>) -> Option<usize> {
 
 /// What an answer means: the first rule that matches decides. Where none does, the answer is
 /// unclassified, which fails the run: the rules have a hole.
-pub fn classify(rules: &[Rule], answer: &Answer<'_>) -> Outcome<'static> {
+pub fn classify(rules: &[Rule], answer: &Answer<'_>) -> Told {
     match rules.iter().find(|rule| rule.matches(answer)) {
-        Some(rule) => rule.outcome(answer),
-        None => Outcome::Indeterminate(Doubt::Unclassified),
+        Some(rule) => rule.told(answer),
+        None => Told::Outcome(Outcome::Indeterminate(Doubt::Unclassified)),
     }
 }
 

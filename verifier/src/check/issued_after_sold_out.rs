@@ -19,7 +19,7 @@ pub(super) const CHECK: Check = Check {
 };
 
 fn find(e: &CampaignEvidence) -> Vec<Violation> {
-    let Some(refused) = &e.first_sold_out else { return Vec::new() };
+    let Some(refused) = e.final_sold_out() else { return Vec::new() };
     let late = |op: &&Op| op.invoked > refused.end();
     let told: Vec<&Op> = e.acknowledged.iter().map(Coupon::asked).filter(late).collect();
     let lost: Vec<&Op> = e.resolved().filter(late).collect();
@@ -63,6 +63,12 @@ mod tests {
     fn accepts_an_issue_that_touches_the_refusal() {
         let e = campaign(2).issued("가", 110, 120).sold_out(125, 130).issued("나", 130, 140);
         assert_eq!(find(&e.evidence()), []);
+    }
+
+    #[test]
+    fn accepts_an_issue_sent_afterwards_where_coupons_come_back() {
+        let e = campaign(2).issued("가", 110, 120).sold_out(125, 130).issued("나", 131, 140);
+        assert_eq!(find(&e.restocked().evidence()), []);
     }
 
     #[test]

@@ -22,7 +22,8 @@ pub(crate) struct Sample {
 
 pub(crate) fn campaign(coupons: u64) -> Sample {
     let starts_at = Window { earliest: 100, latest: 100 };
-    let promise = Promise { campaign: "c".into(), coupons, starts_at, per_user: None };
+    let promise =
+        Promise { campaign: "c".into(), coupons, starts_at, per_user: None, restock: false };
     let (user, key, target) = (None, None, None);
     Sample { promise, events: Vec::new(), op: 0, user, key, target, ledger: None }
 }
@@ -35,6 +36,12 @@ impl Sample {
 
     pub(crate) fn one_per_user(mut self) -> Self {
         self.promise.per_user = Some(PerUser { limit: 1, precedence: Precedence::Either });
+        self
+    }
+
+    /// Coupons may come back.
+    pub(crate) fn restocked(mut self) -> Self {
+        self.promise.restock = true;
         self
     }
 
@@ -57,7 +64,7 @@ impl Sample {
     }
 
     pub(crate) fn issued(self, code: &'static str, from: i64, to: i64) -> Self {
-        let coupon = Coupon { code: code.into(), seq: None, remaining: None };
+        let coupon = Coupon { code: code.into(), seq: None, remaining: None, order: None };
         self.told(Outcome::Issued(coupon), from, to)
     }
 
@@ -68,7 +75,11 @@ impl Sample {
         from: i64,
         to: i64,
     ) -> Self {
-        self.told(Outcome::Issued(Coupon { code: code.into(), seq, remaining }), from, to)
+        self.told(
+            Outcome::Issued(Coupon { code: code.into(), seq, remaining, order: None }),
+            from,
+            to,
+        )
     }
 
     pub(crate) fn already(self, code: Option<&'static str>, from: i64, to: i64) -> Self {
@@ -102,6 +113,7 @@ impl Sample {
         self.events.push(Event::Complete(Completion {
             op,
             at,
+            accepted: None,
             outcome,
             status: None,
             stamp: None,
@@ -121,6 +133,7 @@ impl Sample {
             target: self.target,
             user: self.user.map(Into::into),
             key: self.key.map(Into::into),
+            follows: None,
         }));
     }
 

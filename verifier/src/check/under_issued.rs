@@ -17,7 +17,7 @@ pub(super) const CHECK: Check = Check {
 };
 
 fn find(e: &CampaignEvidence) -> Vec<Violation> {
-    let Some(refused) = &e.first_sold_out else { return Vec::new() };
+    let Some(refused) = e.final_sold_out() else { return Vec::new() };
     let told = e.acknowledged.len();
     let by_store = e.join.as_ref().map(|j| told + j.matched.len() + j.leftovers.len());
     let perhaps = e.pending.iter().filter(|p| p.invoked <= refused.end()).count();

@@ -195,6 +195,7 @@ impl CampaignEvidence {
             coupons: promise.coupons,
             starts_at: promise.starts_at,
             per_user: promise.per_user,
+            restock: promise.restock,
             counts: Counts::default(),
             acknowledged: Acknowledged::default(),
             pending: Vec::new(),
@@ -218,8 +219,11 @@ impl CampaignEvidence {
 
 impl Building {
     fn joined(&mut self, number: u64, open: Open, at: i64, outcome: &Outcome<'_>) {
-        if open.kind == Kind::Read {
-            return self.read(number, outcome);
+        match open.kind {
+            Kind::Read => return self.read(number, outcome),
+            Kind::Issue => {}
+            // The request that it belongs to carries what came of it.
+            Kind::Poll | Kind::Confirm => return,
         }
         let mut rank = Rank::default();
         let said = match outcome {
@@ -237,7 +241,7 @@ impl Building {
                 self.unclassified += u64::from(*doubt == Doubt::Unclassified);
                 Said::Unknown
             }
-            Outcome::Read(_) => {
+            Outcome::Read(_) | Outcome::Pending => {
                 note(&mut self.broken, "a request for a coupon was completed as a read", number);
                 Said::Unknown
             }
@@ -257,7 +261,7 @@ impl Building {
             Outcome::Issued(_) | Outcome::AlreadyIssued(_) => {
                 note(&mut self.broken, "a read was completed with a coupon", number);
             }
-            Outcome::SoldOut | Outcome::NotStarted => {
+            Outcome::SoldOut | Outcome::NotStarted | Outcome::Pending => {
                 note(&mut self.broken, "a read was completed as a request for a coupon", number);
             }
         }
@@ -267,6 +271,7 @@ impl Building {
         match open.kind {
             Kind::Read => self.evidence.counts.reads += 1,
             Kind::Issue => self.keep(operation(number, open, None, Said::Unknown), Rank::default()),
+            Kind::Poll | Kind::Confirm => {}
         }
     }
 
@@ -372,6 +377,7 @@ mod tests {
             coupons: 2,
             starts_at: Window { earliest: 0, latest: 0 },
             per_user: None,
+            restock: false,
         })
     }
 
@@ -386,15 +392,16 @@ mod tests {
             target: None,
             user: None,
             key: None,
+            follows: None,
         })
     }
 
     fn complete(op: u64, at: i64, outcome: Outcome<'static>) -> Event<'static> {
-        Event::Complete(Completion { op, at, outcome, status: None, stamp: None })
+        Event::Complete(Completion { op, at, accepted: None, outcome, status: None, stamp: None })
     }
 
     fn issued() -> Outcome<'static> {
-        Outcome::Issued(Coupon { code: "가".into(), seq: None, remaining: None })
+        Outcome::Issued(Coupon { code: "가".into(), seq: None, remaining: None, order: None })
     }
 
     fn collect(events: Vec<Event<'_>>) -> Evidence {

@@ -243,7 +243,7 @@ fn refusal(outcome: &Outcome<'_>) -> Option<Said> {
         Outcome::NotStarted => Some(Said::NotStarted),
         Outcome::Failed(Failure::Rejected) => Some(Said::Failed),
         Outcome::Failed(_) | Outcome::Issued(_) | Outcome::AlreadyIssued(_) => None,
-        Outcome::Indeterminate(_) | Outcome::Read(_) => None,
+        Outcome::Indeterminate(_) | Outcome::Read(_) | Outcome::Pending => None,
     }
 }
 

@@ -1,0 +1,272 @@
+//! HTTP/1.1, as little of it as a load generator needs: one request, one answer, no pipelining.
+//!
+//! httparse reads heads and chunk sizes; what is ours is the counting of written bytes and that the
+//! first write needs no turn of the event loop.
+
+use std::io::{self, Write as _};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+use httparse::Status;
+use hyper::HeaderMap;
+use hyper::header::{HeaderName, HeaderValue};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::{Broken, MAX_ANSWER, Whole};
+use crate::mapping::Request;
+
+/// Most headers of an answer.
+const MAX_HEADERS: usize = 96;
+/// Space for an answer, before it proves to be longer.
+const USUAL_ANSWER: usize = 2 * 1024;
+
+/// One connection, with what was read of it and not used.
+#[derive(Debug)]
+pub(super) struct Connection {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+    /// Bytes of the current request that the kernel took.
+    written: usize,
+    /// Nothing can be written any more.
+    dead: bool,
+    /// Whether the current request is HEAD, whose answer has no body.
+    bodiless: bool,
+}
+
+/// A request in the form that HTTP/1.1 wants.
+pub(super) fn packed(authority: &str, request: &Request) -> Vec<u8> {
+    let mut out = Vec::with_capacity(256 + request.body.len());
+    // Writing to a vector cannot fail.
+    let _ = write!(out, "{} {} HTTP/1.1\r\nhost: {authority}\r\n", request.method, request.uri);
+    for (name, value) in &request.headers {
+        out.extend_from_slice(name.as_str().as_bytes());
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(value.as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+    let takes_body = !matches!(request.method.as_str(), "GET" | "HEAD");
+    if takes_body || !request.body.is_empty() {
+        let _ = write!(out, "content-length: {}\r\n", request.body.len());
+    }
+    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(&request.body);
+    out
+}
+
+impl Connection {
+    pub(super) async fn open(authority: &str) -> io::Result<Self> {
+        let stream = TcpStream::connect(authority).await?;
+        stream.set_nodelay(true)?;
+        let buffer = Vec::with_capacity(USUAL_ANSWER);
+        Ok(Self { stream, buffer, written: 0, dead: false, bodiless: false })
+    }
+
+    /// An idle connection has nothing to say: what it says is a goodbye.
+    pub(super) fn is_alive(&mut self) -> bool {
+        let mut byte = [0; 1];
+        let mut buffer = ReadBuf::new(&mut byte);
+        let mut context = Context::from_waker(Waker::noop());
+        Pin::new(&mut self.stream).poll_read(&mut context, &mut buffer).is_pending()
+    }
+
+    pub(super) fn has_written(&self) -> bool {
+        self.written > 0
+    }
+
+    pub(super) fn begin(&mut self, request: &[u8]) {
+        (self.written, self.bodiless) = (0, request.starts_with(b"HEAD "));
+        self.buffer.clear();
+        let mut context = Context::from_waker(Waker::noop());
+        match Pin::new(&mut self.stream).poll_write(&mut context, request) {
+            Poll::Ready(Ok(taken)) => self.written = taken,
+            Poll::Ready(Err(_)) => self.dead = true,
+            Poll::Pending => {}
+        }
+    }
+
+    pub(super) async fn answer(&mut self, request: &[u8]) -> Result<Whole, Broken> {
+        while self.written < request.len() {
+            let taken = match self.dead {
+                true => Err(io::ErrorKind::BrokenPipe.into()),
+                false => self.stream.write(&request[self.written..]).await,
+            };
+            match taken {
+                Ok(taken) if taken > 0 => self.written += taken,
+                _ if self.written == 0 => return Err(Broken::NotWritten),
+                _ => return Err(Broken::Disconnected),
+            }
+        }
+        loop {
+            let head = self.head().await?;
+            // 100 and 103 announce an answer; they are none.
+            if !(100..200).contains(&head.status) || head.status == 101 {
+                return self.body(head).await;
+            }
+            self.buffer.drain(..head.length);
+        }
+    }
+
+    /// Reads until the head is whole.
+    async fn head(&mut self) -> Result<Head, Broken> {
+        loop {
+            if let Some(head) = Head::parse(&self.buffer, self.bodiless)? {
+                return Ok(head);
+            }
+            if self.more().await? == 0 {
+                return Err(Broken::Disconnected);
+            }
+        }
+    }
+
+    async fn body(&mut self, head: Head) -> Result<Whole, Broken> {
+        let Head { length: start, status, headers, framing, keeps_alive } = head;
+        let mut reusable = keeps_alive;
+        let body = match framing {
+            Framing::Length(length) => {
+                let end = start.saturating_add(length);
+                if end > MAX_ANSWER {
+                    return Err(Broken::Unreadable);
+                }
+                while self.buffer.len() < end {
+                    self.some_more().await?;
+                }
+                // More than was promised belongs to no request.
+                reusable &= self.buffer.len() == end;
+                self.buffer[start..end].to_vec()
+            }
+            Framing::Chunked => self.chunks(start, &mut reusable).await?,
+            Framing::UntilClosed => {
+                reusable = false;
+                while self.more().await? > 0 {}
+                self.buffer.split_off(start)
+            }
+        };
+        self.buffer.clear();
+        Ok(Whole { status, headers, body, reusable })
+    }
+
+    async fn chunks(&mut self, start: usize, reusable: &mut bool) -> Result<Vec<u8>, Broken> {
+        let (mut at, mut body) = (start, Vec::new());
+        loop {
+            let (length, size) = loop {
+                match httparse::parse_chunk_size(&self.buffer[at..]) {
+                    Ok(Status::Complete(found)) => break found,
+                    Ok(Status::Partial) => self.some_more().await?,
+                    Err(_) => return Err(Broken::Unreadable),
+                }
+            };
+            at += length;
+            if size == 0 {
+                break;
+            }
+            let end = usize::try_from(size).ok().and_then(|size| at.checked_add(size));
+            let end = end.filter(|end| *end <= MAX_ANSWER).ok_or(Broken::Unreadable)?;
+            while self.buffer.len() < end + 2 {
+                self.some_more().await?;
+            }
+            body.extend_from_slice(&self.buffer[at..end]);
+            at = end + 2;
+        }
+        // Trailers, if there are any, end with an empty line.
+        loop {
+            let rest = &self.buffer[at..];
+            let end = match rest.starts_with(b"\r\n") {
+                true => Some(2),
+                false => rest.windows(4).position(|w| w == b"\r\n\r\n").map(|p| p + 4),
+            };
+            if let Some(end) = end {
+                *reusable &= at + end == self.buffer.len();
+                return Ok(body);
+            }
+            self.some_more().await?;
+        }
+    }
+
+    /// Reads on; the end of the connection cuts the answer.
+    async fn some_more(&mut self) -> Result<(), Broken> {
+        match self.more().await {
+            Ok(1..) => Ok(()),
+            Ok(0) | Err(_) => Err(Broken::Unreadable),
+        }
+    }
+
+    async fn more(&mut self) -> Result<usize, Broken> {
+        if self.buffer.len() >= MAX_ANSWER {
+            return Err(Broken::Unreadable);
+        }
+        self.buffer.reserve(USUAL_ANSWER);
+        self.stream.read_buf(&mut self.buffer).await.map_err(|_| Broken::Disconnected)
+    }
+}
+
+/// Where an answer's body ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Framing {
+    Length(usize),
+    Chunked,
+    UntilClosed,
+}
+
+struct Head {
+    /// Bytes of it.
+    length: usize,
+    status: u16,
+    headers: HeaderMap,
+    framing: Framing,
+    keeps_alive: bool,
+}
+
+impl Head {
+    fn parse(bytes: &[u8], bodiless: bool) -> Result<Option<Self>, Broken> {
+        let mut space = [httparse::EMPTY_HEADER; MAX_HEADERS];
+        let mut response = httparse::Response::new(&mut space);
+        let length = match response.parse(bytes) {
+            Ok(Status::Complete(length)) => length,
+            Ok(Status::Partial) => return Ok(None),
+            Err(_) => return Err(Broken::Unreadable),
+        };
+        let status = response.code.unwrap_or_default();
+        let mut headers = HeaderMap::with_capacity(response.headers.len());
+        for header in response.headers.iter() {
+            let name = HeaderName::from_bytes(header.name.as_bytes());
+            let value = HeaderValue::from_bytes(header.value);
+            if let (Ok(name), Ok(value)) = (name, value) {
+                headers.append(name, value);
+            }
+        }
+        let empty = bodiless || matches!(status, 100..200 | 204 | 304);
+        let framing = if empty { Framing::Length(0) } else { framing(&headers)? };
+        let keeps_alive = keeps_alive(&headers, response.version == Some(1));
+        Ok(Some(Self { length, status, headers, framing, keeps_alive }))
+    }
+}
+
+fn framing(headers: &HeaderMap) -> Result<Framing, Broken> {
+    use hyper::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+    if let Some(coding) = headers.get(TRANSFER_ENCODING) {
+        let chunked = coding.as_bytes().eq_ignore_ascii_case(b"chunked");
+        return if chunked { Ok(Framing::Chunked) } else { Err(Broken::Unreadable) };
+    }
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    let Some(length) = lengths.next() else { return Ok(Framing::UntilClosed) };
+    if lengths.any(|other| other != length) {
+        return Err(Broken::Unreadable);
+    }
+    let length = length.to_str().ok().and_then(|text| text.parse().ok());
+    length.map(Framing::Length).ok_or(Broken::Unreadable)
+}
+
+fn keeps_alive(headers: &HeaderMap, is_1_1: bool) -> bool {
+    let values = headers.get_all(hyper::header::CONNECTION);
+    let mut options =
+        values.iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(',')).map(str::trim);
+    if is_1_1 {
+        !options.any(|o| o.eq_ignore_ascii_case("close"))
+    } else {
+        options.any(|o| o.eq_ignore_ascii_case("keep-alive"))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,168 @@
+//! What comes after the answer to a request: polls of what was accepted, the confirmation of what
+//! was reserved. And what is read beside the load.
+
+use contract::outcome::{Observation, Outcome};
+use serde::{Deserialize, Serialize};
+use serde_json_path::JsonPath;
+
+use super::rule::{Answer, Meaning, Rule};
+use super::source::{json_path, text_of};
+use super::template::RequestTemplate;
+use crate::scenario::{Positive, Span};
+
+/// How to learn what came of an accepted request.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Poll {
+    /// What is asked, at the target that accepted. It may name what the rule that said `accepted`
+    /// captured; a whole URL in `path` is cut to its path.
+    pub request: RequestTemplate,
+    /// What an answer means: the first rule that matches. `pending` means to ask again.
+    pub outcomes: Vec<Rule>,
+    /// How long to wait before each poll.
+    #[serde(default = "default_every")]
+    pub every: Positive,
+    /// How long after it was accepted a request is given up; nobody knows what came of it then.
+    #[serde(default = "default_patience")]
+    pub give_up: Positive,
+}
+
+fn default_every() -> Positive {
+    Positive::from_millis(200)
+}
+
+fn default_patience() -> Positive {
+    Positive::from_millis(10_000)
+}
+
+/// How to confirm what was reserved.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Confirm {
+    /// What is asked, at the target that reserved. It may name what the rule that said `reserved`
+    /// captured.
+    pub request: RequestTemplate,
+    /// What an answer means: the first rule that matches.
+    pub outcomes: Vec<Rule>,
+}
+
+/// What is read of the campaign beside the load.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Read {
+    /// What is asked.
+    pub request: RequestTemplate,
+    /// What a 2xx answer shows.
+    pub see: See,
+}
+
+/// What an answer shows of the campaign, and where.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum See {
+    /// How many coupons were issued so far.
+    Issued(Path),
+    /// How many are left.
+    Remaining(Path),
+    /// All codes that were issued so far: a path that finds each of them.
+    Codes(Path),
+}
+
+/// A JSON path (RFC 9535).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Path(JsonPath);
+
+impl TryFrom<String> for Path {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        json_path(&text).map(Self)
+    }
+}
+
+impl From<Path> for String {
+    fn from(path: Path) -> Self {
+        path.0.to_string()
+    }
+}
+
+impl Path {
+    fn number(&self, answer: &Answer<'_>) -> Option<i64> {
+        text_of(self.0.query(answer.json()?).exactly_one().ok()?)?.parse().ok()
+    }
+
+    fn texts(&self, answer: &Answer<'_>) -> Option<Vec<String>> {
+        self.0.query(answer.json()?).iter().map(|value| text_of(value)).collect()
+    }
+}
+
+impl See {
+    /// What a whole answer shows; `None` where it is no 2xx or does not have it.
+    pub fn observe(&self, answer: &Answer<'_>) -> Option<Outcome<'static>> {
+        if answer.status / 100 != 2 {
+            return None;
+        }
+        let seen = match self {
+            Self::Issued(path) => Observation::Issued(path.number(answer)?),
+            Self::Remaining(path) => Observation::Remaining(path.number(answer)?),
+            Self::Codes(path) => {
+                Observation::Codes(path.texts(answer)?.into_iter().map(Into::into).collect())
+            }
+        };
+        Some(Outcome::Read(seen))
+    }
+}
+
+/// Which meanings a rule may have in each place.
+pub(super) fn misplaced(rules: &[Rule], place: &str) -> Result<(), String> {
+    let allowed = |meaning: Meaning| match meaning {
+        Meaning::Accepted | Meaning::Reserved => place == "outcomes",
+        Meaning::Pending => place == "poll.outcomes",
+        Meaning::Issued
+        | Meaning::SoldOut
+        | Meaning::NotStarted
+        | Meaning::AlreadyIssued
+        | Meaning::Failed
+        | Meaning::Busy
+        | Meaning::Indeterminate => true,
+    };
+    match rules.iter().position(|rule| !allowed(rule.is)) {
+        None => Ok(()),
+        Some(at) => Err(format!(
+            "{place}[{at}]: `{}` means nothing here; `accepted` and `reserved` stand in outcomes, \
+             `pending` in poll.outcomes",
+            rules[at].is.name()
+        )),
+    }
+}
+
+impl Positive {
+    /// So many milliseconds, more than none.
+    pub(crate) fn from_millis(ms: i64) -> Self {
+        Self::try_from(Span::from_millis(ms)).unwrap_or_else(|e| unreachable!("{e}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(see: &str, body: &str) -> Option<Outcome<'static>> {
+        let see: See = serde_saphyr::from_str(see).unwrap();
+        see.observe(&Answer::new(200, &hyper::HeaderMap::new(), body.as_bytes()))
+    }
+
+    #[test]
+    fn counts_and_codes_are_found() {
+        let body = r#"{"n":"7","left":3,"items":[{"code":"가"},{"code":"나"}]}"#;
+        let read = |o| Some(Outcome::Read(o));
+        assert_eq!(seen("{issued: $.n}", body), read(Observation::Issued(7)));
+        assert_eq!(seen("{remaining: $.left}", body), read(Observation::Remaining(3)));
+        let codes = Observation::Codes(vec!["가".into(), "나".into()]);
+        assert_eq!(seen("{codes: '$.items[*].code'}", body), read(codes));
+        assert_eq!(seen("{issued: $.missing}", body), None);
+        let none = Observation::Codes(Vec::new());
+        assert_eq!(seen("{codes: '$.items[*].code'}", r#"{"items":[]}"#), read(none));
+    }
+}

@@ -1,0 +1,294 @@
+//! One attempt of a buyer to get a coupon: the request, what follows an answer that decides nothing
+//! yet, and whether the buyer asks again.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use contract::history::Kind;
+use contract::outcome::{Doubt, Failure, Outcome};
+use tokio::time::Instant;
+
+use super::wire::{Reply, UnderWay, Wanted};
+use super::{Later, Worker};
+use crate::client::{Link, Packed, Whole};
+use crate::mapping::rule::Captured;
+use crate::mapping::{Confirm, Poll, Read, RequestTemplate, Rule, Told};
+use crate::record::{Ending, Timing};
+use crate::scenario::buyers::{Confirming, KeyUse, Retry, Towards, Trigger};
+use crate::workload::{Asking, Order};
+
+/// A request that is ready to leave.
+pub(super) struct Prepared {
+    pub(super) order: Order,
+    packed: Packed,
+    /// How many times it was tried before.
+    tried: u32,
+}
+
+/// An attempt that has begun.
+pub(super) struct Journey {
+    worker: Rc<Worker>,
+    prepared: Prepared,
+    timing: Timing,
+    link: Option<Link>,
+    hang_up: Option<Instant>,
+    under_way: UnderWay,
+}
+
+impl Worker {
+    /// Fills in a request ahead of its moment.
+    pub(super) fn prepare(&self, order: Order, tried: u32) -> Prepared {
+        let packed = self.pack(&self.job.mapping.request, &order, &Captured::new());
+        Prepared { order, packed, tried }
+    }
+
+    fn pack(&self, template: &RequestTemplate, order: &Order, told: &Captured) -> Packed {
+        let lane = &self.lanes[order.target];
+        let campaign = order.campaign as usize;
+        let names = &self.job.campaigns[campaign.min(self.job.campaigns.len() - 1)].names;
+        let values = Asking { order, target: lane.authority(), names, told };
+        lane.pack(&template.fill(&values))
+    }
+
+    /// Reads one campaign, and notes what was seen.
+    pub(super) fn read(this: &Rc<Self>, due: i64) {
+        let op = this.job.new_op();
+        let reads = &this.job.mapping.reads;
+        let number = usize::try_from(op).unwrap_or(0);
+        if reads.is_empty() {
+            return;
+        }
+        let campaign = number / reads.len() % this.job.campaigns.len();
+        let order = Order {
+            op,
+            campaign: u32::try_from(campaign).unwrap_or(0),
+            buyer: 0,
+            target: number % this.lanes.len(),
+            user: String::new(),
+            key: String::new(),
+            follows: None,
+        };
+        let timing = Timing { due: Some(due), woken: this.job.clock.now() };
+        let (worker, which) = (Rc::clone(this), number % reads.len());
+        this.travel(async move { worker.observe(&order, timing, which).await });
+    }
+
+    async fn observe(&self, order: &Order, timing: Timing, which: usize) -> io::Result<()> {
+        let read: &Read = &self.job.mapping.reads[which];
+        let packed = self.pack(&read.request, order, &BTreeMap::new());
+        let wanted = Wanted { order, kind: Kind::Read, packed: &packed, timing, hang_up: None };
+        let seen = |whole: &Whole| {
+            let seen = read.see.observe(&whole.answer());
+            Told::Outcome(seen.unwrap_or(Outcome::Indeterminate(Doubt::Unreadable)))
+        };
+        let reply = self.fetch(&wanted, None, seen).await?;
+        self.recorder.complete(order.op, self.job.clock.now(), reply.ending())
+    }
+}
+
+impl Journey {
+    /// Begins an attempt: where a connection is idle, the request leaves here and now.
+    pub(super) fn begin(
+        worker: &Rc<Worker>,
+        prepared: Prepared,
+        timing: Timing,
+    ) -> io::Result<Self> {
+        let under_way = UnderWay::begins(worker);
+        let hang_up = worker.job.workload.behaviour(&prepared.order).hang_up;
+        let hang_up = hang_up.map(|after| Instant::now() + after.span().to_duration());
+        let Prepared { order, packed, .. } = &prepared;
+        let wanted = Wanted { order, kind: Kind::Issue, packed, timing, hang_up };
+        let link = worker.send_at_once(&wanted).inspect_err(|_| {
+            worker.count(|tally| tally.dropped += 1);
+        })?;
+        worker.count(|tally| tally.sent += 1);
+        worker.job.live.sent();
+        Ok(Self { worker: Rc::clone(worker), prepared, timing, link, hang_up, under_way })
+    }
+
+    /// Waits for what comes of it, and writes that down.
+    pub(super) async fn to_its_end(self) -> io::Result<()> {
+        let Self { worker, prepared, timing, link, hang_up, under_way } = self;
+        let Prepared { order, packed, tried } = prepared;
+        let wanted = Wanted { order: &order, kind: Kind::Issue, packed: &packed, timing, hang_up };
+        let recorded = link.is_some();
+        let reply = match worker.exchange(&wanted, link, &worker.job.mapping.outcomes).await {
+            Ok(reply) => reply,
+            Err(error) => {
+                // It could not be written down, so it was not sent.
+                if !recorded {
+                    worker.count(|tally| {
+                        (tally.sent, tally.dropped) = (tally.sent - 1, tally.dropped + 1)
+                    });
+                }
+                return Err(error);
+            }
+        };
+        drop(under_way);
+        let retry_after = reply.retry_after;
+        let ending = Rc::clone(&worker).settle(&order, reply).await?;
+        worker.job.live.done(&ending.outcome);
+        if let Some(retry) = worker.retry(&order, tried, &ending.outcome) {
+            worker.ask_again(&order, tried, retry, retry_after);
+        }
+        worker.recorder.complete(order.op, worker.job.clock.now(), ending)
+    }
+}
+
+impl Worker {
+    /// What comes of a request after its first answer.
+    async fn settle(self: Rc<Self>, order: &Order, reply: Reply) -> io::Result<Ending> {
+        let accepted = Some(self.job.clock.now());
+        let settled = match &reply.told {
+            Told::Outcome(_) | Told::Pending => return Ok(reply.ending()),
+            Told::Accepted(told) => match &self.job.mapping.poll {
+                Some(poll) => self.clone().poll(order, told, poll).await?,
+                None => reply.ending(),
+            },
+            Told::Reserved(told) => match &self.job.mapping.confirm {
+                Some(confirm) => self.clone().confirm(order, told, confirm).await?,
+                None => reply.ending(),
+            },
+        };
+        Ok(Ending { accepted, ..settled })
+    }
+
+    /// Asks what came of an accepted request until that is known, or patience ends.
+    async fn poll(
+        self: Rc<Self>,
+        order: &Order,
+        told: &Captured,
+        poll: &Poll,
+    ) -> io::Result<Ending> {
+        let give_up = Instant::now() + poll.give_up.span().to_duration();
+        let every = poll.every.span().to_duration();
+        loop {
+            let next = Instant::now() + every;
+            if next > give_up {
+                return Ok(Ending::unanswered(Outcome::Indeterminate(Doubt::Undecided)));
+            }
+            if !self.rest(every).await {
+                return Ok(Ending::unanswered(Outcome::Indeterminate(Doubt::Abandoned)));
+            }
+            let packed = |step: &Order| self.pack(&poll.request, step, told);
+            let reply = self.step(order, Kind::Poll, packed, &poll.outcomes).await?;
+            if let Some(ending) = decided(reply) {
+                return Ok(ending);
+            }
+        }
+    }
+
+    /// Confirms what was reserved, as this buyer does.
+    async fn confirm(
+        self: Rc<Self>,
+        order: &Order,
+        told: &Captured,
+        confirm: &Confirm,
+    ) -> io::Result<Ending> {
+        let unconfirmed = || Ending::unanswered(Outcome::Indeterminate(Doubt::Unconfirmed));
+        match self.job.workload.behaviour(order).confirm {
+            Confirming::Now => {}
+            Confirming::Never => return Ok(unconfirmed()),
+            Confirming::After(wait) => {
+                if !self.rest(wait.span().to_duration()).await {
+                    return Ok(unconfirmed());
+                }
+            }
+        }
+        let packed = |step: &Order| self.pack(&confirm.request, step, told);
+        let reply = self.step(order, Kind::Confirm, packed, &confirm.outcomes).await?;
+        // What never reached the system confirmed nothing, but the reservation stands.
+        Ok(match &reply.told {
+            Told::Outcome(Outcome::Failed(
+                Failure::NotConnected | Failure::NotWritten | Failure::NoSocket | Failure::Busy,
+            )) => unconfirmed(),
+            _ => reply.ending(),
+        })
+    }
+
+    /// Sends a request that belongs to `order`, to the same target, and writes it down.
+    async fn step(
+        self: &Rc<Self>,
+        order: &Order,
+        kind: Kind,
+        pack: impl Fn(&Order) -> Packed,
+        rules: &[Rule],
+    ) -> io::Result<Reply> {
+        let op = self.job.new_op();
+        let mut step = self.job.workload.again(order, op, Towards::SameTarget, KeyUse::Same);
+        step.follows = Some(order.op);
+        let _under_way = UnderWay::begins(self);
+        let now = self.job.clock.now();
+        let timing = Timing { due: Some(now), woken: now };
+        let packed = pack(&step);
+        let wanted = Wanted { order: &step, kind, packed: &packed, timing, hang_up: None };
+        let reply = self.exchange(&wanted, None, rules).await?;
+        let written = Ending {
+            outcome: reply.outcome(),
+            accepted: None,
+            status: reply.status,
+            stamp: reply.stamp,
+        };
+        self.recorder.complete(op, self.job.clock.now(), written)?;
+        Ok(reply)
+    }
+
+    /// Waits; says whether the run goes on.
+    async fn rest(&self, wait: Duration) -> bool {
+        let pause = tokio::time::sleep(wait);
+        self.patiently(pause, Instant::now() + wait + Duration::from_secs(1)).await.is_ok()
+    }
+
+    /// The rule by which the buyer asks again, if one does.
+    fn retry(&self, order: &Order, tried: u32, outcome: &Outcome<'_>) -> Option<&Retry> {
+        let rules = &self.job.workload.behaviour(order).retry;
+        let rule = rules.iter().find(|r| r.on.iter().any(|on| on.is_met_by(outcome)))?;
+        (tried < rule.at_most.get()).then_some(rule)
+    }
+
+    fn ask_again(&self, order: &Order, tried: u32, retry: &Retry, retry_after: Option<i64>) {
+        let op = self.job.new_op();
+        let order = self.job.workload.again(order, op, retry.to, retry.key);
+        let wait = retry.wait(tried + 1, self.job.workload.luck(op), retry_after);
+        self.later(Later { due: self.job.clock.now() + wait, order, tried: tried + 1 });
+    }
+}
+
+impl Reply {
+    /// What a poll or a confirmation itself was told.
+    fn outcome(&self) -> Outcome<'static> {
+        match &self.told {
+            Told::Outcome(outcome) => outcome.clone(),
+            Told::Accepted(_) | Told::Reserved(_) | Told::Pending => Outcome::Pending,
+        }
+    }
+}
+
+/// What a poll decided; `None` means to ask again, also where it was not answered: a poll has no
+/// effect that could be doubtful.
+fn decided(reply: Reply) -> Option<Ending> {
+    let again = match &reply.told {
+        Told::Pending | Told::Accepted(_) | Told::Reserved(_) => true,
+        Told::Outcome(Outcome::Failed(failure)) => *failure != Failure::Rejected,
+        Told::Outcome(Outcome::Indeterminate(doubt)) => *doubt != Doubt::Unclassified,
+        Told::Outcome(_) => false,
+    };
+    (!again).then(|| reply.ending())
+}
+
+impl Trigger {
+    fn is_met_by(self, outcome: &Outcome<'_>) -> bool {
+        match self {
+            Self::Timeout => *outcome == Outcome::Indeterminate(Doubt::Timeout),
+            Self::Disconnected => *outcome == Outcome::Indeterminate(Doubt::Disconnected),
+            Self::Indeterminate => matches!(outcome, Outcome::Indeterminate(_)),
+            Self::NotConnected => *outcome == Outcome::Failed(Failure::NotConnected),
+            Self::Busy => *outcome == Outcome::Failed(Failure::Busy),
+            Self::Failed => matches!(outcome, Outcome::Failed(_)),
+            Self::NotStarted => *outcome == Outcome::NotStarted,
+            Self::SoldOut => *outcome == Outcome::SoldOut,
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! What is not paced by the plan: connections that are opened before it, and the load of a
+//! saturating run, where each connection sends the next request once the last is answered.
+
+use std::io;
+use std::rc::Rc;
+
+use tokio::time::Instant;
+
+use super::journey::Journey;
+use super::{Stop, Worker};
+use crate::client::{Link, Packed};
+use crate::mapping::Request;
+use crate::pace::Pacer;
+use crate::record::Timing;
+use crate::scenario::{Saturate, WarmUp};
+use crate::schedule::Arrival;
+
+impl Worker {
+    /// Opens connections at a steady rate, and proves with a whole answer that each is alive.
+    pub(super) async fn warm_up(this: &Rc<Self>, number: usize, pacer: &Pacer) -> io::Result<()> {
+        let Some(warm_up) = &this.job.load.warm_up else { return Ok(()) };
+        let (threads, lanes) = (this.job.threads, this.lanes.len());
+        let all = u32::from(warm_up.connections) as usize * lanes;
+        let begin = this.job.clock.now();
+        let first = this.job.start + this.job.schedule.begin();
+        let mut stop = this.job.stop.subscribe();
+        let mine: Vec<usize> = (number..all).step_by(threads).collect();
+        this.count(|tally| tally.wanted_connections = mine.len() as u64);
+        for k in mine {
+            let due = begin + opened_at(k, warm_up);
+            if due >= first {
+                // It would only disturb the load.
+                break;
+            }
+            tokio::select! {
+                biased;
+                _ = stop.wait_for(|s| *s != Stop::Not) => break,
+                waited = pacer.until(due) => waited?,
+            }
+            let worker = Rc::clone(this);
+            let path = warm_up.path.as_str().to_owned();
+            this.travel(async move {
+                if let Some(link) = worker.prove(k % lanes, &path).await {
+                    worker.lanes[k % lanes].keep(link);
+                    worker.count(|tally| tally.warm_connections += 1);
+                }
+                Ok(())
+            });
+        }
+        Ok(())
+    }
+
+    /// A new connection to a target over which it answered, if it does.
+    async fn prove(&self, target: usize, path: &str) -> Option<Link> {
+        let lane = &self.lanes[target];
+        let request = Request {
+            method: hyper::Method::GET,
+            uri: path.to_owned(),
+            headers: Vec::new(),
+            body: Vec::new(),
+        };
+        let packed: Packed = lane.pack(&request);
+        let proof = async {
+            let mut link = lane.connect().await.ok()?;
+            link.begin(&packed);
+            let whole = link.answer(&packed).await.ok()?;
+            whole.reusable().then_some(link)
+        };
+        self.patiently(proof, Instant::now() + self.job.timeout()).await.ok()?
+    }
+
+    /// As much as this thread's connections carry.
+    pub(super) async fn saturate(
+        this: &Rc<Self>,
+        number: usize,
+        wanted: Saturate,
+        pacer: &Pacer,
+    ) -> io::Result<()> {
+        let begin = this.job.start + this.job.load.begin.nanos();
+        let end = begin + wanted.length.span().nanos();
+        let mut stop = this.job.stop.subscribe();
+        tokio::select! {
+            biased;
+            _ = stop.wait_for(|s| *s != Stop::Not) => return Ok(()),
+            waited = pacer.until(begin) => waited?,
+        }
+        let all = u32::from(wanted.connections) as usize;
+        for k in (number..all).step_by(this.job.threads) {
+            let worker = Rc::clone(this);
+            this.travel(async move { Self::repeat(&worker, k, end).await });
+        }
+        Ok(())
+    }
+
+    /// One connection's requests, until the end.
+    async fn repeat(this: &Rc<Self>, k: usize, end: i64) -> io::Result<()> {
+        let target = k % this.lanes.len();
+        while this.job.clock.now() < end && *this.job.stop.borrow() == Stop::Not {
+            let index = this.job.new_op() - 1;
+            let mut order =
+                this.job.workload.order(&Arrival { due: 0, campaign: 0, index, first: index });
+            order.target = target;
+            let timing = Timing { due: None, woken: this.job.clock.now() };
+            let prepared = this.prepare(order, 0);
+            Journey::begin(this, prepared, timing)?.to_its_end().await?;
+        }
+        Ok(())
+    }
+}
+
+/// When connection `k` is opened, nanoseconds from the beginning.
+fn opened_at(k: usize, warm_up: &WarmUp) -> i64 {
+    let rate = warm_up.rate.per_second().max(1.0);
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_precision_loss,
+        reason = "times are far below 2^53"
+    )]
+    let at = (k as f64 * 1e9 / rate) as i64;
+    at
+}

@@ -1,0 +1,176 @@
+//! One request on the wire, from its connection to its answer.
+
+use std::io;
+use std::rc::Rc;
+
+use contract::history::Kind;
+use contract::outcome::{Doubt, Failure, Outcome};
+use tokio::time::Instant;
+
+use super::{Stop, Worker};
+use crate::client::{Link, Packed, Whole, not_connected};
+use crate::mapping::rule::classify;
+use crate::mapping::{Rule, Told};
+use crate::record::{Ending, Sent, Timing};
+use crate::workload::Order;
+
+/// A request that counts as under way as long as this lives.
+pub(super) struct UnderWay(Rc<Worker>);
+
+impl UnderWay {
+    pub(super) fn begins(worker: &Rc<Worker>) -> Self {
+        worker.in_flight.set(worker.in_flight.get() + 1);
+        Self(Rc::clone(worker))
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.in_flight.set(self.0.in_flight.get() - 1);
+    }
+}
+
+/// A request to send: what, for whom, and how long to wait for it.
+pub(super) struct Wanted<'a> {
+    pub(super) order: &'a Order,
+    pub(super) kind: Kind,
+    pub(super) packed: &'a Packed,
+    pub(super) timing: Timing,
+    /// The buyer hangs up at this moment.
+    pub(super) hang_up: Option<Instant>,
+}
+
+/// What came of it.
+pub(super) struct Reply {
+    pub(super) told: Told,
+    pub(super) status: Option<u16>,
+    pub(super) stamp: Option<i64>,
+    /// How long the answer asks to wait, nanoseconds.
+    pub(super) retry_after: Option<i64>,
+}
+
+impl Reply {
+    fn unanswered(outcome: Outcome<'static>) -> Self {
+        Self { told: Told::Outcome(outcome), status: None, stamp: None, retry_after: None }
+    }
+
+    /// How a request ended whose answer is the last word.
+    pub(super) fn ending(self) -> Ending {
+        let (status, stamp) = (self.status, self.stamp);
+        let outcome = match self.told {
+            Told::Outcome(outcome) => outcome,
+            Told::Pending => Outcome::Pending,
+            Told::Accepted(_) => Outcome::Indeterminate(Doubt::Undecided),
+            Told::Reserved(_) => Outcome::Indeterminate(Doubt::Unconfirmed),
+        };
+        Ending { outcome, accepted: None, status, stamp }
+    }
+}
+
+impl Worker {
+    /// An idle link that the request left on, if there is one: written down, then begun.
+    pub(super) fn send_at_once(&self, wanted: &Wanted<'_>) -> io::Result<Option<Link>> {
+        let Some(mut link) = self.lanes[wanted.order.target].idle() else { return Ok(None) };
+        self.invoke(wanted)?;
+        link.begin(wanted.packed);
+        Ok(Some(link))
+    }
+
+    fn invoke(&self, wanted: &Wanted<'_>) -> io::Result<()> {
+        let Wanted { order, kind, timing, .. } = *wanted;
+        let campaign = self.job.workload.campaign(order.campaign);
+        self.recorder.invoke(&Sent { order, kind, campaign }, timing, self.job.clock.now())
+    }
+
+    /// The answer to a request, on the link that it left on already, or on a new one.
+    pub(super) async fn exchange(
+        &self,
+        wanted: &Wanted<'_>,
+        begun: Option<Link>,
+        rules: &[Rule],
+    ) -> io::Result<Reply> {
+        let read = |whole: &Whole| self.understand(whole, rules);
+        self.fetch(wanted, begun, read).await
+    }
+
+    /// The same with an answer that is understood in some other way.
+    pub(super) async fn fetch(
+        &self,
+        wanted: &Wanted<'_>,
+        begun: Option<Link>,
+        understand: impl Fn(&Whole) -> Told,
+    ) -> io::Result<Reply> {
+        let give_up = Instant::now() + self.job.timeout();
+        let lane = &self.lanes[wanted.order.target];
+        let mut link = match begun {
+            Some(link) => link,
+            None => match self.open(wanted, give_up).await? {
+                Ok(link) => link,
+                Err(outcome) => return Ok(Reply::unanswered(outcome)),
+            },
+        };
+        let until = wanted.hang_up.map_or(give_up, |at| at.min(give_up));
+        Ok(match self.patiently(link.answer(wanted.packed), until).await {
+            Ok(Ok(whole)) => {
+                let told = understand(&whole);
+                if whole.reusable() {
+                    lane.keep(link);
+                }
+                let (status, stamp) = (Some(whole.status), whole.stamp());
+                Reply { told, status, stamp, retry_after: whole.retry_after() }
+            }
+            Ok(Err(broken)) => Reply::unanswered(broken.outcome()),
+            Err(doubt) => Reply::unanswered(match doubt {
+                _ if !link.has_written() => Outcome::Failed(Failure::NotWritten),
+                Doubt::Timeout if until < give_up => Outcome::Indeterminate(Doubt::HungUp),
+                doubt => Outcome::Indeterminate(doubt),
+            }),
+        })
+    }
+
+    /// A link for a request, which is written down once there is one, or there will be none.
+    async fn open(
+        &self,
+        wanted: &Wanted<'_>,
+        give_up: Instant,
+    ) -> io::Result<Result<Link, Outcome<'static>>> {
+        let lane = &self.lanes[wanted.order.target];
+        let linked = match lane.idle() {
+            Some(link) => Ok(Ok(link)),
+            None => self.patiently(lane.connect(), give_up).await,
+        };
+        self.invoke(wanted)?;
+        Ok(match linked {
+            Ok(Ok(mut link)) => {
+                link.begin(wanted.packed);
+                Ok(link)
+            }
+            Ok(Err(error)) => Err(not_connected(&error)),
+            Err(_) => Err(not_connected(&io::ErrorKind::TimedOut.into())),
+        })
+    }
+
+    /// What an answer says by the rules. One that no rule matches is kept as a sample.
+    fn understand(&self, whole: &Whole, rules: &[Rule]) -> Told {
+        let told = classify(rules, &whole.answer());
+        if told == Told::Outcome(Outcome::Indeterminate(Doubt::Unclassified)) {
+            self.job.samples.add(whole.status, &whole.body);
+        }
+        told
+    }
+
+    /// Waits for `work`, but not longer than until `give_up`, nor after the run is abandoned.
+    pub(super) async fn patiently<T>(
+        &self,
+        work: impl Future<Output = T>,
+        give_up: Instant,
+    ) -> Result<T, Doubt> {
+        let mut stop = self.job.stop.subscribe();
+        tokio::select! {
+            biased;
+            done = work => Ok(done),
+            () = tokio::time::sleep_until(give_up) => Err(Doubt::Timeout),
+            _ = stop.wait_for(|s| *s == Stop::Everything) => Err(Doubt::Abandoned),
+        }
+    }
+}
