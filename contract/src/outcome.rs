@@ -73,7 +73,8 @@ pub struct Coupon<'a> {
 pub enum Failure {
     /// No connection could be made.
     NotConnected,
-    /// A connection was there, but no byte of the request was written to it.
+    /// A connection was there, but no byte of the request was written to it; or its peer said, by
+    /// means of HTTP/2, that it did not look at the request.
     NotWritten,
     /// The load generator had no socket left: the load was not the planned one.
     NoSocket,

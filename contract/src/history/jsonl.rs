@@ -466,6 +466,37 @@ mod tests {
         assert_eq!(integrity, Integrity { invocations: 2, completions: 2, gaps: vec![] });
     }
 
+    /// Every optional key, and requests that belong to others.
+    const EXTENDED: &str = r#"{"type":"header","format":"coupon-history/1"}
+{"campaign":"c","coupons":1,"per_user":null,"restock":true,"starts_at":{"earliest":1,"latest":2},"type":"campaign"}
+{"type":"invoke","op":1,"campaign":"c","kind":"issue","at":5,"intended":3,"woken":4,"target":0,"user":"u","key":"k"}
+{"type":"invoke","op":2,"campaign":"c","kind":"issue","follows":1,"at":6}
+{"type":"invoke","op":3,"campaign":"c","kind":"poll","follows":1,"at":7}
+{"type":"complete","op":3,"at":8,"outcome":"pending","status":202}
+{"type":"invoke","op":4,"campaign":"c","kind":"confirm","follows":1,"at":9}
+{"type":"complete","op":4,"at":10,"outcome":"issued","code":"A"}
+{"type":"complete","op":1,"at":10,"accepted":6,"outcome":"issued","code":"A","order":"o1","seq":1,"remaining":0,"status":200,"stamp":77}
+{"type":"trailer","invocations":4,"completions":3}
+"#;
+
+    #[test]
+    fn every_key_is_written_as_it_was_read() {
+        let mut out = Vec::new();
+        let mut writer = Writer::new(&mut out).unwrap();
+        let mut events = Vec::new();
+        parse_into(EXTENDED, &mut |e| {
+            writer.event(&e).unwrap();
+            events.push(format!("{e:?}"));
+        });
+        writer.finish().unwrap();
+        assert_eq!(std::str::from_utf8(&out).unwrap(), EXTENDED);
+        assert!(events[0].contains("restock: true"), "{}", events[0]);
+        assert!(events[2].contains("follows: Some(1)"), "{}", events[2]);
+        assert!(events[4].contains("outcome: Pending"), "{}", events[4]);
+        assert!(events[7].contains(r#"accepted: Some(6)"#), "{}", events[7]);
+        assert!(events[7].contains(r#"order: Some("o1")"#), "{}", events[7]);
+    }
+
     #[test]
     fn the_copy_of_a_history_with_a_gap_has_one() {
         for gaps in [vec![], vec!["a segment is damaged".to_owned()]] {

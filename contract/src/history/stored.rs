@@ -1,6 +1,6 @@
 //! The stored form: a folder of append-only segments, one per writer.
 //!
-//! A segment starts with the eight bytes `CPNHIST1`. Then come frames: the payload's length (u16,
+//! A segment starts with the eight bytes `CPNHIST2`. Then come frames: the payload's length (u16,
 //! little endian, never 0), the payload's CRC-32 (u32, little endian) and the payload, a [`Record`]
 //! in postcard encoding. What follows the last frame is zeros, or the end of the file.
 //!
@@ -9,8 +9,11 @@
 //! reserved before it is mapped, so a full disk is an error and not a SIGBUS. A frame that was being
 //! copied when the process died fails its checksum and ends the segment.
 
+mod cursor;
+
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use memmap2::{MmapMut, MmapOptions};
@@ -19,9 +22,10 @@ use serde::{Deserialize, Serialize};
 use super::clock::{Probe, locate};
 use super::{Completion, Event, HistoryError, Integrity, Invocation, Promise};
 use crate::campaign::{PerUser, Window};
+use cursor::Cursor;
 
 /// First bytes of every segment.
-const MAGIC: &[u8; 8] = b"CPNHIST1";
+const MAGIC: &[u8; 8] = b"CPNHIST2";
 /// Length and checksum before each payload.
 const FRAME_HEAD: usize = 6;
 /// Longest payload. The load generator keeps codes, users and keys far below it.
@@ -70,6 +74,8 @@ pub struct StoredPromise<'a> {
     pub starts_at_unix_ns: i64,
     /// The limit per user, if there is one.
     pub per_user: Option<PerUser>,
+    /// Whether coupons may come back: then "sold out" is not final.
+    pub restock: bool,
 }
 
 /// Appends records to one segment.
@@ -94,8 +100,10 @@ impl Segment {
     pub fn create(dir: &Path, name: &str) -> io::Result<Self> {
         let path = dir.join(name).with_extension(SUFFIX);
         let file = File::options().read(true).write(true).create_new(true).open(path)?;
-        let mut map = map_window(&file, 0)?;
-        map[..MAGIC.len()].copy_from_slice(MAGIC);
+        // Before the space is reserved, which takes its time: a writer that is killed here leaves
+        // as few files without their first bytes as can be.
+        file.write_all_at(MAGIC, 0)?;
+        let map = map_window(&file, 0)?;
         Ok(Self {
             file,
             map,
@@ -177,26 +185,28 @@ fn map_window(file: &File, base: usize) -> io::Result<MmapMut> {
 
 /// Reads a folder of segments as one history in order of time; see [`super::read`].
 ///
+/// Memory does not grow with the history: of each segment only a window is held.
+///
 /// # Errors
 /// When the folder holds no history or cannot be read.
 pub fn read(dir: &Path, each: &mut dyn FnMut(Event<'_>)) -> Result<Integrity, HistoryError> {
     let mut integrity = Integrity::default();
     emit_campaigns(&read_control(dir, &mut integrity)?, &mut integrity, each);
-    let paths = segments(dir)?;
-    let contents = paths.iter().map(|p| load(p)).collect::<Result<Vec<_>, _>>()?;
-    let mut cursors: Vec<Cursor<'_>> =
-        paths.iter().zip(&contents).map(|(path, bytes)| Cursor::new(path, bytes)).collect();
+    let mut cursors = Vec::new();
+    for path in segments(dir)? {
+        cursors.push(Cursor::open(path)?);
+    }
     // A load thread writes its records in order of time, so merging the heads orders them all.
-    while let Some(next) = cursors.iter_mut().min_by_key(|c| c.time()) {
-        match next.advance() {
+    while let Some(next) = cursors.iter_mut().min_by_key(|c| c.time()).filter(|c| !c.is_over()) {
+        match next.head() {
             Some(Record::Invoke(i)) => each(Event::Invoke(i)),
             Some(Record::Complete(c)) => each(Event::Complete(c)),
-            Some(Record::Campaign(_) | Record::Probe(_) | Record::Trailer { .. }) => {}
-            None => break,
+            Some(Record::Campaign(_) | Record::Probe(_) | Record::Trailer { .. }) | None => {}
         }
+        next.advance()?;
     }
     for cursor in cursors {
-        cursor.finish(&mut integrity);
+        cursor.finish(&mut integrity)?;
     }
     Ok(integrity)
 }
@@ -209,20 +219,19 @@ struct Control {
 }
 
 fn read_control(dir: &Path, integrity: &mut Integrity) -> Result<Control, HistoryError> {
-    let path = dir.join(CONTROL);
-    let bytes = load(&path)?;
     let mut control = Control::default();
-    let mut cursor = Cursor::new(&path, &bytes);
-    while let Some(record) = cursor.advance() {
-        match record {
-            Record::Campaign(c) => control
+    let mut cursor = Cursor::open(dir.join(CONTROL))?;
+    while !cursor.is_over() {
+        match cursor.head() {
+            Some(Record::Campaign(c)) => control
                 .campaigns
                 .push(StoredPromise { campaign: c.campaign.into_owned().into(), ..c }),
-            Record::Probe(p) => control.probes.push(p),
-            Record::Invoke(_) | Record::Complete(_) | Record::Trailer { .. } => {}
+            Some(Record::Probe(p)) => control.probes.push(p),
+            Some(Record::Invoke(_) | Record::Complete(_) | Record::Trailer { .. }) | None => {}
         }
+        cursor.advance()?;
     }
-    cursor.finish(integrity);
+    cursor.finish(integrity)?;
     Ok(control)
 }
 
@@ -246,6 +255,7 @@ fn emit_campaigns(control: &Control, integrity: &mut Integrity, each: &mut dyn F
             coupons: c.coupons,
             starts_at,
             per_user: c.per_user,
+            restock: c.restock,
         }));
     }
 }
@@ -265,125 +275,6 @@ fn segments(dir: &Path) -> Result<Vec<PathBuf>, HistoryError> {
     Ok(paths)
 }
 
-fn load(path: &Path) -> Result<Vec<u8>, HistoryError> {
-    let bytes = std::fs::read(path).map_err(|e| HistoryError::io(path, e))?;
-    if bytes.starts_with(MAGIC) {
-        return Ok(bytes);
-    }
-    let reason = "not a history segment of this version (it does not begin with CPNHIST1)".into();
-    Err(HistoryError::NotAHistory { path: path.to_owned(), reason })
-}
-
-/// Walks through one segment, and notes what is missing or damaged.
-struct Cursor<'a> {
-    path: &'a Path,
-    bytes: &'a [u8],
-    /// Where the frame after the head begins.
-    at: usize,
-    head: Option<Record<'a>>,
-    invocations: u64,
-    completions: u64,
-    end_mark: Option<(u64, u64)>,
-    /// Why the segment ended before its end.
-    broken: Option<&'static str>,
-}
-
-impl<'a> Cursor<'a> {
-    fn new(path: &'a Path, bytes: &'a [u8]) -> Self {
-        let (invocations, completions, end_mark) = (0, 0, None);
-        let (at, head, broken) = (MAGIC.len(), None, None);
-        let mut cursor = Self { path, bytes, at, head, invocations, completions, end_mark, broken };
-        cursor.advance();
-        cursor
-    }
-
-    /// The head's moment, invocations first; a segment that is over comes last.
-    fn time(&self) -> (i64, u8) {
-        match &self.head {
-            Some(Record::Invoke(i)) => (i.at, 0),
-            Some(Record::Complete(c)) => (c.at, 1),
-            Some(Record::Campaign(_) | Record::Probe(_) | Record::Trailer { .. }) => (i64::MIN, 0),
-            None => (i64::MAX, 2),
-        }
-    }
-
-    /// Takes the head and moves on.
-    fn advance(&mut self) -> Option<Record<'a>> {
-        let next = match frame(self.bytes, self.at) {
-            Frame::Whole(record, end) => {
-                self.at = end;
-                Some(record)
-            }
-            Frame::Damaged => {
-                self.broken = Some("damaged");
-                None
-            }
-            Frame::Strange => {
-                self.broken = Some("whole, but not a record that this version understands,");
-                None
-            }
-        };
-        let record = std::mem::replace(&mut self.head, next)?;
-        match &record {
-            Record::Invoke(_) => self.invocations += 1,
-            Record::Complete(_) => self.completions += 1,
-            Record::Trailer { invocations, completions } => {
-                self.end_mark = Some((*invocations, *completions));
-            }
-            Record::Campaign(_) | Record::Probe(_) => {}
-        }
-        Some(record)
-    }
-
-    fn finish(self, integrity: &mut Integrity) {
-        let found = (self.invocations, self.completions);
-        integrity.invocations += found.0;
-        integrity.completions += found.1;
-        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
-        let more = self.bytes[self.at..].iter().any(|b| *b != 0);
-        if let Some(how) = self.broken.filter(|_| more) {
-            integrity.gaps.push(format!("history segment {name}: {how} at byte {}", self.at));
-        }
-        match self.end_mark {
-            None => integrity.gaps.push(format!(
-                "history segment {name}: no end mark; the load generator was killed, or is still \
-                 running"
-            )),
-            Some(marked) if marked != found => integrity.gaps.push(format!(
-                "history segment {name}: {} invocations and {} completions, but its end mark \
-                 counts {} and {}",
-                found.0, found.1, marked.0, marked.1
-            )),
-            Some(_) => {}
-        }
-    }
-}
-
-/// What stands at some place of a segment.
-enum Frame<'a> {
-    /// A record, and where the next frame begins.
-    Whole(Record<'a>, usize),
-    /// The end, or bytes that nobody wrote like this.
-    Damaged,
-    /// What somebody wrote like this, and is no record of this version.
-    Strange,
-}
-
-fn frame(bytes: &[u8], at: usize) -> Frame<'_> {
-    let Some((payload, end)) = payload(bytes, at) else { return Frame::Damaged };
-    postcard::from_bytes(payload).map_or(Frame::Strange, |record| Frame::Whole(record, end))
-}
-
-/// The payload of the frame at `at` and where the next one begins, if its checksum is right.
-fn payload(bytes: &[u8], at: usize) -> Option<(&[u8], usize)> {
-    let head = bytes.get(at..at + FRAME_HEAD)?;
-    let length = usize::from(u16::from_le_bytes([head[0], head[1]]));
-    let crc = u32::from_le_bytes([head[2], head[3], head[4], head[5]]);
-    let end = at + FRAME_HEAD + length;
-    let payload = bytes.get(at + FRAME_HEAD..end).filter(|p| !p.is_empty())?;
-    (crc32fast::hash(payload) == crc).then_some((payload, end))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -401,14 +292,17 @@ mod tests {
             target: Some(3),
             user: Some("u1".into()),
             key: None,
+            follows: None,
         })
     }
 
     fn complete(op: u64) -> Record<'static> {
-        let coupon = Coupon { code: "가나다2".into(), seq: Some(1), remaining: Some(0) };
+        let coupon =
+            Coupon { code: "가나다2".into(), seq: Some(1), remaining: Some(0), order: None };
         Record::Complete(Completion {
             op,
             at: 9,
+            accepted: None,
             outcome: Outcome::Issued(coupon),
             status: Some(201),
             stamp: None,
@@ -422,6 +316,7 @@ mod tests {
             coupons: 5,
             starts_at_unix_ns: 100,
             per_user: None,
+            restock: false,
         };
         segment.append(&Record::Campaign(promise)).unwrap();
         let probe = Probe { sent: 0, received: 0, stamp: 0, resolution: 0 };
@@ -532,7 +427,96 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join(CONTROL), "hello, world").unwrap();
         let error = read(dir.path(), &mut |_| {}).unwrap_err();
-        assert!(error.to_string().contains("CPNHIST1"), "{error}");
+        assert!(error.to_string().contains("CPNHIST2"), "{error}");
+    }
+
+    /// What a writer leaves that is killed before, while or right after it writes its first bytes.
+    #[test]
+    fn a_segment_of_a_writer_that_was_killed_at_once_is_empty() {
+        let reserved = [MAGIC.as_slice(), &[0; 100]].concat();
+        let begun: [&[u8]; 6] = [b"", b"C", b"CPNHIST", MAGIC, &[0; 5], &[0; WINDOW]];
+        for bytes in begun.into_iter().chain([reserved.as_slice()]) {
+            let dir = tempfile::tempdir().unwrap();
+            control(dir.path());
+            std::fs::write(dir.path().join("worker-0.seg"), bytes).unwrap();
+            let (events, integrity) = read_all(dir.path());
+            assert_eq!((events, integrity.gaps.len()), (1, 1), "{:?}", integrity.gaps);
+            assert!(integrity.gaps[0].contains("worker-0.seg: no end mark"));
+            // The control segment alike: no campaign is known, and what was sent is read.
+            std::fs::remove_file(dir.path().join("worker-0.seg")).unwrap();
+            let mut segment = Segment::create(dir.path(), "worker-1").unwrap();
+            segment.append(&invoke(1)).unwrap();
+            segment.finish().unwrap();
+            std::fs::write(dir.path().join(CONTROL), bytes).unwrap();
+            let (events, integrity) = read_all(dir.path());
+            assert_eq!((events, integrity.gaps.len()), (1, 1), "{:?}", integrity.gaps);
+            assert!(integrity.gaps[0].contains("control.seg: no end mark"));
+        }
+    }
+
+    #[test]
+    fn what_follows_zeros_is_not_taken_for_a_killed_writer() {
+        let dir = tempfile::tempdir().unwrap();
+        control(dir.path());
+        for bytes in [&[&[0; WINDOW][..], b"x"].concat()[..], b"hello"] {
+            std::fs::write(dir.path().join("worker-0.seg"), bytes).unwrap();
+            assert!(matches!(read(dir.path(), &mut |_| {}), Err(HistoryError::NotAHistory { .. })));
+        }
+    }
+
+    #[test]
+    fn the_first_bytes_are_there_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        std::mem::forget(Segment::create(dir.path(), "control").unwrap());
+        let bytes = std::fs::read(dir.path().join(CONTROL)).unwrap();
+        assert!(bytes.starts_with(MAGIC) && bytes.len() == WINDOW);
+    }
+
+    /// Frames of all lengths lie across the ends of the reader's window.
+    #[test]
+    fn a_frame_is_read_wherever_it_lies() {
+        let dir = tempfile::tempdir().unwrap();
+        control(dir.path());
+        let mut segment = Segment::create(dir.path(), "worker-0").unwrap();
+        let mut users = Vec::new();
+        for op in 0..400 {
+            let user = "u".repeat(usize::try_from(op * 7_919 % 16_000).unwrap());
+            let mut record = invoke(op);
+            if let Record::Invoke(i) = &mut record {
+                i.user = Some(user.clone().into());
+            }
+            segment.append(&record).unwrap();
+            users.push(user);
+        }
+        segment.finish().unwrap();
+        let mut found = Vec::new();
+        let integrity = read(dir.path(), &mut |e| {
+            if let Event::Invoke(i) = e {
+                found.push(i.user.unwrap().into_owned());
+            }
+        });
+        assert!(found == users);
+        assert_eq!(integrity.unwrap().gaps, Vec::<String>::new());
+    }
+
+    /// Damage far from the beginning is reported at its byte, whatever the window held before.
+    #[test]
+    fn damage_is_reported_where_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        control(dir.path());
+        let mut segment = Segment::create(dir.path(), "worker-0").unwrap();
+        for op in 0..50_000 {
+            segment.append(&invoke(op)).unwrap();
+        }
+        let end = segment.end;
+        std::mem::forget(segment);
+        let path = dir.path().join("worker-0.seg");
+        let file = File::options().write(true).open(path).unwrap();
+        file.write_all_at(&[9, 0, 1], end as u64).unwrap();
+        let (events, integrity) = read_all(dir.path());
+        assert_eq!((events, end > 1 << 20), (50_001, true));
+        let want = format!("history segment worker-0.seg: damaged at byte {end}");
+        assert_eq!(integrity.gaps[0], want);
     }
 
     #[test]
