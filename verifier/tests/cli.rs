@@ -441,9 +441,9 @@ fn a_segment_that_was_removed_is_missed() {
     let run = dir.path().display().to_string();
     assert_eq!(judged(&["--run", &run]).0, 0);
     let summary = dir.path().join("summary.json");
-    std::fs::write(&summary, r#"{"accounting":{"sent":6}}"#).unwrap();
+    std::fs::write(&summary, r#"{"accounting":{"recorded":6}}"#).unwrap();
     assert_eq!(judged(&["--run", &run]).0, 0);
-    std::fs::write(&summary, r#"{"accounting":{"sent":7}}"#).unwrap();
+    std::fs::write(&summary, r#"{"accounting":{"recorded":7}}"#).unwrap();
     assert_eq!(judged(&["--run", &run]).0, 3);
     let output = verifier(&["check", "--run", &run]);
     assert!(stdout(&output).contains("counts 7 requests, its history holds 6"));

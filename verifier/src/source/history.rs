@@ -76,10 +76,10 @@ impl History {
     fn miscounted(&self, dir: &Path, integrity: &Integrity) -> Option<String> {
         let text = std::fs::read(dir.join(SUMMARY_FILE)).ok()?;
         let summary: serde_json::Value = serde_json::from_slice(&text).ok()?;
-        let sent = summary.pointer("/accounting/sent")?.as_u64()?;
-        (sent != integrity.invocations).then(|| {
+        let recorded = summary.pointer("/accounting/recorded")?.as_u64()?;
+        (recorded != integrity.invocations).then(|| {
             format!(
-                "the run's summary counts {sent} requests, its history holds {}",
+                "the run's summary counts {recorded} requests, its history holds {}",
                 integrity.invocations
             )
         })
