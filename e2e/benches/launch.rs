@@ -271,6 +271,7 @@ fn write_history(dir: &Path) {
             coupons,
             starts_at_unix_ns: 1_000,
             per_user: None,
+            restock: false,
         }))
         .unwrap();
     let probe = Probe { sent: 990, received: 1_010, stamp: 1_000, resolution: 1 };
@@ -298,6 +299,7 @@ fn invocation(op: u64) -> Record<'static> {
         target: Some(0),
         user: Some(format!("u{op:07}").into()),
         key: Some(format!("k{op:07}").into()),
+        follows: None,
     })
 }
 
@@ -308,11 +310,12 @@ fn completion(op: u64, coupons: u64) -> Record<'static> {
             code: format!("{op:010}").into(),
             seq: i64::try_from(op).ok(),
             remaining: i64::try_from(coupons - op).ok(),
+            order: None,
         }),
         _ => Outcome::SoldOut,
     };
     let at = i64::try_from(op * 1_000 + 1_500).unwrap();
-    Record::Complete(Completion { op, at, outcome, status: None, stamp: None })
+    Record::Complete(Completion { op, at, accepted: None, outcome, status: None, stamp: None })
 }
 
 fn median(figures: &mut [f64]) -> f64 {

@@ -2,9 +2,14 @@
 //! binaries. Everything stops when its handle is dropped.
 
 mod binaries;
+mod mariadb;
+mod postgres;
 mod redis;
+mod service;
 
 pub use binaries::binary;
+pub use mariadb::MariaDb;
+pub use postgres::Postgres;
 pub use redis::Redis;
 
 use std::net::TcpListener;

@@ -65,7 +65,8 @@ impl Redis {
             stream.write_all(b"PING\r\n").ok()?;
             let mut answer = [0; 7];
             stream.read_exact(&mut answer).ok()?;
-            (answer == *b"+PONG\r\n").then_some(())
+            // One that wants a password is up, too.
+            [*b"+PONG\r\n", *b"-NOAUTH"].contains(&answer).then_some(())
         };
         ping().is_some()
     }
