@@ -1,10 +1,13 @@
 //! Sends one request over one connection, once. No retry is hidden anywhere below this line.
 //!
-//! Every link counts the bytes that it handed to the kernel. Where it handed over none, the request
-//! certainly had no effect (*failed*); where it handed over one, it may have had one
-//! (*indeterminate*) until a whole answer says otherwise.
+//! Every connection counts the bytes that the kernel took. Where it took none of a request, or the
+//! peer says that it did not look at it, the request certainly had no effect (*failed*); otherwise
+//! it may have had one (*indeterminate*) until a whole answer says otherwise.
 
 mod h1;
+mod h2;
+pub mod reach;
+mod stream;
 
 use std::cell::RefCell;
 use std::io;
@@ -16,26 +19,70 @@ use hyper::HeaderMap;
 use hyper::header::RETRY_AFTER;
 use rustix::io::Errno;
 
+use crate::mapping::fields::{Fields, Head};
 use crate::mapping::{Answer, Request};
-use h1::Connection;
+use crate::scenario::{Protocol, Target};
+use reach::Reach;
+use stream::Stream;
+
+pub use h2::MOST_UNDER_WAY;
 
 /// Longest answer that is read, head and body; a longer one is unreadable.
 pub const MAX_ANSWER: usize = 64 * 1024;
 
-/// Connections of one load thread to one target. Each carries one request at a time.
+/// An answer cannot make a buyer wait longer than this, in seconds.
+pub const LONGEST_WAIT_S: u32 = 60;
+
+/// Connections of one load thread to one target.
 #[derive(Debug)]
 pub struct Lane {
-    authority: String,
-    idle: RefCell<Vec<Link>>,
+    target: Target,
+    reach: Reach,
+    connections: Connections,
 }
 
-/// A live connection.
+/// They carry one request at a time, or many.
 #[derive(Debug)]
-pub struct Link(Connection);
+enum Connections {
+    H1(RefCell<Vec<h1::Connection>>),
+    H2(h2::Connections),
+}
+
+/// A live connection, or a place on one, for one request at a time.
+#[derive(Debug)]
+pub struct Link(Linked);
+
+#[derive(Debug)]
+enum Linked {
+    H1(h1::Connection),
+    H2(h2::Link),
+}
 
 /// A request as it goes over the wire.
 #[derive(Debug)]
-pub struct Packed(Vec<u8>);
+pub struct Packed(Form);
+
+#[derive(Debug)]
+enum Form {
+    H1(Vec<u8>),
+    H2(Box<h2::Packed>),
+}
+
+/// Headers as each protocol has them.
+#[derive(Debug)]
+enum Headers {
+    H1(Head),
+    H2(HeaderMap),
+}
+
+impl Headers {
+    fn fields(&self) -> &dyn Fields {
+        match self {
+            Self::H1(head) => head,
+            Self::H2(map) => map,
+        }
+    }
+}
 
 /// A whole answer.
 #[derive(Debug)]
@@ -43,7 +90,7 @@ pub struct Whole {
     /// The HTTP status.
     pub status: u16,
     /// Its headers.
-    pub headers: HeaderMap,
+    headers: Headers,
     /// Its body.
     pub body: Vec<u8>,
     /// Whether the connection carries another request.
@@ -53,7 +100,7 @@ pub struct Whole {
 /// Why there is no whole answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Broken {
-    /// No byte of the request was written.
+    /// No byte of the request was written, or the peer says that it did not look at it.
     NotWritten,
     /// The connection ended before the answer's head was whole.
     Disconnected,
@@ -63,54 +110,92 @@ pub enum Broken {
 
 impl Lane {
     /// No connections yet.
-    pub fn new(authority: String) -> Self {
-        Self { authority, idle: RefCell::default() }
+    pub fn new(target: Target, reach: Reach) -> Self {
+        let connections = match reach.protocol() {
+            Protocol::Http1 => Connections::H1(RefCell::default()),
+            Protocol::Http2 => Connections::H2(h2::Connections::new(target.clone(), reach.clone())),
+        };
+        Self { target, reach, connections }
     }
 
     /// Host and port of the target.
     pub fn authority(&self) -> &str {
-        &self.authority
+        &self.target.authority
     }
 
     /// Writes out a request for this target.
     pub fn pack(&self, request: &Request) -> Packed {
-        Packed(h1::packed(&self.authority, request))
+        Packed(match self.connections {
+            Connections::H1(_) => Form::H1(h1::packed(self.authority(), request)),
+            Connections::H2(_) => Form::H2(Box::new(h2::packed(&self.target, request))),
+        })
     }
 
-    /// An idle connection that is alive as far as is known.
+    /// A link that is free, and alive as far as is known.
     pub fn idle(&self) -> Option<Link> {
-        loop {
-            let mut link = self.idle.borrow_mut().pop()?;
-            if link.0.is_alive() {
-                return Some(link);
-            }
+        match &self.connections {
+            Connections::H1(idle) => loop {
+                let mut connection = idle.borrow_mut().pop()?;
+                if connection.is_alive() {
+                    return Some(Link(Linked::H1(connection)));
+                }
+            },
+            Connections::H2(open) => open.idle().map(Linked::H2).map(Link),
         }
     }
 
-    /// A new connection.
+    /// A link over a new connection; in HTTP/2 several share it.
     ///
     /// # Errors
     /// When the target does not take connections. Nothing was sent then.
     pub async fn connect(&self) -> io::Result<Link> {
-        Ok(Link(Connection::open(&self.authority).await?))
+        match &self.connections {
+            Connections::H1(_) => self.open().await,
+            Connections::H2(open) => open.connect().await.map(Linked::H2).map(Link),
+        }
     }
 
-    /// Keeps a connection for the next request.
+    /// A link over a new connection that nobody shares yet.
+    ///
+    /// # Errors
+    /// When the target does not take connections. Nothing was sent then.
+    pub async fn open(&self) -> io::Result<Link> {
+        Ok(Link(match &self.connections {
+            Connections::H1(_) => {
+                let stream = Stream::open(&self.target, &self.reach).await?;
+                Linked::H1(h1::Connection::new(stream))
+            }
+            Connections::H2(open) => Linked::H2(open.open().await?),
+        }))
+    }
+
+    /// Keeps a link for the next request.
     pub fn keep(&self, link: Link) {
-        self.idle.borrow_mut().push(link);
+        match (&self.connections, link.0) {
+            (Connections::H1(idle), Linked::H1(connection)) => idle.borrow_mut().push(connection),
+            // The connection stays; the place on it is free again.
+            (Connections::H1(_) | Connections::H2(_), Linked::H1(_) | Linked::H2(_)) => {}
+        }
     }
 }
 
 impl Link {
-    /// Hands over as much of the request as the kernel takes at once, so that it leaves now and not
-    /// when its task has a turn. [`Link::answer`] does the rest.
+    /// Hands over as much of the request as is taken at once, so that it leaves now and not when
+    /// its task has a turn. [`Link::answer`] does the rest.
     pub fn begin(&mut self, request: &Packed) {
-        self.0.begin(&request.0);
+        match (&mut self.0, &request.0) {
+            (Linked::H1(connection), Form::H1(bytes)) => connection.begin(bytes),
+            (Linked::H2(link), Form::H2(packed)) => link.begin(packed),
+            (Linked::H1(_), Form::H2(_)) | (Linked::H2(_), Form::H1(_)) => {}
+        }
     }
 
-    /// Whether a byte of the current request was written.
+    /// Whether a byte of the current request was written, or may be written still.
     pub fn has_written(&self) -> bool {
-        self.0.has_written()
+        match &self.0 {
+            Linked::H1(connection) => connection.has_written(),
+            Linked::H2(link) => link.has_written(),
+        }
     }
 
     /// Sends what is left of the request and reads the whole answer.
@@ -118,7 +203,12 @@ impl Link {
     /// # Errors
     /// When there is no whole answer; the link is of no use any more then.
     pub async fn answer(&mut self, request: &Packed) -> Result<Whole, Broken> {
-        self.0.answer(&request.0).await
+        match (&mut self.0, &request.0) {
+            (Linked::H1(connection), Form::H1(bytes)) => connection.answer(bytes).await,
+            (Linked::H2(link), Form::H2(_)) => link.answer().await,
+            // A request of another lane: nothing of it was begun.
+            (Linked::H1(_), Form::H2(_)) | (Linked::H2(_), Form::H1(_)) => Err(Broken::NotWritten),
+        }
     }
 }
 
@@ -141,20 +231,21 @@ impl Whole {
 
     /// As rules see it.
     pub fn answer(&self) -> Answer<'_> {
-        Answer::new(self.status, &self.headers, &self.body)
+        Answer::new(self.status, self.headers.fields(), &self.body)
     }
 
     /// The clock of whoever answered, Unix nanoseconds.
     pub fn stamp(&self) -> Option<i64> {
-        let text = self.headers.get(wire::header::SERVER_TIME)?.to_str().ok()?;
+        let text = self.headers.fields().first(wire::header::SERVER_TIME)?;
         DateTime::parse_from_rfc3339(text).ok()?.timestamp_nanos_opt()
     }
 
-    /// How long the answer asks to wait, nanoseconds; only the form in seconds counts.
+    /// How long the answer asks to wait, nanoseconds: only the form in seconds counts, and at most
+    /// [`LONGEST_WAIT_S`].
     pub fn retry_after(&self) -> Option<i64> {
-        let text = self.headers.get(RETRY_AFTER)?.to_str().ok()?;
+        let text = self.headers.fields().first(RETRY_AFTER.as_str())?;
         let seconds: u32 = text.trim().parse().ok()?;
-        Some(i64::from(seconds) * 1_000_000_000)
+        Some(i64::from(seconds.min(LONGEST_WAIT_S)) * 1_000_000_000)
     }
 }
 

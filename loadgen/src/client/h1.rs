@@ -8,13 +8,12 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use httparse::Status;
-use hyper::HeaderMap;
-use hyper::header::{HeaderName, HeaderValue};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
-use tokio::net::TcpStream;
 
-use super::{Broken, MAX_ANSWER, Whole};
+use super::stream::Stream;
+use super::{Broken, Headers, MAX_ANSWER, Whole};
 use crate::mapping::Request;
+use crate::mapping::fields::{self, Fields as _};
 
 /// Most headers of an answer.
 const MAX_HEADERS: usize = 96;
@@ -24,10 +23,12 @@ const USUAL_ANSWER: usize = 2 * 1024;
 /// One connection, with what was read of it and not used.
 #[derive(Debug)]
 pub(super) struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     buffer: Vec<u8>,
-    /// Bytes of the current request that the kernel took.
-    written: usize,
+    /// Bytes of the current request that the stream took.
+    taken: usize,
+    /// What was written to the stream before the current request.
+    before: u64,
     /// Nothing can be written any more.
     dead: bool,
     /// Whether the current request is HEAD, whose answer has no body.
@@ -55,11 +56,9 @@ pub(super) fn packed(authority: &str, request: &Request) -> Vec<u8> {
 }
 
 impl Connection {
-    pub(super) async fn open(authority: &str) -> io::Result<Self> {
-        let stream = TcpStream::connect(authority).await?;
-        stream.set_nodelay(true)?;
+    pub(super) fn new(stream: Stream) -> Self {
         let buffer = Vec::with_capacity(USUAL_ANSWER);
-        Ok(Self { stream, buffer, written: 0, dead: false, bodiless: false })
+        Self { stream, buffer, taken: 0, before: 0, dead: false, bodiless: false }
     }
 
     /// An idle connection has nothing to say: what it says is a goodbye.
@@ -71,31 +70,24 @@ impl Connection {
     }
 
     pub(super) fn has_written(&self) -> bool {
-        self.written > 0
+        self.stream.written().get() > self.before
     }
 
     pub(super) fn begin(&mut self, request: &[u8]) {
-        (self.written, self.bodiless) = (0, request.starts_with(b"HEAD "));
+        (self.taken, self.bodiless) = (0, request.starts_with(b"HEAD "));
+        self.before = self.stream.written().get();
         self.buffer.clear();
         let mut context = Context::from_waker(Waker::noop());
         match Pin::new(&mut self.stream).poll_write(&mut context, request) {
-            Poll::Ready(Ok(taken)) => self.written = taken,
+            Poll::Ready(Ok(taken)) => self.taken = taken,
             Poll::Ready(Err(_)) => self.dead = true,
             Poll::Pending => {}
         }
     }
 
     pub(super) async fn answer(&mut self, request: &[u8]) -> Result<Whole, Broken> {
-        while self.written < request.len() {
-            let taken = match self.dead {
-                true => Err(io::ErrorKind::BrokenPipe.into()),
-                false => self.stream.write(&request[self.written..]).await,
-            };
-            match taken {
-                Ok(taken) if taken > 0 => self.written += taken,
-                _ if self.written == 0 => return Err(Broken::NotWritten),
-                _ => return Err(Broken::Disconnected),
-            }
+        if self.send_the_rest(request).await.is_err() {
+            return Err(if self.has_written() { Broken::Disconnected } else { Broken::NotWritten });
         }
         loop {
             let head = self.head().await?;
@@ -105,6 +97,15 @@ impl Connection {
             }
             self.buffer.drain(..head.length);
         }
+    }
+
+    async fn send_the_rest(&mut self, request: &[u8]) -> io::Result<()> {
+        if self.dead {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        self.stream.write_all(&request[self.taken..]).await?;
+        // TLS may hold back what it took.
+        self.stream.flush().await
     }
 
     /// Reads until the head is whole.
@@ -143,7 +144,7 @@ impl Connection {
             }
         };
         self.buffer.clear();
-        Ok(Whole { status, headers, body, reusable })
+        Ok(Whole { status, headers: Headers::H1(headers), body, reusable })
     }
 
     async fn chunks(&mut self, start: usize, reusable: &mut bool) -> Result<Vec<u8>, Broken> {
@@ -212,7 +213,7 @@ struct Head {
     /// Bytes of it.
     length: usize,
     status: u16,
-    headers: HeaderMap,
+    headers: fields::Head,
     framing: Framing,
     keeps_alive: bool,
 }
@@ -227,13 +228,9 @@ impl Head {
             Err(_) => return Err(Broken::Unreadable),
         };
         let status = response.code.unwrap_or_default();
-        let mut headers = HeaderMap::with_capacity(response.headers.len());
+        let mut headers = fields::Head::with_capacity(response.headers.len(), length);
         for header in response.headers.iter() {
-            let name = HeaderName::from_bytes(header.name.as_bytes());
-            let value = HeaderValue::from_bytes(header.value);
-            if let (Ok(name), Ok(value)) = (name, value) {
-                headers.append(name, value);
-            }
+            headers.push(header.name, header.value);
         }
         let empty = bodiless || matches!(status, 100..200 | 204 | 304);
         let framing = if empty { Framing::Length(0) } else { framing(&headers)? };
@@ -242,25 +239,21 @@ impl Head {
     }
 }
 
-fn framing(headers: &HeaderMap) -> Result<Framing, Broken> {
-    use hyper::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
-    if let Some(coding) = headers.get(TRANSFER_ENCODING) {
-        let chunked = coding.as_bytes().eq_ignore_ascii_case(b"chunked");
+fn framing(headers: &fields::Head) -> Result<Framing, Broken> {
+    if let Some(coding) = headers.first("transfer-encoding") {
+        let chunked = coding.eq_ignore_ascii_case("chunked");
         return if chunked { Ok(Framing::Chunked) } else { Err(Broken::Unreadable) };
     }
-    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    let mut lengths = headers.named("content-length");
     let Some(length) = lengths.next() else { return Ok(Framing::UntilClosed) };
     if lengths.any(|other| other != length) {
         return Err(Broken::Unreadable);
     }
-    let length = length.to_str().ok().and_then(|text| text.parse().ok());
-    length.map(Framing::Length).ok_or(Broken::Unreadable)
+    length.parse().map(Framing::Length).map_err(|_| Broken::Unreadable)
 }
 
-fn keeps_alive(headers: &HeaderMap, is_1_1: bool) -> bool {
-    let values = headers.get_all(hyper::header::CONNECTION);
-    let mut options =
-        values.iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(',')).map(str::trim);
+fn keeps_alive(headers: &fields::Head, is_1_1: bool) -> bool {
+    let mut options = headers.named("connection").flat_map(|v| v.split(',')).map(str::trim);
     if is_1_1 {
         !options.any(|o| o.eq_ignore_ascii_case("close"))
     } else {

@@ -1,11 +1,23 @@
 //! The codec against a peer that says exactly these bytes.
 
+use hyper::header::HeaderValue;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 use super::*;
+use crate::client::reach::Reach;
+use crate::scenario::{Origin, Protocol, System, Target, Trust};
+
+#[path = "../../../tests/tls/mod.rs"]
+mod tls;
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: h\r\n\r\n";
+
+async fn connected(listener: &TcpListener) -> Connection {
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let target = Target::try_from(url).unwrap();
+    Connection::new(Stream::open(&target, &Reach::plain().unwrap()).await.unwrap())
+}
 
 /// What comes of a request that is answered with `pieces`, each sent alone; then the peer hangs up.
 async fn answered(
@@ -13,7 +25,7 @@ async fn answered(
     pieces: &'static [&'static [u8]],
 ) -> Result<Whole, Broken> {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let authority = listener.local_addr().unwrap().to_string();
+    let mut connection = connected(&listener).await;
     let peer = tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
         stream.set_nodelay(true).unwrap();
@@ -24,7 +36,6 @@ async fn answered(
             tokio::task::yield_now().await;
         }
     });
-    let mut connection = Connection::open(&authority).await.unwrap();
     connection.begin(request);
     let answer = connection.answer(request).await;
     peer.await.unwrap();
@@ -97,14 +108,51 @@ async fn a_goodbye_ends_the_reuse() {
 #[tokio::test]
 async fn a_connection_that_was_closed_meanwhile_writes_nothing() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let authority = listener.local_addr().unwrap().to_string();
-    let mut connection = Connection::open(&authority).await.unwrap();
+    let mut connection = connected(&listener).await;
     assert!(connection.is_alive());
     drop(listener.accept().await.unwrap());
     // The goodbye is on its way over the loopback interface; the event loop hears of it.
-    connection.stream.readable().await.unwrap();
+    connection.stream.tcp().readable().await.unwrap();
     assert!(!connection.is_alive());
     assert!(!connection.has_written());
+}
+
+/// Connects over TLS to a peer that answers once it has read so many bytes.
+async fn over_tls(length: usize) -> Connection {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("ca.pem");
+    let acceptor = tls::acceptor(&file, &["http/1.1"]);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}", listener.local_addr().unwrap());
+    let target = Target::try_from(url).unwrap();
+    let origin = Origin::Targets(vec![target.clone()]);
+    let (protocol, tls) = (Protocol::Http1, Trust::Also(file));
+    let reach = Reach::of(&System { origin, store: None, protocol, tls }).unwrap();
+    tokio::spawn(async move {
+        let mut stream = acceptor.accept(listener.accept().await.unwrap().0).await.unwrap();
+        let mut seen = vec![0; length];
+        if stream.read_exact(&mut seen).await.is_ok() {
+            let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+            stream.write_all(answer).await.unwrap();
+            stream.flush().await.unwrap();
+        }
+    });
+    Connection::new(Stream::open(&target, &reach).await.unwrap())
+}
+
+#[tokio::test]
+async fn what_tls_holds_back_leaves_before_the_answer_is_awaited() {
+    // As much as is taken while nobody reads; the last of it lies in TLS's own buffer.
+    let mut connection = over_tls(64 * 1024 * 1024).await;
+    connection.begin(&vec![b'x'; 64 * 1024 * 1024]);
+    let length = connection.taken;
+    let mut connection = over_tls(length).await;
+    let request = vec![b'x'; length];
+    connection.begin(&request);
+    assert!(connection.has_written());
+    let answer = connection.answer(&request);
+    let in_time = tokio::time::timeout(std::time::Duration::from_secs(20), answer).await;
+    assert_eq!(in_time.expect("nothing is held back").unwrap().status, 200);
 }
 
 #[test]
