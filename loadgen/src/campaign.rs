@@ -1,6 +1,12 @@
-//! Creates the campaign, and watches the clock that rules its start. Outside the measured load.
+//! Prepares the system, creates campaigns, and watches the clock that rules their start. Outside the
+//! measured load.
+
+mod each;
+mod stores;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use chrono::{DateTime, Local, SecondsFormat, Utc};
@@ -8,21 +14,33 @@ use contract::history::clock::Probe;
 use contract::wire;
 use hyper::HeaderMap;
 
+use crate::client::reach::Reach;
 use crate::clock::Clock;
-use crate::mapping::{self, Answer, Mapping, Request, Step};
-use crate::scenario;
+use crate::http::Http;
+use crate::mapping::rule::Statuses;
+use crate::mapping::{
+    self, Action, Answer, Each, Mapping, Request, RequestTemplate, Source, Step, Values,
+};
+use crate::scenario::{self, Scenario};
+use crate::secrets::{hidden, value};
+use crate::users::Users;
+use each::Errand;
+use stores::Stores;
 
-/// How long a set-up request may take.
+/// How long a request, a statement or a command of the set-up may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Talks to the system outside the measured load.
 #[derive(Clone, Debug)]
 pub struct Desk {
-    http: reqwest::Client,
+    http: Http,
     clock: Clock,
 }
 
-/// Why the campaign could not be created.
+/// Values by the names that a step gives them.
+type Captured = BTreeMap<String, String>;
+
+/// Why the set-up failed. No message has a secret in it.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
     /// The target did not answer.
@@ -47,6 +65,64 @@ pub enum SetupError {
         /// What was expected.
         expected: String,
     },
+    /// A database did not do as it was told.
+    #[error("{url}: {reason}")]
+    Store {
+        /// Which one, without a password.
+        url: String,
+        /// Why.
+        reason: String,
+    },
+    /// The same, in a step that is not of the campaign itself.
+    #[error("{place}: {reason}")]
+    In {
+        /// Which step, and for which user.
+        place: String,
+        /// What happened.
+        reason: String,
+    },
+}
+
+impl SetupError {
+    /// The same without secrets.
+    fn hiding(self, secrets: &[String]) -> Self {
+        let hide = |text: String| hidden(&text, secrets.iter().map(String::as_str));
+        match self {
+            Self::Unreachable { url, reason } => {
+                Self::Unreachable { url: hide(url), reason: hide(reason) }
+            }
+            Self::Refused { method, url, status, body, expected } => {
+                Self::Refused { method, url: hide(url), status, body: hide(body), expected }
+            }
+            Self::Store { url, reason } => Self::Store { url: hide(url), reason: hide(reason) },
+            Self::In { place, reason } => Self::In { place, reason: hide(reason) },
+        }
+    }
+}
+
+/// What a system was prepared with, before any campaign.
+#[derive(Clone)]
+pub struct Prepared {
+    /// What the templates of every campaign may name.
+    pub names: BTreeMap<String, String>,
+    /// The users, with what was captured for each.
+    pub users: Arc<Users>,
+}
+
+impl Prepared {
+    /// Base URL of the first target, which the set-up speaks to.
+    pub fn target(&self) -> &str {
+        self.names.get("target").map(String::as_str).unwrap_or_default()
+    }
+}
+
+/// A campaign to create.
+#[derive(Clone, Copy, Debug)]
+pub struct Named<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its start.
+    pub starts_at: DateTime<Utc>,
 }
 
 /// A campaign that was created.
@@ -67,66 +143,161 @@ impl Created {
 
 impl Desk {
     /// A desk whose probes are stamped with the run's clock.
-    ///
-    /// # Errors
-    /// When no HTTP client can be made.
-    pub fn new(clock: Clock) -> Result<Self, SetupError> {
-        let http = http(PATIENCE).map_err(|e| unreachable("http client", &e))?;
-        Ok(Self { http, clock })
+    pub fn new(clock: Clock, reach: &Reach) -> Self {
+        Self { http: Http::new(reach, PATIENCE), clock }
     }
 
-    /// Creates the scenario's campaign at the target `url`, step by step.
-    ///
-    /// # Errors
-    /// When a step is not answered as it should be.
-    pub async fn create(
+    /// When the first campaign starts, by the clock of the target `url`.
+    pub async fn first_start(
         &self,
         url: &str,
-        name: &str,
         wanted: &scenario::Campaign,
         mapping: &Mapping,
-    ) -> Result<Created, SetupError> {
+    ) -> DateTime<Utc> {
+        if let Some(instant) = wanted.starts_at {
+            return instant;
+        }
         let ahead = match mapping.clock {
             mapping::Clock::LoadHost => 0,
             mapping::Clock::Asked(_) => self.ahead(url).await,
         };
         let starts_at = self.clock.unix_now() + ahead + wanted.starts_in.nanos();
-        let starts_at = whole_after(starts_at, mapping.start_unit_ms());
-        let mut names = names(url, name, wanted, starts_at);
+        whole_after(starts_at, mapping.start_unit_ms())
+    }
+
+    /// Prepares the system whose first target is at `url`, once for all campaigns.
+    ///
+    /// # Errors
+    /// When a step does not succeed.
+    pub async fn prepare(
+        &self,
+        url: &str,
+        scenario: &Scenario,
+        store: Option<&str>,
+    ) -> Result<Prepared, SetupError> {
+        let names = prepare_names(url, scenario, store);
+        let mut prepared = Prepared { names, users: scenario.users() };
+        let mut stores = Stores::default();
+        for (at, step) in scenario.mapping.prepare.iter().enumerate() {
+            let place = format!("mapping.prepare[{at}]");
+            match step.each {
+                None => {
+                    let secrets = secrets(&scenario.mapping, &prepared.names);
+                    let taken = self.take(step, &prepared.names, &mut stores, &secrets).await;
+                    let inside = |e: SetupError| SetupError::In { place, reason: e.to_string() };
+                    prepared.names.extend(taken.map_err(inside)?);
+                }
+                Some(Each::User) => {
+                    let errand = Errand {
+                        desk: self.clone(),
+                        step: step.clone(),
+                        place: place.clone(),
+                        names: prepared.names.clone(),
+                        users: Arc::clone(&prepared.users),
+                        secrets: secrets(&scenario.mapping, &prepared.names),
+                        next: AtomicU64::new(0),
+                    };
+                    let learned = prepared.users.learn(&errand.run().await?);
+                    let learned = learned.map_err(|reason| SetupError::In { place, reason })?;
+                    prepared.users = Arc::new(learned);
+                }
+            }
+        }
+        Ok(prepared)
+    }
+
+    /// Creates a campaign of this name in a prepared system, step by step.
+    ///
+    /// # Errors
+    /// When a step does not succeed.
+    pub async fn create(
+        &self,
+        named: &Named<'_>,
+        mapping: &Mapping,
+        prepared: &Prepared,
+    ) -> Result<Created, SetupError> {
+        let starts_at = named.starts_at;
+        let mut names = prepared.names.clone();
+        names.extend(campaign_names(named.name, starts_at));
+        let mut stores = Stores::default();
         for step in &mapping.setup {
-            self.take(url, step, &mut names).await?;
+            let secrets = secrets(mapping, &names);
+            names.extend(self.take(step, &names, &mut stores, &secrets).await?);
         }
         let starts_at_unix_ns = starts_at.timestamp_nanos_opt().unwrap_or(i64::MAX);
         Ok(Created { names, starts_at_unix_ns })
     }
 
-    /// Takes one step and notes what it captures.
+    /// Takes one step and gives what it captures. No error has one of the `secrets` in it, nor a
+    /// variable that the step names.
     async fn take(
         &self,
-        url: &str,
         step: &Step,
-        names: &mut BTreeMap<String, String>,
-    ) -> Result<(), SetupError> {
-        let request = step.request.fill(names);
-        let (status, headers, body) = self.ask(url, &request).await?;
-        let refused = |expected: String| SetupError::Refused {
-            method: request.method.to_string(),
-            url: format!("{url}{}", request.uri),
-            status,
-            body: String::from_utf8_lossy(&body).chars().take(200).collect(),
-            expected,
+        values: &(impl Values + Sync),
+        stores: &mut Stores,
+        secrets: &[String],
+    ) -> Result<Captured, SetupError> {
+        let hide = |e: SetupError| {
+            let variables = step.variables().into_iter().filter_map(|name| value(&name).ok());
+            let all: Vec<String> = secrets.iter().cloned().chain(variables).collect();
+            e.hiding(&all)
         };
-        let fits = step.expect.as_ref().map_or(status / 100 == 2, |s| s.contains(status));
-        if !fits {
-            return Err(refused(step.expect.as_ref().map_or("2xx".into(), ToString::to_string)));
-        }
+        let taken = match &step.action {
+            Action::Http { request, expect, capture } => {
+                self.request(request, expect.as_ref(), capture, values).await
+            }
+            Action::Sql { sql, capture } => {
+                stores.sql(sql, values).await.and_then(|row| columns(&row, capture))
+            }
+            Action::Redis { redis, capture } => match stores.redis(redis, values).await {
+                Ok(None) if !capture.is_empty() => Err(SetupError::In {
+                    place: "redis".into(),
+                    reason: "the last reply: expected a text or a number".into(),
+                }),
+                Ok(reply) => {
+                    let reply = reply.unwrap_or_default();
+                    Ok(capture.keys().map(|name| (name.clone(), reply.clone())).collect())
+                }
+                Err(error) => Err(error),
+            },
+        };
+        taken.map_err(hide)
+    }
+
+    /// Asks the first target and reads what is to be captured.
+    async fn request(
+        &self,
+        request: &RequestTemplate,
+        expect: Option<&Statuses>,
+        capture: &BTreeMap<String, Source>,
+        values: &(impl Values + Sync),
+    ) -> Result<Captured, SetupError> {
+        let url = values.value("target").unwrap_or_default();
+        let request = request.fill(values);
+        let (status, headers, body) = self.ask(&url, &request).await?;
         let answer = Answer::new(status, &headers, &body);
-        for (name, source) in &step.capture {
-            let value = source.read(&answer);
-            let value = value.ok_or_else(|| refused(format!("{name} at {source}")))?;
-            names.insert(name.clone(), value);
+        let read = |(name, source): (&String, &Source)| Some((name.clone(), source.read(&answer)?));
+        let found: Captured = capture.iter().filter_map(read).collect();
+        let refused = |expected: String| {
+            let body = String::from_utf8_lossy(&body);
+            // What is to be captured is a secret, also in an answer that lacks something else.
+            let body = hidden(&body, found.values().map(String::as_str));
+            SetupError::Refused {
+                method: request.method.to_string(),
+                url: format!("{url}{}", request.uri),
+                status,
+                body: body.chars().take(200).collect(),
+                expected,
+            }
+        };
+        let fits = expect.map_or(status / 100 == 2, |s| s.contains(status));
+        if !fits {
+            return Err(refused(expect.map_or("2xx".into(), ToString::to_string)));
         }
-        Ok(())
+        match capture.iter().find(|(name, _)| !found.contains_key(*name)) {
+            Some((name, source)) => Err(refused(format!("{name} at {source}"))),
+            None => Ok(found),
+        }
     }
 
     /// Sends one request to the target `url` and reads the whole answer.
@@ -138,25 +309,18 @@ impl Desk {
         url: &str,
         request: &Request,
     ) -> Result<(u16, HeaderMap, Vec<u8>), SetupError> {
-        let url = format!("{url}{}", request.uri);
-        let mut asking = self.http.request(request.method.clone(), &url);
-        for (name, value) in &request.headers {
-            asking = asking.header(name, value);
-        }
-        let answer = asking.body(request.body.clone()).send().await;
-        let answer = answer.map_err(|e| unreachable(&url, &e))?;
-        let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
-        let body = answer.bytes().await.map_err(|e| unreachable(&url, &e))?;
-        Ok((status, headers, body.into()))
+        let answered = self.http.ask(url, request).await;
+        let url = || format!("{url}{}", request.uri);
+        answered.map_err(|reason| SetupError::Unreachable { url: url(), reason })
     }
 
     /// How far the target's clock is ahead of the load host's, by its own word, nanoseconds; 0 where
     /// it does not say. Good enough to choose a start; where that lies is then probed.
     async fn ahead(&self, url: &str) -> i64 {
         let sent = self.clock.unix_now();
-        let Ok(answer) = self.http.get(url).send().await else { return 0 };
+        let Ok((_, headers, _)) = self.http.get(url, "/").await else { return 0 };
         let between = sent + (self.clock.unix_now() - sent) / 2;
-        let stamp = answer.headers().get(wire::header::SERVER_TIME).and_then(|v| v.to_str().ok());
+        let stamp = headers.get(wire::header::SERVER_TIME).and_then(|v| v.to_str().ok());
         let theirs = stamp.and_then(|text| DateTime::parse_from_rfc3339(text).ok());
         theirs.and_then(|t| t.timestamp_nanos_opt()).map_or(0, |theirs| theirs - between)
     }
@@ -184,54 +348,64 @@ fn resolution(rfc3339: &str) -> i64 {
     10_i64.pow(9_u32.saturating_sub(u32::try_from(digits).unwrap_or(9)))
 }
 
-/// What the set-up's templates may name.
-fn names(
-    url: &str,
-    name: &str,
-    wanted: &scenario::Campaign,
-    starts_at: DateTime<Utc>,
-) -> BTreeMap<String, String> {
-    let local = starts_at.with_timezone(&Local).format("%Y-%m-%dT%H:%M:%S%.3f");
-    let mut names: BTreeMap<String, String> = [
+/// The values that a step captures: columns of a row.
+fn columns(
+    row: &[(String, Option<String>)],
+    capture: &BTreeMap<String, String>,
+) -> Result<Captured, SetupError> {
+    let find = |(name, column): (&String, &String)| {
+        let found = row.iter().find(|(c, _)| c.eq_ignore_ascii_case(column));
+        let value = found.and_then(|(_, value)| value.clone());
+        let value = value.ok_or_else(|| {
+            let there: Vec<&str> = row.iter().map(|(c, _)| c.as_str()).collect();
+            let what = match (found, there.is_empty()) {
+                (Some(_), _) => "it is NULL, or no text".into(),
+                (None, true) => "there is no row".into(),
+                (None, false) => format!("the columns are {}", there.join(", ")),
+            };
+            let reason = format!("expected a value in the column {column:?}, {what}");
+            SetupError::In { place: format!("sql, capture of `{name}`"), reason }
+        });
+        Ok((name.clone(), value?))
+    };
+    capture.iter().map(find).collect()
+}
+
+/// What was captured so far, which no message may show.
+fn secrets(mapping: &Mapping, names: &BTreeMap<String, String>) -> Vec<String> {
+    mapping.captured().into_iter().filter_map(|name| names.get(name).cloned()).collect()
+}
+
+/// What templates may name before any campaign is created.
+fn prepare_names(url: &str, scenario: &Scenario, store: Option<&str>) -> BTreeMap<String, String> {
+    let mut names = BTreeMap::from([
+        ("name".to_owned(), scenario.name.as_str().to_owned()),
+        ("target".to_owned(), url.to_owned()),
+        ("coupons".to_owned(), scenario.campaign.coupons.to_string()),
+    ]);
+    if let Some(limit) = scenario.campaign.per_user_limit {
+        names.insert("per_user_limit".into(), u32::from(limit).to_string());
+    }
+    names.extend(store.map(|store| ("store".to_owned(), store.to_owned())));
+    names
+}
+
+/// What the templates of a campaign's set-up may name besides.
+fn campaign_names(name: &str, starts_at: DateTime<Utc>) -> BTreeMap<String, String> {
+    let zoneless = "%Y-%m-%dT%H:%M:%S%.3f";
+    let local = starts_at.with_timezone(&Local).format(zoneless);
+    [
         ("name", name.to_owned()),
         ("campaign", name.to_owned()),
-        ("target", url.to_owned()),
-        ("coupons", wanted.coupons.to_string()),
         ("starts_at", starts_at.to_rfc3339_opts(SecondsFormat::Millis, true)),
+        ("starts_at_utc", starts_at.format(zoneless).to_string()),
         ("starts_at_s", starts_at.timestamp().to_string()),
         ("starts_at_ms", starts_at.timestamp_millis().to_string()),
         ("starts_at_local", local.to_string()),
     ]
     .into_iter()
     .map(|(name, value)| (name.to_owned(), value))
-    .collect();
-    if let Some(limit) = wanted.per_user_limit {
-        names.insert("per_user_limit".into(), u32::from(limit).to_string());
-    }
-    names
-}
-
-/// A client for what is not measured: as direct as the load itself, and nothing is sent twice.
-///
-/// # Errors
-/// When no client can be made.
-pub fn http(patience: Duration) -> reqwest::Result<reqwest::Client> {
-    reqwest::Client::builder()
-        .timeout(patience)
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .retry(reqwest::retry::never())
-        .build()
-}
-
-fn unreachable(url: &str, error: &reqwest::Error) -> SetupError {
-    let mut reason = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        reason = cause.to_string();
-        source = cause.source();
-    }
-    SetupError::Unreachable { url: url.into(), reason }
+    .collect()
 }
 
 /// The next moment that the system can be told: what is told must be the start, to the nanosecond,

@@ -19,8 +19,10 @@ use contract::run::RunTarget;
 use rustix::process::{Pid, Signal, kill_process_group, set_parent_process_death_signal};
 use tokio::time::{Instant, sleep};
 
-use crate::campaign;
+use crate::client::reach::{Reach, ReachError};
+use crate::http::Http;
 use crate::scenario::Spawn;
+use crate::secrets::expanded;
 
 /// First argument of a process that is about to become an instance.
 pub const BECOME_INSTANCE: &str = "__become-instance";
@@ -89,6 +91,9 @@ pub enum StartError {
         /// Where its log is.
         log: PathBuf,
     },
+    /// Targets cannot be reached as the scenario says.
+    #[error(transparent)]
+    Reach(#[from] ReachError),
     /// Its log, or a port for it, could not be had.
     #[error("{what}: {source}")]
     Io {
@@ -110,7 +115,10 @@ pub struct Surroundings {
 
 impl Surroundings {
     fn fill(&self, text: &str, instance: &str, port: u16) -> String {
-        text.replace("{port}", &port.to_string())
+        // What is missing was found when the scenario was read.
+        expanded(text)
+            .unwrap_or_default()
+            .replace("{port}", &port.to_string())
             .replace("{store}", self.store.as_deref().unwrap_or_default())
             .replace("{instance}", instance)
             .replace("{run}", &self.run.to_string_lossy())
@@ -133,8 +141,7 @@ impl Instances {
             instances.watch_over(&instance)?;
             instances.running.push(instance);
         }
-        let http = campaign::http(READY_WITHIN)
-            .map_err(|e| io_error("http client")(io::Error::other(e)))?;
+        let http = Http::new(&Reach::plain()?, READY_WITHIN);
         for instance in &mut instances.running {
             instance.wait_until_ready(&http, spawn.ready.as_str()).await?;
         }
@@ -247,7 +254,10 @@ fn start(
     let log = around.run.join("instances").join(format!("{name}.log"));
     let out = File::create(&log).map_err(io("an instance's log cannot be written"))?;
     let err = out.try_clone().map_err(io("an instance's log cannot be written"))?;
-    let mut words = spawn.command.words().iter().map(|w| around.fill(w, &name, port));
+    let own = spawn.one(number);
+    let words = spawn.command.words().iter().chain(own.iter().flat_map(|one| &one.args));
+    let mut words = words.map(|w| around.fill(w, &name, port));
+    let env = spawn.env.iter().chain(own.iter().flat_map(|one| &one.env));
     let program = beside_us(&words.next().unwrap_or_default());
     let us = std::env::current_exe().map_err(io("loadgen cannot find itself"))?;
     let mut command = Command::new(us);
@@ -256,7 +266,7 @@ fn start(
         .arg(std::process::id().to_string())
         .arg(&program)
         .args(words)
-        .envs(spawn.env.iter().map(|(k, v)| (k, around.fill(v, &name, port))))
+        .envs(env.map(|(k, v)| (k, around.fill(v, &name, port))))
         .stdin(Stdio::null())
         .stdout(out)
         .stderr(err)
@@ -286,21 +296,17 @@ fn free_ports(count: u16) -> io::Result<Vec<u16>> {
 }
 
 impl Instance {
-    async fn wait_until_ready(
-        &mut self,
-        http: &reqwest::Client,
-        path: &str,
-    ) -> Result<(), StartError> {
+    async fn wait_until_ready(&mut self, http: &Http, path: &str) -> Result<(), StartError> {
         let url = format!("{}{path}", self.url);
         let deadline = Instant::now() + READY_WITHIN;
         while Instant::now() < deadline {
-            let answer = http.get(&url).send().await;
+            let answer = http.get(&self.url, path).await;
             // Looked at after the answer: it may have come from somebody else on this port.
             if let Ok(Some(status)) = self.child.try_wait() {
                 let (name, log) = (self.name.clone(), self.log.clone());
                 return Err(StartError::Ended { name, status, tail: last_line(&log), log });
             }
-            if answer.is_ok_and(|a| a.status() == 200) {
+            if answer.is_ok_and(|(status, ..)| status == 200) {
                 return Ok(());
             }
             sleep(ASK_EVERY).await;

@@ -2,9 +2,11 @@
 
 use contract::run::RunTarget;
 
+use crate::client::reach::Reach;
 use crate::folder::Folder;
 use crate::instances::{Instances, StartError, Surroundings};
-use crate::scenario::{Origin, Scenario};
+use crate::scenario::{Origin, Scenario, Scheme, Target};
+use crate::secrets::{expanded_url, without_password};
 
 /// What is put under load.
 #[derive(Debug)]
@@ -13,8 +15,14 @@ pub struct System {
     pub instances: Instances,
     /// Where the load goes.
     pub targets: Vec<RunTarget>,
+    /// The same as addresses.
+    pub addresses: Vec<Target>,
+    /// How they are reached.
+    pub reach: Reach,
     /// The store's URL for `run.json`: no password, and relative where it lies in the run's folder.
     pub store: Option<String>,
+    /// The store's URL as the set-up uses it.
+    pub(crate) store_url: Option<String>,
 }
 
 impl System {
@@ -25,49 +33,38 @@ impl System {
     pub async fn start(scenario: &Scenario, folder: &Folder) -> Result<Self, StartError> {
         let run = folder.path().to_owned();
         let template = scenario.system.store.as_deref();
-        let store = template.map(|s| s.replace("{run}", &run.to_string_lossy()));
+        // What is missing was found when the scenario was read.
+        let store_url = template
+            .and_then(|s| expanded_url(s).ok())
+            .map(|s| s.replace("{run}", &run.to_string_lossy()));
         let public = template.map(|s| without_password(&s.replace("{run}/", "")));
-        match &scenario.system.origin {
+        let reach = Reach::of(&scenario.system)?;
+        let (instances, targets, addresses) = match &scenario.system.origin {
             Origin::Spawn(spawn) => {
-                let instances = Instances::start(spawn, &Surroundings { run, store }).await?;
-                Ok(Self { targets: instances.targets(), instances, store: public })
+                let around = Surroundings { run, store: store_url.clone() };
+                let instances = Instances::start(spawn, &around).await?;
+                let targets = instances.targets();
+                let addresses = targets.iter().map(address).collect();
+                (instances, targets, addresses)
             }
             Origin::Targets(given) => {
+                for target in given {
+                    reach.check(target).await?;
+                }
                 let named = (1_u32..).zip(given).map(|(number, target)| RunTarget {
                     name: format!("api-{number}"),
                     url: target.url(),
                     pid: None,
                 });
-                let instances = Instances::default();
-                Ok(Self { targets: named.collect(), instances, store: public })
+                (Instances::default(), named.collect(), given.clone())
             }
-        }
+        };
+        Ok(Self { instances, targets, addresses, reach, store: public, store_url })
     }
 }
 
-/// `redis://user:secret@host` becomes `redis://user:***@host`.
-pub(crate) fn without_password(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.into() };
-    let Some((login, host)) = rest.rsplit_once('@') else { return url.into() };
-    match login.split_once(':') {
-        Some((user, _)) => format!("{scheme}://{user}:***@{host}"),
-        None => url.into(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_password_is_kept() {
-        for (url, want) in [
-            ("redis://:secret@h:1/0", "redis://:***@h:1/0"),
-            ("redis://me:sec@ret@h:1/0", "redis://me:***@h:1/0"),
-            ("redis://h:1/0", "redis://h:1/0"),
-            ("sqlite:a.db", "sqlite:a.db"),
-        ] {
-            assert_eq!(without_password(url), want);
-        }
-    }
+/// Where an instance that the run started answers, without TLS.
+fn address(instance: &RunTarget) -> Target {
+    let authority = instance.url.trim_start_matches("http://").to_owned();
+    Target { scheme: Scheme::Http, authority }
 }

@@ -2,16 +2,17 @@
 //! was reserved. And what is read beside the load.
 
 use contract::outcome::{Observation, Outcome};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json_path::JsonPath;
 
+use super::path::{Path, text_of};
 use super::rule::{Answer, Meaning, Rule};
-use super::source::{json_path, text_of};
+
 use super::template::RequestTemplate;
 use crate::scenario::{Positive, Span};
 
 /// How to learn what came of an accepted request.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Poll {
     /// What is asked, at the target that accepted. It may name what the rule that said `accepted`
@@ -36,7 +37,7 @@ fn default_patience() -> Positive {
 }
 
 /// How to confirm what was reserved.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Confirm {
     /// What is asked, at the target that reserved. It may name what the rule that said `reserved`
@@ -47,7 +48,7 @@ pub struct Confirm {
 }
 
 /// What is read of the campaign beside the load.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Read {
     /// What is asked.
@@ -57,7 +58,7 @@ pub struct Read {
 }
 
 /// What an answer shows of the campaign, and where.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum See {
     /// How many coupons were issued so far.
@@ -68,33 +69,14 @@ pub enum See {
     Codes(Path),
 }
 
-/// A JSON path (RFC 9535).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Path(JsonPath);
-
-impl TryFrom<String> for Path {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        json_path(&text).map(Self)
-    }
+/// The one value at a path, as a number.
+fn number(path: &Path, answer: &Answer<'_>) -> Option<i64> {
+    text_of(path.one(answer.json()?)?)?.parse().ok()
 }
 
-impl From<Path> for String {
-    fn from(path: Path) -> Self {
-        path.0.to_string()
-    }
-}
-
-impl Path {
-    fn number(&self, answer: &Answer<'_>) -> Option<i64> {
-        text_of(self.0.query(answer.json()?).exactly_one().ok()?)?.parse().ok()
-    }
-
-    fn texts(&self, answer: &Answer<'_>) -> Option<Vec<String>> {
-        self.0.query(answer.json()?).iter().map(|value| text_of(value)).collect()
-    }
+/// All values at a path, as texts.
+fn texts(path: &Path, answer: &Answer<'_>) -> Option<Vec<String>> {
+    path.all(answer.json()?).into_iter().map(text_of).collect()
 }
 
 impl See {
@@ -104,10 +86,10 @@ impl See {
             return None;
         }
         let seen = match self {
-            Self::Issued(path) => Observation::Issued(path.number(answer)?),
-            Self::Remaining(path) => Observation::Remaining(path.number(answer)?),
+            Self::Issued(path) => Observation::Issued(number(path, answer)?),
+            Self::Remaining(path) => Observation::Remaining(number(path, answer)?),
             Self::Codes(path) => {
-                Observation::Codes(path.texts(answer)?.into_iter().map(Into::into).collect())
+                Observation::Codes(texts(path, answer)?.into_iter().map(Into::into).collect())
             }
         };
         Some(Outcome::Read(seen))
@@ -130,7 +112,7 @@ pub(super) fn misplaced(rules: &[Rule], place: &str) -> Result<(), String> {
     match rules.iter().position(|rule| !allowed(rule.is)) {
         None => Ok(()),
         Some(at) => Err(format!(
-            "{place}[{at}]: `{}` means nothing here; `accepted` and `reserved` stand in outcomes, \
+            "{place}[{at}].is: `{}` means nothing here; `accepted` and `reserved` stand in outcomes, \
              `pending` in poll.outcomes",
             rules[at].is.name()
         )),

@@ -3,23 +3,26 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 use sha2::Sha256;
 
+use crate::secrets;
+
 /// How the token `{jwt}` is made.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Jwt {
     /// The claims: any YAML, with holes in its texts.
     pub claims: Value,
-    /// The key of the signature (HS256); absent means an unsigned token.
+    /// The key of the signature (HS256), which may be `${NAME}`; absent means an unsigned token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<Secret>,
 }
 
 /// A text that is used and never shown: neither in `run.json` nor in a message.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Secret(String);
 
@@ -36,13 +39,18 @@ impl std::fmt::Debug for Secret {
 }
 
 impl Jwt {
-    /// The token with these claims.
-    pub fn token(&self, claims: &Value) -> String {
+    /// Whether the environment has what the secret names.
+    pub(super) fn check(&self) -> Result<(), String> {
+        self.secret.as_ref().map_or(Ok(()), |s| secrets::expanded(&s.0).map(|_| ()))
+    }
+
+    /// The token with these claims, which are JSON.
+    pub fn token(&self, claims: &str) -> String {
         let header = match self.secret {
             Some(_) => r#"{"alg":"HS256","typ":"JWT"}"#,
             None => r#"{"alg":"none","typ":"JWT"}"#,
         };
-        let claims = URL_SAFE_NO_PAD.encode(claims.to_string());
+        let claims = URL_SAFE_NO_PAD.encode(claims);
         let signed = format!("{}.{claims}", URL_SAFE_NO_PAD.encode(header));
         let signature = self.secret.as_ref().map_or_else(String::new, |s| s.sign(&signed));
         format!("{signed}.{signature}")
@@ -51,7 +59,9 @@ impl Jwt {
 
 impl Secret {
     fn sign(&self, text: &str) -> String {
-        let mut mac = Hmac::<Sha256>::new_from_slice(self.0.as_bytes())
+        // What is missing was found when the scenario was read.
+        let key = secrets::expanded(&self.0).unwrap_or_default();
+        let mut mac = Hmac::<Sha256>::new_from_slice(key.as_bytes())
             .unwrap_or_else(|e| unreachable!("HMAC takes keys of any length: {e}"));
         mac.update(text.as_bytes());
         URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes())
@@ -67,12 +77,12 @@ mod tests {
         // The signature was computed with another program over exactly this header and these claims.
         let jwt = Jwt { claims: Value::Null, secret: Some(Secret("your-256-bit-secret".into())) };
         let claims = serde_json::json!({"sub": "u1"});
-        let token = jwt.token(&claims);
+        let token = jwt.token(&claims.to_string());
         assert_eq!(
             token,
             "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiJ1MSJ9.RMZQZH4lncMONkReTSi85_pOH_LcWQsl7tkuJ5HN7MI"
         );
-        let unsigned = Jwt { claims: Value::Null, secret: None }.token(&claims);
+        let unsigned = Jwt { claims: Value::Null, secret: None }.token(&claims.to_string());
         assert_eq!(unsigned, "eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.eyJzdWIiOiJ1MSJ9.");
     }
 

@@ -5,15 +5,20 @@
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
+use std::fmt;
 
 use contract::outcome::{Coupon, Doubt, Failure, Outcome};
-use hyper::HeaderMap;
 use regex::Regex;
+use schemars::JsonSchema;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use serde_json_path::JsonPath;
 
-use super::source::{Source, json_path, text_of};
+use super::fields::Fields;
+use super::path::{Path, text_of};
+use super::source::Source;
+use crate::scenario::schema::Text;
 
 /// A whole answer.
 #[derive(Debug)]
@@ -22,13 +27,13 @@ pub struct Answer<'a> {
     pub status: u16,
     /// The body, all of it.
     pub body: &'a [u8],
-    headers: &'a HeaderMap,
+    headers: &'a dyn Fields,
     json: OnceCell<Option<Value>>,
 }
 
 impl<'a> Answer<'a> {
     /// An answer with these parts.
-    pub fn new(status: u16, headers: &'a HeaderMap, body: &'a [u8]) -> Self {
+    pub fn new(status: u16, headers: &'a dyn Fields, body: &'a [u8]) -> Self {
         Self { status, body, headers, json: OnceCell::new() }
     }
 
@@ -39,12 +44,19 @@ impl<'a> Answer<'a> {
 
     /// A header by its lower-case name.
     pub(super) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
+        self.headers.first(name)
+    }
+
+    /// A cookie that it sets; of several with this name the last.
+    pub(super) fn cookie(&self, name: &str) -> Option<&str> {
+        let set = self.headers.all("set-cookie");
+        let pairs = set.into_iter().filter_map(|cookie| cookie.split(';').next()?.split_once('='));
+        pairs.rev().find(|(n, _)| n.trim() == name).map(|(_, value)| value.trim())
     }
 }
 
 /// A rule: all its conditions hold, or it does not match.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
     /// The status is one of these.
@@ -85,7 +97,7 @@ pub struct Rule {
 }
 
 /// What an answer means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Meaning {
     /// A coupon; `code` says where its code is.
@@ -145,15 +157,22 @@ pub enum Told {
 pub type Captured = BTreeMap<String, String>;
 
 /// One status, several, or a range: `201`, `[200, 201]`, `500-599`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "RawStatuses", into = "Vec<String>")]
+#[schemars(with = "RawStatuses")]
 pub struct Statuses(Vec<(u16, u16)>);
 
-#[derive(Deserialize)]
-#[serde(untagged)]
+#[derive(Deserialize, JsonSchema)]
+#[serde(
+    untagged,
+    expecting = "expected a status like 201, a range like 500-599, or a list of them"
+)]
 enum RawStatuses {
-    One(u16),
-    Range(String),
+    /// One status.
+    One(#[schemars(range(min = 100, max = 599))] u16),
+    /// A range.
+    Range(#[schemars(regex(pattern = r"^\s*[1-5][0-9]{2}\s*(-\s*[1-5][0-9]{2}\s*)?$"))] String),
+    /// Several.
     Several(Vec<RawStatuses>),
 }
 
@@ -162,8 +181,8 @@ impl TryFrom<RawStatuses> for Statuses {
 
     fn try_from(raw: RawStatuses) -> Result<Self, String> {
         let fits = |s: u16| (100..=599).contains(&s);
-        let wrong = |what: &dyn std::fmt::Display| {
-            format!("status {what}: expected 100 to 599, a range like 500-599, or a list of them")
+        let wrong = |what: &dyn fmt::Display| {
+            format!("found {what}, expected 100 to 599, a range like 500-599, or a list of them")
         };
         match raw {
             RawStatuses::One(status) if fits(status) => Ok(Self(vec![(status, status)])),
@@ -189,8 +208,8 @@ impl From<Statuses> for Vec<String> {
     }
 }
 
-impl std::fmt::Display for Statuses {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Statuses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let one = |(a, b): &(u16, u16)| if a == b { a.to_string() } else { format!("{a}-{b}") };
         f.write_str(&self.0.iter().map(one).collect::<Vec<_>>().join(", "))
     }
@@ -204,28 +223,33 @@ impl Statuses {
 }
 
 /// Conditions on values of a JSON body, each with the path to its value.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "BTreeMap<String, Condition>", into = "BTreeMap<String, Condition>")]
-pub struct JsonConditions(Vec<(JsonPath, Condition)>);
+#[schemars(with = "BTreeMap<Path, Condition>")]
+pub struct JsonConditions(Vec<(Path, Condition)>);
 
 impl TryFrom<BTreeMap<String, Condition>> for JsonConditions {
     type Error = String;
 
     fn try_from(conditions: BTreeMap<String, Condition>) -> Result<Self, String> {
-        let parsed = conditions.into_iter().map(|(path, c)| Ok((json_path(&path)?, c)));
+        let parsed = conditions.into_iter().map(|(path, c)| {
+            let path = Path::try_from(path.clone()).map_err(|what| format!("{path}: {what}"))?;
+            Ok((path, c))
+        });
         Ok(Self(parsed.collect::<Result<_, String>>()?))
     }
 }
 
 impl From<JsonConditions> for BTreeMap<String, Condition> {
     fn from(conditions: JsonConditions) -> Self {
-        conditions.0.into_iter().map(|(path, c)| (path.to_string(), c)).collect()
+        conditions.0.into_iter().map(|(path, c)| (path.into(), c)).collect()
     }
 }
 
 /// A regular expression.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(with = "Text", extend("format" = "regex"))]
 pub struct Pattern(Regex);
 
 impl PartialEq for Pattern {
@@ -238,10 +262,14 @@ impl TryFrom<String> for Pattern {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        let last = |e: regex::Error| e.to_string().lines().last().unwrap_or_default().to_owned();
+        let last = |e: regex::Error| {
+            let text = e.to_string();
+            let line = text.lines().last().unwrap_or_default();
+            line.strip_prefix("error: ").unwrap_or(line).to_owned()
+        };
         Regex::new(&text)
             .map(Self)
-            .map_err(|e| format!("{text:?} is not a regular expression: {}", last(e)))
+            .map_err(|e| format!("found {text:?}, expected a regular expression: {}", last(e)))
     }
 }
 
@@ -252,17 +280,70 @@ impl From<Pattern> for String {
 }
 
 /// What a value has to be: a value itself, or a comparison.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Condition {
     /// One or several comparisons, all of which hold.
     Compare(Comparison),
-    /// Equal to this; numbers and truth values also where they stand in a text.
-    Equals(Value),
+    /// Equal to this text, number or truth value; numbers and truth values also where they stand in
+    /// a text.
+    Equals(#[schemars(with = "Text")] Value),
+}
+
+impl<'de> Deserialize<'de> for Condition {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ConditionVisitor)
+    }
+}
+
+/// What stands in braces is a comparison, so that a misspelt one is found.
+struct ConditionVisitor;
+
+/// What a condition is, in words.
+const ONE_VALUE: &str = "a single value or a comparison, such as {above: 0}";
+
+impl<'de> Visitor<'de> for ConditionVisitor {
+    type Value = Condition;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(ONE_VALUE)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Condition, A::Error> {
+        Comparison::deserialize(MapAccessDeserializer::new(map)).map(Condition::Compare)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, _: A) -> Result<Condition, A::Error> {
+        Err(A::Error::custom(format!("found a list, expected {ONE_VALUE}")))
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Condition, E> {
+        Err(E::custom(format!("found nothing, expected {ONE_VALUE}")))
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Condition, E> {
+        Ok(Condition::Equals(value.into()))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Condition, E> {
+        Ok(Condition::Equals(value.into()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Condition, E> {
+        Ok(Condition::Equals(value.into()))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Condition, E> {
+        Ok(Condition::Equals(value.into()))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Condition, E> {
+        Ok(Condition::Equals(value.into()))
+    }
 }
 
 /// Comparisons, all of which hold.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Comparison {
     /// It is there and not null, or it is not.
@@ -295,8 +376,8 @@ impl Condition {
     }
 
     /// Whether it holds for what a path finds. A list or an object is there, but has no text.
-    fn holds_in(&self, path: &JsonPath, json: Option<&Value>) -> bool {
-        let found = json.and_then(|json| path.query(json).exactly_one().ok());
+    fn holds_in(&self, path: &Path, json: Option<&Value>) -> bool {
+        let found = json.and_then(|json| path.one(json));
         match (self, found) {
             (Self::Compare(Comparison { exists: Some(wanted), .. }), Some(v))
                 if v.is_array() || v.is_object() =>
@@ -312,7 +393,7 @@ impl Rule {
     fn matches(&self, answer: &Answer<'_>) -> bool {
         let header =
             |(name, c): (&String, &Condition)| c.holds(answer.header(&name.to_lowercase()));
-        let json = |(path, c): &(JsonPath, Condition)| c.holds_in(path, answer.json());
+        let json = |(path, c): &(Path, Condition)| c.holds_in(path, answer.json());
         let text = || String::from_utf8_lossy(answer.body);
         self.status.as_ref().is_none_or(|s| s.contains(answer.status))
             && self.empty.is_none_or(|wanted| wanted == answer.body.is_empty())

@@ -1,14 +1,15 @@
 //! Where in an answer a value is.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
-use serde_json_path::JsonPath;
 
 use super::Answer;
+use super::path::{Path, text_of};
 
-/// Where in an answer a value is: `$.path` in its JSON, `header:NAME`, or `body`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// Where in an answer a value is: `$.path` in its JSON, `header:NAME`, `cookie:NAME`, or `body`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(with = "String", extend("pattern" = r"^(\$|header:\s*\S|cookie:\s*\S|body$)"), example = &"$.code", example = &"header:x-code")]
 pub struct Source {
     text: String,
     place: Place,
@@ -16,8 +17,9 @@ pub struct Source {
 
 #[derive(Clone, Debug, PartialEq)]
 enum Place {
-    Json(JsonPath),
+    Json(Path),
     Header(String),
+    Cookie(String),
     Body,
 }
 
@@ -25,19 +27,20 @@ impl TryFrom<String> for Source {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        let place = match text.strip_prefix("header:") {
-            Some(name) if !name.trim().is_empty() => Place::Header(name.trim().to_lowercase()),
+        let named = text.split_once(':').map(|(kind, name)| (kind, name.trim()));
+        let place = match named {
+            Some(("header", name)) if !name.is_empty() => Place::Header(name.to_lowercase()),
+            Some(("cookie", name)) if !name.is_empty() => Place::Cookie(name.to_owned()),
             _ if text == "body" => Place::Body,
-            _ if text.starts_with('$') => Place::Json(json_path(&text)?),
-            _ => return Err(format!("{text:?}: expected $.path, header:NAME or body")),
+            _ if text.starts_with('$') => Place::Json(Path::try_from(text.clone())?),
+            _ => {
+                return Err(format!(
+                    "found {text:?}, expected $.path, header:NAME, cookie:NAME or body"
+                ));
+            }
         };
         Ok(Self { text, place })
     }
-}
-
-/// A JSON path (RFC 9535).
-pub(super) fn json_path(text: &str) -> Result<JsonPath, String> {
-    JsonPath::parse(text).map_err(|e| format!("{text:?} is not a JSON path: {e}"))
 }
 
 impl From<Source> for String {
@@ -56,8 +59,9 @@ impl Source {
     /// The value, where the answer has it: one that is a text, a number or a truth value.
     pub fn read(&self, answer: &Answer<'_>) -> Option<String> {
         match &self.place {
-            Place::Json(path) => text_of(path.query(answer.json()?).exactly_one().ok()?),
+            Place::Json(path) => text_of(path.one(answer.json()?)?),
             Place::Header(name) => Some(answer.header(name)?.to_owned()),
+            Place::Cookie(name) => answer.cookie(name).map(str::to_owned),
             Place::Body => {
                 let text = std::str::from_utf8(answer.body).ok()?.trim();
                 (!text.is_empty()).then(|| text.to_owned())
@@ -68,16 +72,6 @@ impl Source {
     /// The value as a whole number, also where it is one inside a text, as 64-bit numbers often are.
     pub fn read_number(&self, answer: &Answer<'_>) -> Option<i64> {
         self.read(answer)?.parse().ok()
-    }
-}
-
-/// A single value as text; nothing for null, lists and objects.
-pub(super) fn text_of(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        Value::Bool(truth) => Some(truth.to_string()),
-        Value::Null | Value::Array(_) | Value::Object(_) => None,
     }
 }
 
@@ -108,8 +102,20 @@ mod tests {
     }
 
     #[test]
+    fn finds_cookies_and_of_several_the_last() {
+        let mut headers = hyper::HeaderMap::new();
+        for cookie in ["SID=old; Path=/", "other=1", "SID=a=b; HttpOnly", "sid=c", "SIDE=d"] {
+            headers.append("set-cookie", cookie.parse().unwrap());
+        }
+        let answer = Answer::new(302, &headers, b"");
+        assert_eq!(source("cookie:SID").read(&answer).as_deref(), Some("a=b"));
+        assert_eq!(source("cookie:sid").read(&answer).as_deref(), Some("c"));
+        assert_eq!(source("cookie:none").read(&answer), None);
+    }
+
+    #[test]
     fn rejects_what_is_no_place() {
-        for text in ["code", "$.[", "header:", ""] {
+        for text in ["code", "$.[", "header:", "cookie: ", ""] {
             assert!(Source::try_from(text.to_owned()).is_err(), "{text}");
         }
     }

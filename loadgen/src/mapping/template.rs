@@ -2,24 +2,31 @@
 //!
 //! A hole is a name in braces. Braces around anything else stay as they are, so a raw JSON body
 //! needs no escaping. In JSON, a text that is nothing but `{name:int}` becomes a number, and a
-//! member whose only content is a name without a value is left out.
+//! member whose only content is a name without a value is left out. `${NAME}` is a variable of the
+//! environment; it is written down as it is spelled, never as its value.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use hyper::Method;
 use hyper::header::{HeaderName, HeaderValue};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::jwt::Jwt;
+use crate::scenario::schema::Text;
+use crate::secrets::{self, escaped};
 
-/// Names that every template knows.
-pub const SETUP_NAMES: [&str; 9] = [
+/// Names that every template knows, also before a campaign is created.
+pub const PREPARE_NAMES: [&str; 4] = ["name", "coupons", "per_user_limit", "target"];
+/// Names that every template knows from then on.
+pub const SETUP_NAMES: [&str; 10] = [
     "name",
     "coupons",
     "per_user_limit",
     "starts_at",
+    "starts_at_utc",
     "starts_at_s",
     "starts_at_ms",
     "starts_at_local",
@@ -27,7 +34,27 @@ pub const SETUP_NAMES: [&str; 9] = [
     "target",
 ];
 /// Names that the measured request knows besides.
-pub const ORDER_NAMES: [&str; 4] = ["user", "key", "n", "uuid"];
+pub const ORDER_NAMES: [&str; 5] = ["user", "user_n", "key", "n", "uuid"];
+/// Names that a step which is taken for each user knows besides.
+pub const USER_NAMES: [&str; 2] = ["user", "user_n"];
+/// Names that neither the set-up nor a file may give to something else.
+pub(crate) const RESERVED: [&str; 15] = [
+    "name",
+    "coupons",
+    "per_user_limit",
+    "starts_at",
+    "starts_at_utc",
+    "starts_at_s",
+    "starts_at_ms",
+    "starts_at_local",
+    "target",
+    "store",
+    "jwt",
+    "user_n",
+    "key",
+    "n",
+    "uuid",
+];
 
 /// What names stand for.
 pub trait Values {
@@ -42,17 +69,35 @@ impl Values for BTreeMap<String, String> {
 }
 
 /// A text with holes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(with = "Text", inline)]
 pub struct Template {
     text: String,
     parts: Vec<Part>,
 }
 
+/// A text, or a hole in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Part {
+pub(super) enum Part {
+    /// As it is.
     Text(String),
-    Name { name: String, number: bool },
+    /// A hole.
+    Name { name: String, how: How },
+    /// A variable of the environment.
+    Variable(String),
+}
+
+impl Part {
+    /// What stands in its place; nothing where there is none.
+    fn value<'a>(&'a self, values: &'a impl Values) -> Cow<'a, str> {
+        match self {
+            Self::Text(text) => text.as_str().into(),
+            Self::Name { name, .. } => values.value(name).unwrap_or_default(),
+            // One that is missing was found when the scenario was read.
+            Self::Variable(name) => secrets::value(name).unwrap_or_default().into(),
+        }
+    }
 }
 
 impl TryFrom<String> for Template {
@@ -64,8 +109,12 @@ impl TryFrom<String> for Template {
         while let Some(open) = rest.find('{') {
             literal += &rest[..open];
             let after = &rest[open + 1..];
-            match hole(after) {
+            let part = if literal.ends_with('$') { variable(after) } else { hole(after) };
+            match part {
                 Some((part, length)) => {
+                    if matches!(part, Part::Variable(_)) {
+                        literal.pop();
+                    }
                     if !literal.is_empty() {
                         parts.push(Part::Text(std::mem::take(&mut literal)));
                     }
@@ -86,16 +135,41 @@ impl TryFrom<String> for Template {
     }
 }
 
+/// How a value is put in its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum How {
+    /// As a text: escaped in paths and queries.
+    Text,
+    /// `{name:int}`: in JSON as a number.
+    Number,
+    /// `{name:raw}`: as it is, also in a path: one that the system gave.
+    Raw,
+}
+
 /// The name that begins here and ends with a brace, and how long that is.
 fn hole(text: &str) -> Option<(Part, usize)> {
     let end = text.find('}')?;
-    let (name, number) = match text[..end].strip_suffix(":int") {
-        Some(name) => (name, true),
-        None => (&text[..end], false),
+    let (name, how) = match text[..end].split_once(':') {
+        Some((name, "int")) => (name, How::Number),
+        Some((name, "raw")) => (name, How::Raw),
+        Some(_) => return None,
+        None => (&text[..end], How::Text),
     };
+    is_name(name).then(|| (Part::Name { name: name.to_owned(), how }, end + 1))
+}
+
+/// The variable that begins here, behind its dollar sign, or else the name.
+fn variable(text: &str) -> Option<(Part, usize)> {
+    match secrets::variable(text) {
+        Some((name, length)) => Some((Part::Variable(name.to_owned()), length)),
+        None => hole(text),
+    }
+}
+
+/// Whether a text can be the name of a hole.
+pub(crate) fn is_name(text: &str) -> bool {
     let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-    let is_name = name.starts_with(|c: char| c.is_ascii_lowercase()) && name.chars().all(fits);
-    is_name.then(|| (Part::Name { name: name.to_owned(), number }, end + 1))
+    text.starts_with(|c: char| c.is_ascii_lowercase()) && text.chars().all(fits)
 }
 
 impl From<Template> for String {
@@ -105,51 +179,60 @@ impl From<Template> for String {
 }
 
 impl Template {
+    /// The template of a text; every text is one.
+    pub(super) fn of(text: &str) -> Self {
+        Self::try_from(text.to_owned()).unwrap_or_else(|_| unreachable!("every text is a template"))
+    }
+
     /// Fills the holes.
     pub fn fill(&self, values: &impl Values) -> String {
-        self.fill_with(values, |value| value.into())
+        self.parts.iter().map(|part| part.value(values)).collect()
     }
 
-    /// Fills the holes of a path or a query: values cannot break out of their place.
-    fn fill_escaped(&self, values: &impl Values) -> String {
-        self.fill_with(values, escaped)
+    /// Its texts and its holes.
+    pub(super) fn parts(&self) -> &[Part] {
+        &self.parts
     }
 
-    fn fill_with(&self, values: &impl Values, encode: impl Fn(&str) -> String) -> String {
-        let mut out = String::with_capacity(self.text.len() + 32);
-        for part in &self.parts {
-            match part {
-                Part::Text(text) => out += text,
-                Part::Name { name, .. } => {
-                    out += &values.value(name).map_or_else(String::new, |v| encode(&v));
-                }
-            }
-        }
-        out
+    /// Fills the holes of a URL. What it begins with may be a whole URL; the rest is a part of one.
+    pub(crate) fn fill_url(&self, values: &impl Values) -> String {
+        let plain = self.text.starts_with("sqlite:");
+        let fill = |(at, part): (usize, &Part)| match (part, part.value(values)) {
+            (Part::Name { .. } | Part::Variable(_), value) if !plain && at > 0 => escaped(&value),
+            (_, value) => value.into_owned(),
+        };
+        self.parts.iter().enumerate().map(fill).collect()
     }
 
-    /// As a JSON value; `None` where it is a single name without a value.
-    fn to_json(&self, values: &impl Values) -> Option<Value> {
-        match self.parts.as_slice() {
-            [Part::Name { name, number }] => {
-                let value = values.value(name)?;
-                let number = number.then(|| value.parse::<i64>().ok()).flatten();
-                Some(number.map_or_else(|| Value::String(value.into_owned()), Value::from))
-            }
-            _ => Some(Value::String(self.fill(values))),
-        }
+    /// Whether it begins with the hole of this name.
+    pub(super) fn begins_with(&self, wanted: &str) -> bool {
+        matches!(self.parts.first(), Some(Part::Name { name, .. }) if name == wanted)
     }
 
-    fn mentions(&self, wanted: &str) -> bool {
+    /// Whether it begins with a value that the system gave.
+    pub(super) fn begins_raw(&self) -> bool {
+        matches!(self.parts.first(), Some(Part::Name { how: How::Raw, .. }))
+    }
+
+    /// The variables of the environment that it names.
+    pub(crate) fn variables(&self) -> Vec<String> {
+        secrets::variables(&self.text).into_iter().map(str::to_owned).collect()
+    }
+
+    pub(super) fn mentions(&self, wanted: &str) -> bool {
         self.parts.iter().any(|p| matches!(p, Part::Name { name, .. } if name == wanted))
     }
 
-    fn check(&self, known: &[&str]) -> Result<(), String> {
+    pub(super) fn check(&self, known: &[&str]) -> Result<(), String> {
         for part in &self.parts {
-            if let Part::Name { name, .. } = part
-                && !known.contains(&name.as_str())
-            {
-                return Err(unknown_name(name, known));
+            match part {
+                Part::Name { name, .. } if !known.contains(&name.as_str()) => {
+                    return Err(unknown_name(name, known));
+                }
+                Part::Variable(name) => {
+                    secrets::value(name)?;
+                }
+                Part::Name { .. } | Part::Text(_) => {}
             }
         }
         Ok(())
@@ -162,25 +245,25 @@ fn unknown_name(name: &str, known: &[&str]) -> String {
         Some((distance, k)) if distance <= 2 => format!("; did you mean `{{{k}}}`?"),
         _ => String::new(),
     };
-    format!("`{{{name}}}`: no such name{hint} (there are {})", known.join(", "))
-}
-
-/// Everything but unreserved characters as `%XX` (RFC 3986).
-fn escaped(value: &str) -> String {
-    let mut out = String::with_capacity(value.len());
-    for byte in value.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                out.push(char::from(byte));
-            }
-            other => out += &format!("%{other:02X}"),
+    let mut there: Vec<&str> = Vec::new();
+    for name in known {
+        if !there.contains(name) {
+            there.push(name);
         }
     }
-    out
+    format!("`{{{name}}}`: no such name{hint} (there are {})", there.join(", "))
+}
+
+/// The path of a whole URL, such as one that the system gave in a `Location` header.
+pub(super) fn path_of(uri: String) -> String {
+    let Some((_, rest)) = uri.split_once("://").filter(|(scheme, _)| !scheme.contains('/')) else {
+        return uri;
+    };
+    rest.find('/').map_or_else(|| "/".to_owned(), |at| rest[at..].to_owned())
 }
 
 /// A request with holes.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RequestTemplate {
     /// The method; POST where it is absent.
@@ -205,21 +288,15 @@ pub struct RequestTemplate {
     pub jwt: Option<Jwt>,
 }
 
-/// Values with a token among them.
-struct WithToken<'a, V> {
-    values: &'a V,
-    token: String,
-}
-
-impl<V: Values> Values for WithToken<'_, V> {
-    fn value(&self, name: &str) -> Option<Cow<'_, str>> {
-        if name == "jwt" { Some(self.token.as_str().into()) } else { self.values.value(name) }
-    }
-}
+/// The methods there are.
+const VERBS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
+/// What a header's name looks like, as a pattern for editors.
+const HEADER: &str = "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$";
 
 /// An HTTP method.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(with = "String", extend("enum" = VERBS))]
 pub struct Verb(pub Method);
 
 impl Default for Verb {
@@ -232,12 +309,10 @@ impl TryFrom<String> for Verb {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        let known = [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
-        known
-            .into_iter()
-            .find(|m| m.as_str() == text)
-            .map(Self)
-            .ok_or_else(|| format!("method {text:?}: expected GET, POST, PUT, PATCH or DELETE"))
+        match text.parse() {
+            Ok(method) if VERBS.contains(&text.as_str()) => Ok(Self(method)),
+            _ => Err(format!("found {text:?}, expected GET, POST, PUT, PATCH or DELETE")),
+        }
     }
 }
 
@@ -248,8 +323,9 @@ impl From<Verb> for String {
 }
 
 /// A header's name.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(with = "String", inline, extend("pattern" = HEADER))]
 pub struct Header(String);
 
 impl TryFrom<String> for Header {
@@ -258,8 +334,15 @@ impl TryFrom<String> for Header {
     fn try_from(text: String) -> Result<Self, String> {
         match text.parse::<HeaderName>() {
             Ok(name) => Ok(Self(name.as_str().to_owned())),
-            Err(_) => Err(format!("header {text:?}: expected a name like X-User-Id")),
+            Err(_) => Err(format!("found {text:?}, expected a header's name like X-User-Id")),
         }
+    }
+}
+
+impl Header {
+    /// The name, in lower case.
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
 }
 
@@ -282,38 +365,17 @@ pub struct Request {
     pub body: Vec<u8>,
 }
 
+impl Request {
+    /// GET of a path.
+    pub fn get(path: &str) -> Self {
+        Self { method: Method::GET, uri: path.into(), headers: Vec::new(), body: Vec::new() }
+    }
+}
+
 impl RequestTemplate {
     /// Fills the holes.
     pub fn fill(&self, values: &impl Values) -> Request {
-        let Some(jwt) = &self.jwt else { return self.fill_all(values) };
-        let token = jwt.token(&filled(&jwt.claims, values).unwrap_or_default());
-        self.fill_all(&WithToken { values, token })
-    }
-
-    fn fill_all(&self, values: &impl Values) -> Request {
-        let mut uri = self.path.fill_escaped(values);
-        for (at, (name, value)) in self.query.iter().enumerate() {
-            uri.push(if at == 0 { '?' } else { '&' });
-            uri += &format!("{}={}", escaped(name), value.fill_escaped(values));
-        }
-        let mut headers = Vec::with_capacity(self.headers.len() + 1);
-        let json = self.json.as_ref().and_then(|json| filled(json, values));
-        if json.is_some() {
-            let json = HeaderValue::from_static("application/json");
-            headers.push((hyper::header::CONTENT_TYPE, json));
-        }
-        for (Header(name), value) in &self.headers {
-            // The name was checked when it was read; a value that is no header is left out.
-            if let (Ok(name), Ok(value)) = (name.parse(), value.fill(values).parse()) {
-                headers.push((name, value));
-            }
-        }
-        let body = match (json, &self.body) {
-            (Some(json), _) => json.to_string().into_bytes(),
-            (None, Some(body)) => body.fill(values).into_bytes(),
-            (None, None) => Vec::new(),
-        };
-        Request { method: self.method.0.clone(), uri, headers, body }
+        self.form(values, |_| false).fill(values)
     }
 
     /// Whether it has a hole of this name.
@@ -323,60 +385,71 @@ impl RequestTemplate {
             || self.json.as_ref().is_some_and(|json| json_mentions(json, name))
     }
 
+    /// The variables of the environment that it names.
+    pub(crate) fn variables(&self) -> Vec<String> {
+        let texts = self.query.values().chain(self.headers.values()).chain(&self.body);
+        let mut found: Vec<String> =
+            texts.chain([&self.path]).flat_map(Template::variables).collect();
+        let claims = self.jwt.as_ref().map(|jwt| &jwt.claims);
+        for json in self.json.iter().chain(claims) {
+            found.extend(secrets::variables(&json.to_string()).into_iter().map(str::to_owned));
+        }
+        found
+    }
+
     /// Whether every name is known.
     pub(super) fn check(&self, known: &[&str]) -> Result<(), String> {
-        if !self.path.text.starts_with('/') {
-            return Err(format!("path {:?}: expected it to begin with /", self.path.text));
+        if !self.path.text.starts_with('/') && !self.path.begins_raw() {
+            return Err(format!("path: found {:?}, expected it to begin with /", self.path.text));
         }
         if self.json.is_some() && self.body.is_some() {
-            return Err("a request has `json` or `body`, not both".into());
+            return Err("body: a request has `json` or `body`, not both".into());
         }
         if let Some(jwt) = &self.jwt {
-            check_json(&jwt.claims, known)?;
+            check_json("jwt.claims", &jwt.claims, known)?;
+            jwt.check().map_err(|what| format!("jwt.secret: {what}"))?;
         }
         let token = self.jwt.as_ref().map(|_| "jwt");
         let known: Vec<&str> = known.iter().copied().chain(token).collect();
-        let texts = self.query.values().chain(self.headers.values()).chain(&self.body);
-        for template in texts.chain([&self.path]) {
-            template.check(&known)?;
+        let at = |key: String| move |what| format!("{key}: {what}");
+        self.path.check(&known).map_err(at("path".into()))?;
+        for (name, template) in &self.query {
+            template.check(&known).map_err(at(format!("query.{name}")))?;
         }
-        self.json.as_ref().map_or(Ok(()), |json| check_json(json, &known))
+        for (name, template) in &self.headers {
+            template.check(&known).map_err(at(format!("headers.{}", name.as_str())))?;
+        }
+        if let Some(body) = &self.body {
+            body.check(&known).map_err(at("body".into()))?;
+        }
+        self.json.as_ref().map_or(Ok(()), |json| check_json("json", json, &known))
     }
 }
 
-/// JSON with its holes filled; `None` where nothing is left.
-fn filled(json: &Value, values: &impl Values) -> Option<Value> {
-    Some(match json {
-        Value::String(text) => return template(text).to_json(values),
-        Value::Array(list) => list.iter().filter_map(|v| filled(v, values)).collect(),
-        Value::Object(map) => {
-            let members = map.iter().filter_map(|(k, v)| Some((k.clone(), filled(v, values)?)));
-            Value::Object(members.collect())
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) => json.clone(),
-    })
-}
-
-fn check_json(json: &Value, known: &[&str]) -> Result<(), String> {
+/// Messages begin with the keys that lead to the text, from `at` on.
+fn check_json(at: &str, json: &Value, known: &[&str]) -> Result<(), String> {
     match json {
-        Value::String(text) => template(text).check(known),
-        Value::Array(list) => list.iter().try_for_each(|v| check_json(v, known)),
-        Value::Object(map) => map.values().try_for_each(|v| check_json(v, known)),
+        Value::String(text) => {
+            Template::of(text).check(known).map_err(|what| format!("{at}: {what}"))
+        }
+        Value::Array(list) => {
+            let mut numbered = list.iter().enumerate();
+            numbered.try_for_each(|(n, v)| check_json(&format!("{at}[{n}]"), v, known))
+        }
+        Value::Object(map) => {
+            map.iter().try_for_each(|(key, v)| check_json(&format!("{at}.{key}"), v, known))
+        }
         Value::Null | Value::Bool(_) | Value::Number(_) => Ok(()),
     }
 }
 
 fn json_mentions(json: &Value, name: &str) -> bool {
     match json {
-        Value::String(text) => template(text).mentions(name),
+        Value::String(text) => Template::of(text).mentions(name),
         Value::Array(list) => list.iter().any(|v| json_mentions(v, name)),
         Value::Object(map) => map.values().any(|v| json_mentions(v, name)),
         Value::Null | Value::Bool(_) | Value::Number(_) => false,
     }
-}
-
-fn template(text: &str) -> Template {
-    Template::try_from(text.to_owned()).unwrap_or_else(|_| unreachable!("every text is a template"))
 }
 
 #[cfg(test)]
@@ -412,6 +485,38 @@ mod tests {
         let found = request(r#"{method: PUT, path: /, body: '{"userId": {n}, "x": {}}'}"#);
         assert_eq!(found.body, br#"{"userId": 7, "x": {}}"#);
         assert_eq!((found.method, found.headers.len()), (Method::PUT, 0));
+    }
+
+    #[test]
+    fn variables_of_the_environment_are_filled_in_and_never_written_down() {
+        let path = secrets::value("PATH").unwrap();
+        let yaml = "{path: '/${PATH}', headers: {a: 'x ${PATH}'}, json: {p: '${PATH}', q: '${n}'}}";
+        let found = request(yaml);
+        assert_eq!(found.uri, format!("/{}", escaped(&path)));
+        assert_eq!(found.headers[1].1, format!("x {path}"));
+        let body: Value = serde_json::from_slice(&found.body).unwrap();
+        assert_eq!(body, serde_json::json!({"p": path, "q": "$7"}));
+        let template: RequestTemplate = serde_saphyr::from_str(yaml).unwrap();
+        assert!(!serde_json::to_string(&template).unwrap().contains(&path));
+        assert_eq!(template.variables(), ["PATH", "PATH", "PATH"]);
+        let json = "{path: /, json: {p: ['${NOT_THERE_AT_ALL}']}}";
+        let template: RequestTemplate = serde_saphyr::from_str(json).unwrap();
+        let message = template.check(&[]).unwrap_err();
+        assert!(
+            message.starts_with("json.p[0]: `${NOT_THERE_AT_ALL}`: expected the environment"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn only_what_a_url_begins_with_may_be_a_whole_one() {
+        let fill = |text: &str| {
+            let values: BTreeMap<String, String> =
+                [("store", "redis://h:1"), ("db", "a/b")].map(|(k, v)| (k.into(), v.into())).into();
+            Template::of(text).fill_url(&values)
+        };
+        assert_eq!(fill("{store}/{db}"), "redis://h:1/a%2Fb");
+        assert_eq!(fill("sqlite:x/{db}"), "sqlite:x/a/b");
     }
 
     #[test]

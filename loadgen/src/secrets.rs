@@ -1,0 +1,165 @@
+//! Values that are used and never shown: variables of the environment, passwords in URLs, and what
+//! the set-up captured.
+//!
+//! A scenario spells a variable `${NAME}` and is written down as it was spelled.
+
+use std::borrow::Cow;
+
+/// A secret shorter than this is none, and hiding it would make a message unreadable.
+const SHORTEST: usize = 4;
+/// What stands in its place.
+const HIDDEN: &str = "***";
+
+/// The name of the variable whose name begins here and ends with a brace, and how long that is.
+pub(crate) fn variable(text: &str) -> Option<(&str, usize)> {
+    let end = text.find('}')?;
+    let name = &text[..end];
+    let fits = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+    let is_name = name.starts_with(|c: char| c.is_ascii_uppercase() || c == '_');
+    (is_name && name.chars().all(fits)).then_some((name, end + 1))
+}
+
+/// The value of a variable.
+///
+/// # Errors
+/// When the environment does not have it, or not as text; one line says so.
+pub(crate) fn value(name: &str) -> Result<String, String> {
+    std::env::var(name)
+        .map_err(|_| format!("`${{{name}}}`: expected the environment to have this variable"))
+}
+
+/// A text with its variables replaced by their values.
+///
+/// # Errors
+/// When the environment lacks one.
+pub(crate) fn expanded(text: &str) -> Result<Cow<'_, str>, String> {
+    expanded_with(text, |_, value| value)
+}
+
+/// The same for a URL: what is only a part of it is escaped.
+///
+/// # Errors
+/// When the environment lacks a variable.
+pub(crate) fn expanded_url(url: &str) -> Result<Cow<'_, str>, String> {
+    let plain = url.starts_with("sqlite:");
+    expanded_with(url, |at, value| if plain || at == 0 { value } else { escaped(&value) })
+}
+
+fn expanded_with(
+    text: &str,
+    encode: impl Fn(usize, String) -> String,
+) -> Result<Cow<'_, str>, String> {
+    let (mut out, mut rest) = (String::new(), text);
+    while let Some(at) = rest.find("${") {
+        let after = &rest[at + 2..];
+        out += &rest[..at];
+        match variable(after) {
+            Some((name, length)) => {
+                out += &encode(text.len() - rest.len() + at, value(name)?);
+                rest = &after[length..];
+            }
+            None => {
+                out += "${";
+                rest = after;
+            }
+        }
+    }
+    Ok(if out.is_empty() { rest.into() } else { Cow::Owned(out + rest) })
+}
+
+/// The variables that a text names.
+pub(crate) fn variables(text: &str) -> Vec<&str> {
+    text.split("${").skip(1).filter_map(|rest| Some(variable(rest)?.0)).collect()
+}
+
+/// Everything but unreserved characters as `%XX` (RFC 3986).
+pub(crate) fn escaped(value: &str) -> String {
+    let mut out = String::with_capacity(value.len());
+    for byte in value.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                out.push(char::from(byte));
+            }
+            other => out += &format!("%{other:02X}"),
+        }
+    }
+    out
+}
+
+/// A message in which none of these values can be read, as it is or as URLs and JSON spell it.
+pub(crate) fn hidden<'a>(message: &str, secrets: impl IntoIterator<Item = &'a str>) -> String {
+    let mut spellings: Vec<String> = secrets
+        .into_iter()
+        .filter(|secret| secret.len() >= SHORTEST)
+        .flat_map(|s| [s.to_owned(), escaped(s), serde_json::json!(s).to_string()])
+        .map(|spelling| spelling.trim_matches('"').to_owned())
+        .filter(|spelling| !spelling.is_empty())
+        .collect();
+    // A secret may contain another one.
+    spellings.sort_by_key(|s| std::cmp::Reverse(s.len()));
+    spellings.iter().fold(message.to_owned(), |text, secret| text.replace(secret, HIDDEN))
+}
+
+/// `redis://user:secret@host` becomes `redis://user:***@host`, and so does `?password=secret`.
+pub(crate) fn without_password(url: &str) -> String {
+    let url = without_login(url);
+    let Some((path, query)) = url.split_once('?') else { return url };
+    let tells = |name: &str| name.to_ascii_lowercase().contains("password");
+    let kept = |pair: &str| match pair.split_once('=') {
+        Some((name, _)) if tells(name) => format!("{name}={HIDDEN}"),
+        _ => pair.to_owned(),
+    };
+    let query: Vec<String> = query.split('&').map(kept).collect();
+    format!("{path}?{}", query.join("&"))
+}
+
+fn without_login(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.into() };
+    let Some((login, host)) = rest.rsplit_once('@') else { return url.into() };
+    match login.split_once(':') {
+        Some((user, _)) => format!("{scheme}://{user}:{HIDDEN}@{host}"),
+        None => url.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_password_is_kept() {
+        for (url, want) in [
+            ("redis://:secret@h:1/0", "redis://:***@h:1/0"),
+            ("redis://me:sec@ret@h:1/0", "redis://me:***@h:1/0"),
+            ("redis://h:1/0", "redis://h:1/0"),
+            ("sqlite:a.db", "sqlite:a.db"),
+            ("postgres://me:${PW}@h/db", "postgres://me:***@h/db"),
+            ("postgres://h/db?user=me&password=s&x", "postgres://h/db?user=me&password=***&x"),
+        ] {
+            assert_eq!(without_password(url), want);
+        }
+    }
+
+    #[test]
+    fn variables_are_filled_in_and_missing_ones_are_named() {
+        let path = value("PATH").unwrap();
+        assert_eq!(expanded("a ${PATH} ${x} $").unwrap(), format!("a {path} ${{x}} $"));
+        assert_eq!(expanded("nothing").unwrap(), "nothing");
+        let found = expanded_url("redis://:${PATH}@h").unwrap();
+        assert_eq!(found, format!("redis://:{}@h", escaped(&path)));
+        assert_eq!(expanded_url("${PATH}/1").unwrap(), format!("{path}/1"));
+        let message = expanded("x${NOT_THERE_AT_ALL}").unwrap_err();
+        assert_eq!(
+            message,
+            "`${NOT_THERE_AT_ALL}`: expected the environment to have this variable"
+        );
+        assert_eq!(variables("${A} {a} ${b} ${_C1}"), ["A", "_C1"]);
+    }
+
+    #[test]
+    fn secrets_cannot_be_read_however_they_are_spelled() {
+        let secrets = ["s\"cret/1", "s\"cret/1 and more", "abc"];
+        let message = r#"s"cret/1 s\"cret/1 s%22cret%2F1 s"cret/1 and more abc"#;
+        assert_eq!(hidden(message, secrets), "*** *** *** *** abc");
+    }
+}
