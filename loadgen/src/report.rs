@@ -7,7 +7,16 @@ use std::fmt::Write as _;
 use comfy_table::{CellAlignment, Table, presets};
 use contract::run::RunState;
 
-use crate::summary::{Distribution, Outcomes, Phase, Quantile, Step, Summary};
+use crate::samples::Sample;
+use crate::summary::{
+    Across, BurstSummary, CampaignsSummary, Distribution, Outcomes, Phase, Quantile, Step, Summary,
+};
+
+/// So many campaigns that are off are named; `summary.json` has more of them.
+const NAMED: usize = 5;
+
+/// So much of an answer is shown, in characters.
+const SHOWN: usize = 70;
 
 /// The whole summary as text, with a line feed at its end.
 pub fn text(summary: &Summary) -> String {
@@ -21,8 +30,10 @@ pub fn text(summary: &Summary) -> String {
     // Writing to a String cannot fail.
     let _ = writeln!(
         out,
-        "{}: campaign {}, {:.1} s of load{state}\n",
-        summary.scenario, summary.campaign, summary.seconds,
+        "{}: {}, {:.1} s of load{state}\n",
+        summary.scenario,
+        subject(summary),
+        summary.seconds,
     );
     let sections = [
         times(summary).to_string(),
@@ -30,7 +41,10 @@ pub fn text(summary: &Summary) -> String {
         phases(summary),
         first_second(summary),
         launch(summary),
+        summary.campaigns.as_ref().map_or_else(String::new, campaigns),
+        bursts(summary),
         accounting(summary),
+        not_understood(summary),
         thresholds(summary),
     ];
     for section in sections.iter().filter(|s| !s.is_empty()) {
@@ -41,17 +55,27 @@ pub fn text(summary: &Summary) -> String {
     out
 }
 
+fn subject(summary: &Summary) -> String {
+    match &summary.campaigns {
+        None => format!("campaign {}", summary.campaign),
+        Some(c) => format!("{} campaigns", thousands(c.count)),
+    }
+}
+
 fn times(summary: &Summary) -> Table {
     let mut table = table(&["time", "p50", "p99", "p99.9", "max", "samples"]);
     let t = &summary.times;
-    for (name, d) in [
+    let always = [
         ("response", t.response),
         ("  issued", t.response_of_issued),
         ("  refused", t.response_of_refused),
         ("service", t.service),
         ("queue", t.queue),
         ("start lag", t.lag),
-    ] {
+    ];
+    let sometimes = [("accepted", t.accepted), ("read", t.read)];
+    let sometimes = sometimes.into_iter().filter_map(|(name, d)| Some((name, d?)));
+    for (name, d) in always.into_iter().chain(sometimes) {
         // A fourth interval would not fit; summary.json has it.
         let percentiles = [Quantile::P50, Quantile::P99, Quantile::P999].map(|q| interval(&d, q));
         let max = d.max.map_or_else(|| "-".into(), duration);
@@ -161,18 +185,80 @@ fn step_row(step: &Step) -> Vec<String> {
 
 fn launch(summary: &Summary) -> String {
     let Some(l) = &summary.launch else { return String::new() };
+    let across = l.across.as_ref();
     let mut lines = Vec::new();
     if let Some(us) = l.start_delay_us {
         let unsure = duration(l.start_uncertainty_us);
-        lines.push(format!("first coupon {} after the start (± {unsure})", duration(us)));
+        let delay = several(across.and_then(|a| a.start_delay_us), us, duration);
+        lines.push(format!("first coupon {delay} after the start (± {unsure})"));
     }
     if let Some(us) = l.time_to_sell_out_us {
-        lines.push(format!("sold out {} after the start", duration(us)));
+        let time = several(across.and_then(|a| a.time_to_sell_out_us), us, duration);
+        lines.push(format!("sold out {time} after the start"));
     }
     if let Some(rate) = l.issue_rate {
-        lines.push(format!("{rate:.0} coupons a second"));
+        let rate = several(across.and_then(|a| a.issue_rate), rate, |r| format!("{r:.0}"));
+        lines.push(format!("{rate} coupons a second"));
     }
     lines.join("\n")
+}
+
+/// One figure, or of several campaigns the median with the smallest and the largest.
+fn several(across: Option<Across>, one: f64, show: impl Fn(f64) -> String) -> String {
+    match across {
+        None => show(one),
+        Some(a) => format!("{} (median; {} to {})", show(a.median), show(a.least), show(a.most)),
+    }
+}
+
+/// `198 of 200 campaigns issued exactly 5 coupons; more: 1 (17), fewer: 1 (33)`.
+fn campaigns(c: &CampaignsSummary) -> String {
+    let coupons = match c.coupons {
+        Some(1) => "1 coupon".to_owned(),
+        Some(n) => format!("{} coupons", thousands(n)),
+        None => "their number of coupons".to_owned(),
+    };
+    let mut line = format!(
+        "{} of {} campaigns issued exactly {coupons}",
+        thousands(c.exact),
+        thousands(c.count)
+    );
+    let off = [
+        ("more", c.over, c.over_ids.as_slice()),
+        ("fewer", c.short, &c.short_ids),
+        ("not sold out", c.never_sold_out, &[]),
+    ];
+    let mut separator = "; ";
+    for (what, count, ids) in off.into_iter().filter(|(_, count, _)| *count > 0) {
+        let _ = write!(line, "{separator}{what}: {}", thousands(count));
+        if !ids.is_empty() {
+            let shown = &ids[..ids.len().min(NAMED)];
+            let more = if shown.len() as u64 == count { "" } else { ", …" };
+            let _ = write!(line, " ({}{more})", shown.join(", "));
+        }
+        separator = ", ";
+    }
+    line
+}
+
+fn bursts(summary: &Summary) -> String {
+    summary.bursts.iter().map(burst).collect::<Vec<_>>().join("\n")
+}
+
+fn burst(b: &BurstSummary) -> String {
+    let at = if b.at_us == 0.0 { "the start".to_owned() } else { duration(b.at_us) };
+    let planned = format!("burst of {} at {at}", thousands(b.requests));
+    let (Some(first), Some(last), Some(spread)) = (b.first_sent_us, b.last_sent_us, b.spread_us)
+    else {
+        return format!("{planned}: none of it was sent");
+    };
+    format!(
+        "{planned}: {} sent, {} to {} after its moment (spread {})",
+        thousands(b.sent),
+        duration(first),
+        duration(last),
+        duration(spread)
+    )
 }
 
 fn thresholds(summary: &Summary) -> String {
@@ -183,10 +269,14 @@ fn accounting(summary: &Summary) -> String {
     let a = &summary.accounting;
     let n = thousands;
     let (planned, sent, dropped) = (n(a.planned), n(a.sent), n(a.dropped));
-    let cancelled =
-        if a.cancelled == 0 { String::new() } else { format!(" + {} cancelled", n(a.cancelled)) };
+    let unless_none = |count: u64, what: &str| {
+        if count == 0 { String::new() } else { format!(" + {} {what}", n(count)) }
+    };
+    let follow_ups = unless_none(a.follow_ups, "follow-ups");
+    let cancelled = unless_none(a.cancelled, "cancelled");
     let mark = if a.holds { "" } else { "   DOES NOT ADD UP" };
-    let mut out = format!("planned {planned} = sent {sent} + dropped {dropped}{cancelled}\n");
+    let mut out =
+        format!("planned {planned}{follow_ups} = sent {sent} + dropped {dropped}{cancelled}\n");
     let _ = write!(
         out,
         "sent {sent} = decided {} + failed {} + indeterminate {}{mark}",
@@ -199,7 +289,52 @@ fn accounting(summary: &Summary) -> String {
             let _ = write!(out, "\n  {kind}, {reason}: {}", n(*count));
         }
     }
+    if a.repeats > 0 {
+        let _ = write!(out, "\n{} of them by buyers who had asked before", n(a.repeats));
+    }
+    out + &beside(summary)
+}
+
+/// What is no attempt, where there is any of it.
+fn beside(summary: &Summary) -> String {
+    let (steps, reads, n) = (&summary.steps, &summary.reads, thousands);
+    let mut out = String::new();
+    if let Some(w) = &summary.warm_up {
+        let _ = write!(out, "\n{} of {} connections were warm", n(w.alive), n(w.wanted));
+    }
+    if steps.total() > 0 {
+        let _ = write!(
+            out,
+            "\nbesides: {} polls, {} confirmations; {} of them unanswered",
+            n(steps.polls),
+            n(steps.confirms),
+            n(steps.unanswered)
+        );
+    }
+    if reads.sent > 0 {
+        let _ = write!(
+            out,
+            "\nbesides: {} reads = answered {} + failed {} + indeterminate {}",
+            n(reads.sent),
+            n(reads.answered),
+            n(reads.failed),
+            n(reads.indeterminate)
+        );
+    }
     out
+}
+
+/// A few of the answers that no rule matched: how often each came, its status, and its beginning.
+fn not_understood(summary: &Summary) -> String {
+    let shown = |text: &str| -> String {
+        let plain = |c: char| if c.is_control() { ' ' } else { c };
+        text.chars().take(SHOWN).map(plain).collect()
+    };
+    let line = |s: &Sample| {
+        let body = if s.body.is_empty() { "(empty)".into() } else { shown(&s.body) };
+        format!("not understood: {} × {} {body}", thousands(s.times), s.status)
+    };
+    summary.unclassified.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// A table whose first column is text and the others numbers.

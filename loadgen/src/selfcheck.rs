@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use serde::Serialize;
 
 use crate::clock::{Clock, process_cpu, thread_cpu};
+use crate::pace::Pacing;
 use crate::summary::{Accounting, Distribution, Observed, Quantile};
 
 /// The 99th percentile of the start lag may be this much.
@@ -27,13 +28,15 @@ const SHORTEST_SECONDS: f64 = 1.0;
 pub struct Meter {
     clock: Clock,
     process_cpu: i64,
+    pacing: Pacing,
     busiest_thread_cpu: AtomicI64,
 }
 
 impl Meter {
     /// Begins to measure.
-    pub fn start(clock: Clock) -> Self {
-        Self { clock, process_cpu: process_cpu(), busiest_thread_cpu: AtomicI64::new(0) }
+    pub fn start(clock: Clock, pacing: Pacing) -> Self {
+        let (process_cpu, busiest_thread_cpu) = (process_cpu(), AtomicI64::new(0));
+        Self { clock, process_cpu, pacing, busiest_thread_cpu }
     }
 
     /// The current load thread has carried out its share.
@@ -48,6 +51,7 @@ impl Meter {
             busiest_thread_cpu_ns: self.busiest_thread_cpu.load(Relaxed),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             wall_step_ns: self.clock.wall_step(),
+            pacing: self.pacing,
         }
     }
 }
@@ -63,6 +67,8 @@ pub struct Vitals {
     pub cores: usize,
     /// How far the wall clock was set.
     pub wall_step_ns: i64,
+    /// How the moments of the plan were met.
+    pub pacing: Pacing,
 }
 
 /// The figures that are judged.
@@ -80,6 +86,8 @@ pub struct SelfCheck {
     pub cores: usize,
     /// How far the wall clock was set during the run; negative is backwards.
     pub clock_step_us: f64,
+    /// How the moments of the plan were met.
+    pub pacing: Pacing,
 }
 
 impl SelfCheck {
@@ -96,6 +104,7 @@ impl SelfCheck {
             process_cpu: vitals.process_cpu_ns as f64 / available / vitals.cores.max(1) as f64,
             cores: vitals.cores,
             clock_step_us: vitals.wall_step_ns as f64 / 1e3,
+            pacing: vitals.pacing,
         }
     }
 
@@ -165,6 +174,7 @@ mod tests {
         process_cpu: CPU_LIMIT,
         cores: 2,
         clock_step_us: -CLOCK_STEP_LIMIT_US,
+        pacing: Pacing::Timer,
     };
 
     fn objections(check: SelfCheck) -> Vec<String> {
@@ -172,11 +182,9 @@ mod tests {
             planned: 100,
             sent: 90,
             dropped: 10,
-            cancelled: 0,
             decided: 90,
-            failed: 0,
-            indeterminate: 0,
             holds: true,
+            ..Accounting::default()
         };
         check.objections(&accounting)
     }
@@ -203,14 +211,15 @@ mod tests {
 
     #[test]
     fn processor_time_is_a_share_of_what_there_was() {
-        let tally = Tally { sent: 99, dropped: 1, cancelled: 50 };
+        let tally = Tally { sent: 99, dropped: 1, cancelled: 50, ..Tally::default() };
         let vitals = Vitals {
             process_cpu_ns: 2_000_000_000,
             busiest_thread_cpu_ns: 1_000_000_000,
             cores: 4,
             wall_step_ns: 5_000,
+            pacing: Pacing::Timer,
         };
-        let observed = Observed { tally, planned: 150, vitals };
+        let observed = Observed { tally, planned: 150, vitals, samples: Vec::new() };
         let check = SelfCheck::new(&observed, &Distribution::default(), 2.0);
         assert_eq!((check.busiest_thread_cpu, check.process_cpu), (0.5, 0.25));
         assert_eq!((check.delivered, check.clock_step_us), (0.99, 5.0));
@@ -220,7 +229,7 @@ mod tests {
 
     #[test]
     fn the_meter_sees_the_busiest_thread() {
-        let meter = Meter::start(Clock::start());
+        let meter = Meter::start(Clock::start(), Pacing::Timer);
         let mut sum = 0_u64;
         while thread_cpu() < 5_000_000 {
             sum = std::hint::black_box(sum + 1);

@@ -4,6 +4,9 @@
 //! service time = end - actual start; start lag = the moment the generator got to it - intended
 //! start; queue time = actual start - that moment. `docs/scenarios.md` documents every key.
 
+mod beside;
+mod bursts;
+mod campaigns;
 mod distribution;
 mod gather;
 mod hlog;
@@ -19,9 +22,13 @@ use contract::run::{Run, RunState};
 use hdrhistogram::serialization::V2DeflateSerializer;
 use serde::Serialize;
 
+pub use beside::{Reads, Steps};
+pub use bursts::BurstSummary;
+pub use campaigns::{Across, CampaignsSummary, LaunchAcross};
 pub use distribution::{Distribution, Estimate, Quantile};
 pub use hlog::HLOG_FILE;
 
+use crate::samples::Sample;
 use crate::selfcheck::{SelfCheck, Vitals};
 use crate::thresholds::Judgement;
 use crate::worker::Tally;
@@ -40,13 +47,19 @@ pub struct Summary {
     pub scenario: String,
     /// The seed of the run.
     pub seed: u64,
-    /// The campaign's id.
+    /// The campaign's id; of several the first one's.
     pub campaign: String,
+    /// How several campaigns came out; absent where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub campaigns: Option<CampaignsSummary>,
     /// Whether the plan was carried out to its end.
     pub state: RunState,
     /// From the first invocation to the last completion, seconds.
     pub seconds: f64,
-    /// Where every arrival of the plan went.
+    /// Connections that were opened before the load; absent where none were to be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warm_up: Option<WarmUpSummary>,
+    /// Where every arrival went.
     pub accounting: Accounting,
     /// How many attempts ended how.
     pub outcomes: Outcomes,
@@ -54,12 +67,20 @@ pub struct Summary {
     pub failures: BTreeMap<&'static str, u64>,
     /// Attempts whose effect nobody knows, by reason.
     pub doubts: BTreeMap<&'static str, u64>,
+    /// A few of the answers that no rule matched.
+    pub unclassified: Vec<Sample>,
+    /// Polls and confirmations, which belong to attempts and are none.
+    pub steps: Steps,
+    /// Requests about a campaign's state.
+    pub reads: Reads,
     /// Times of all attempts that reached a server.
     pub times: Times,
     /// The same by target.
     pub targets: Vec<TargetSummary>,
     /// What counts from the campaign's start; absent where that cannot be placed.
     pub launch: Option<Launch>,
+    /// How each burst of the plan was sent.
+    pub bursts: Vec<BurstSummary>,
     /// Before the start, while there are coupons, and after.
     pub phases: Vec<PhaseSummary>,
     /// The first second after the start in steps of 100 ms.
@@ -74,11 +95,22 @@ pub struct Summary {
     pub gaps: Vec<String>,
 }
 
-/// Where every arrival of the plan went. Two equations, checked in every run.
-#[derive(Clone, Copy, Debug, Serialize)]
+/// Connections that were opened before the load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct WarmUpSummary {
+    /// How many were to be opened.
+    pub wanted: u64,
+    /// How many of them were proven alive.
+    pub alive: u64,
+}
+
+/// Where every arrival went. Two equations, checked in every run.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Accounting {
     /// Arrivals in the plan.
     pub planned: u64,
+    /// Arrivals that an answer gave rise to: retries.
+    pub follow_ups: u64,
     /// Arrivals that became an attempt.
     pub sent: u64,
     /// Arrivals that were due and could not be sent.
@@ -91,8 +123,12 @@ pub struct Accounting {
     pub failed: u64,
     /// Attempts that may have had an effect.
     pub indeterminate: u64,
-    /// Whether `planned = sent + dropped + cancelled`, `sent = decided + failed + indeterminate`,
-    /// and the history holds exactly what was sent.
+    /// Attempts of buyers who had asked before: planned (a double click) or follow-ups.
+    pub repeats: u64,
+    /// Requests of any kind in the history: attempts, polls, confirmations and reads.
+    pub recorded: u64,
+    /// Whether `planned + follow_ups = sent + dropped + cancelled`,
+    /// `sent = decided + failed + indeterminate`, and the history holds exactly what was sent.
     pub holds: bool,
 }
 
@@ -130,7 +166,7 @@ impl Outcomes {
             Outcome::AlreadyIssued(_) => &mut self.already_issued,
             Outcome::Failed(_) => &mut self.failed,
             Outcome::Indeterminate(_) => &mut self.indeterminate,
-            Outcome::Read(_) => return,
+            Outcome::Read(_) | Outcome::Pending => return,
         } += 1;
     }
 }
@@ -138,7 +174,8 @@ impl Outcomes {
 /// Distributions of the times.
 #[derive(Clone, Debug, Serialize)]
 pub struct Times {
-    /// End minus intended start, of all attempts that may have reached a server.
+    /// End minus intended start, of all attempts that may have reached a server and were not ended
+    /// by the buyer's own plan.
     pub response: Distribution,
     /// The same of those that got a coupon.
     pub response_of_issued: Distribution,
@@ -150,9 +187,17 @@ pub struct Times {
     pub lag: Distribution,
     /// Actual start minus that moment: the wait for a connection.
     pub queue: Distribution,
+    /// From the actual start to the answer that accepted or reserved it; absent where the first
+    /// answers were the last word.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accepted: Option<Distribution>,
+    /// End minus intended start of reads; absent where there were none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub read: Option<Distribution>,
 }
 
-/// What counts from the campaign's start.
+/// What counts from the campaign's start. Of several campaigns each figure is the worst one: the
+/// largest uncertainty, delay and time, and the smallest rate.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Launch {
     /// The start is known up to this, either way.
@@ -163,9 +208,12 @@ pub struct Launch {
     pub time_to_sell_out_us: Option<f64>,
     /// Coupons a second, from the start to the last answer with a coupon.
     pub issue_rate: Option<f64>,
+    /// The same of several campaigns, from the smallest to the largest; absent where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub across: Option<LaunchAcross>,
 }
 
-/// A part of the launch. An attempt belongs to the one that it began in.
+/// A part of its campaign's launch. An attempt belongs to the one that it began in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
@@ -231,7 +279,7 @@ pub struct TargetSummary {
 }
 
 /// What the history does not say about a run.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Observed {
     /// Where the arrivals went.
     pub tally: Tally,
@@ -239,6 +287,8 @@ pub struct Observed {
     pub planned: u64,
     /// How the generator fared.
     pub vitals: Vitals,
+    /// Answers that no rule matched.
+    pub samples: Vec<Sample>,
 }
 
 /// Reads a run's history, computes its figures, and writes [`HLOG_FILE`] on the way.
@@ -252,7 +302,7 @@ pub fn summarize(dir: &Path, run: &Run, observed: &Observed) -> Result<Summary, 
     let mut serializer = V2DeflateSerializer::new();
     let mut log =
         IntervalLog::begin(&mut file, &mut serializer, run.anchor.unix_ns).map_err(fail)?;
-    let mut gather = Gather::new(run.targets.len());
+    let mut gather = Gather::new(run);
     let integrity = history::read(&dir.join(contract::run::HISTORY_DIR), &mut |event| {
         if let Some(ended) = gather.event(event) {
             log.record(ended.at, ended.response);
@@ -270,6 +320,7 @@ fn conclude(gather: Gather, run: &Run, observed: &Observed, integrity: Integrity
         outcomes: share.outcomes,
         response: share.response.distribution(),
     });
+    let any = |d: Distribution| (d.samples > 0).then_some(d);
     let times = Times {
         response: gather.all.response.distribution(),
         response_of_issued: gather.issued.distribution(),
@@ -277,6 +328,8 @@ fn conclude(gather: Gather, run: &Run, observed: &Observed, integrity: Integrity
         service: gather.service.distribution(),
         lag: gather.lag.distribution(),
         queue: gather.queue.distribution(),
+        accepted: any(gather.accepted.distribution()),
+        read: any(gather.read.distribution()),
     };
     let seconds = seconds(gather.length());
     Summary {
@@ -284,17 +337,23 @@ fn conclude(gather: Gather, run: &Run, observed: &Observed, integrity: Integrity
         scenario: run.scenario.clone(),
         seed: run.seed,
         campaign: run.campaigns.first().map(|c| c.id.clone()).unwrap_or_default(),
+        campaigns: gather.campaigns.summary(),
         state: run.state,
         seconds,
-        accounting: account(gather.all.outcomes, observed.tally, observed.planned, &integrity),
+        warm_up: warm_up(&observed.tally),
+        accounting: account(&gather, observed, &integrity),
         outcomes: gather.all.outcomes,
         targets: targets.collect(),
-        launch: gather.launch(),
+        launch: gather.campaigns.launch(),
+        bursts: gather.bursts.summary(gather.campaigns.len()),
         phases: gather.phases(),
         first_second: gather.first_second(),
         per_second: gather.per_second(),
         self_check: SelfCheck::new(observed, &times.lag, seconds),
         thresholds: Vec::new(),
+        unclassified: observed.samples.clone(),
+        steps: gather.follow,
+        reads: gather.reads,
         failures: gather.failures,
         doubts: gather.doubts,
         times,
@@ -302,20 +361,29 @@ fn conclude(gather: Gather, run: &Run, observed: &Observed, integrity: Integrity
     }
 }
 
-fn account(outcomes: Outcomes, plan: Tally, planned: u64, integrity: &Integrity) -> Accounting {
-    let Tally { sent, dropped, cancelled } = plan;
-    let holds = planned == sent + dropped + cancelled
+fn warm_up(tally: &Tally) -> Option<WarmUpSummary> {
+    let (wanted, alive) = (tally.wanted_connections, tally.warm_connections);
+    (wanted > 0).then_some(WarmUpSummary { wanted, alive })
+}
+
+fn account(gather: &Gather, observed: &Observed, integrity: &Integrity) -> Accounting {
+    let Tally { sent, dropped, cancelled, follow_ups, .. } = observed.tally;
+    let (planned, outcomes, recorded) = (observed.planned, gather.all.outcomes, gather.requests());
+    let holds = planned + follow_ups == sent + dropped + cancelled
         && sent == outcomes.total()
-        && sent == integrity.invocations
-        && sent == integrity.completions;
+        && recorded == integrity.invocations
+        && recorded == integrity.completions;
     Accounting {
         planned,
+        follow_ups,
         sent,
         dropped,
         cancelled,
         decided: outcomes.decided(),
         failed: outcomes.failed,
         indeterminate: outcomes.indeterminate,
+        repeats: gather.repeats,
+        recorded,
         holds,
     }
 }
@@ -327,18 +395,23 @@ fn seconds(ns: i64) -> f64 {
 
 /// Why the load was not the planned one, and nobody else's fault.
 const NO_SOCKET: &str = "no socket left on the load host";
+/// The system answered, but did not look at the request.
+const BUSY: &str = "busy";
 
-fn failure_name(failure: Failure) -> &'static str {
+/// Why a request certainly had no effect, in words.
+pub(crate) fn failure_name(failure: Failure) -> &'static str {
     match failure {
         Failure::NotConnected => "not connected",
-        Failure::NotWritten => "connection closed before the first byte",
+        Failure::NotWritten => "not written, or refused unseen",
         Failure::NoSocket => NO_SOCKET,
         Failure::Rejected => "rejected unseen",
+        Failure::Busy => BUSY,
         Failure::Unspecified => "unspecified",
     }
 }
 
-fn doubt_name(doubt: Doubt) -> &'static str {
+/// Why nobody knows whether a request had an effect, in words.
+pub(crate) fn doubt_name(doubt: Doubt) -> &'static str {
     match doubt {
         Doubt::Timeout => "timeout",
         Doubt::Disconnected => "disconnected",
@@ -346,6 +419,9 @@ fn doubt_name(doubt: Doubt) -> &'static str {
         Doubt::Unreadable => "unreadable answer",
         Doubt::Unclassified => "unclassified answer",
         Doubt::Abandoned => "given up",
+        Doubt::HungUp => "hung up, as planned",
+        Doubt::Undecided => "accepted, never decided",
+        Doubt::Unconfirmed => "reserved, not confirmed",
         Doubt::Unspecified => "never completed",
     }
 }
@@ -365,11 +441,15 @@ impl Summary {
                  (ulimit -n) or its range of ports"
             ));
         }
-        if a.planned > 0 && a.decided + a.indeterminate == 0 && a.cancelled == 0 {
+        let busy = self.failures.get(BUSY).copied().unwrap_or(0);
+        if a.planned > 0 && a.decided + a.indeterminate + busy == 0 && a.cancelled == 0 {
             objections.push("no request reached the system".into());
         }
         if let Some(n) = self.doubts.get(doubt_name(Doubt::Unclassified)) {
-            objections.push(format!("{n} answers match no rule: their outcome is unknown"));
+            let such = self.unclassified.first().map_or_else(String::new, |sample| {
+                format!(", such as status {} with {:?}", sample.status, sample.body)
+            });
+            objections.push(format!("{n} answers match no rule{such}: their outcome is unknown"));
         }
         objections
     }

@@ -26,6 +26,9 @@ pub fn text(summary: &Summary) -> String {
     counts(&mut page, summary);
     times(&mut page, summary);
     launch(&mut page, summary);
+    campaigns(&mut page, summary);
+    bursts(&mut page, summary);
+    beside(&mut page, summary);
     trust(&mut page, summary);
     page.text
 }
@@ -74,10 +77,13 @@ fn named(o: Outcomes) -> [(&'static str, u64); 6] {
 fn counts(page: &mut Page, summary: &Summary) {
     let a = &summary.accounting;
     let name = "coupon_load_arrivals";
-    page.metric(name, "Arrivals of the plan, by where they went.");
+    page.metric(name, "Arrivals, by where they went.");
     for (fate, n) in [("sent", a.sent), ("dropped", a.dropped), ("cancelled", a.cancelled)] {
         page.count(name, &[("fate", fate)], n);
     }
+    let name = "coupon_load_follow_ups";
+    page.metric(name, "Arrivals that answers gave rise to; they count among the others.");
+    page.count(name, &[], a.follow_ups);
     let name = "coupon_load_attempts";
     page.metric(name, "Attempts, by target and outcome.");
     for target in &summary.targets {
@@ -104,7 +110,7 @@ fn phase_name(phase: Phase) -> &'static str {
 
 fn times(page: &mut Page, summary: &Summary) {
     let t = &summary.times;
-    let all: [(&str, &Distribution); 6] = [
+    let always: [(&str, &Distribution); 6] = [
         ("response", &t.response),
         ("response_of_issued", &t.response_of_issued),
         ("response_of_refused", &t.response_of_refused),
@@ -112,9 +118,12 @@ fn times(page: &mut Page, summary: &Summary) {
         ("lag", &t.lag),
         ("queue", &t.queue),
     ];
+    let sometimes = [("accepted", &t.accepted), ("read", &t.read)];
+    let sometimes = sometimes.into_iter().filter_map(|(time, d)| Some((time, d.as_ref()?)));
+    let all: Vec<(&str, &Distribution)> = always.into_iter().chain(sometimes).collect();
     let name = "coupon_load_time_samples";
     page.metric(name, "Samples behind the percentiles of a time.");
-    for (time, distribution) in all {
+    for (time, distribution) in all.iter().copied() {
         page.count(name, &[("time", time)], distribution.samples);
     }
     let name = "coupon_load_time_seconds";
@@ -122,7 +131,7 @@ fn times(page: &mut Page, summary: &Summary) {
         name,
         "Percentiles, with the ends of their 95 % intervals; absent where samples are too few.",
     );
-    for (time, distribution) in all {
+    for (time, distribution) in all.iter().copied() {
         for quantile in Quantile::ALL {
             let Some(e) = distribution.percentile(quantile) else { continue };
             let share = quantile.share().to_string();
@@ -161,6 +170,42 @@ fn launch(page: &mut Page, summary: &Summary) {
             page.metric(name, help);
             page.sample(name, &[], value);
         }
+    }
+}
+
+fn campaigns(page: &mut Page, summary: &Summary) {
+    let Some(c) = &summary.campaigns else { return };
+    let name = "coupon_load_campaigns";
+    page.metric(name, "Campaigns of the run, by how many coupons they acknowledged.");
+    for (result, n) in [
+        ("exact", c.exact),
+        ("over", c.over),
+        ("short", c.short),
+        ("never_sold_out", c.never_sold_out),
+    ] {
+        page.count(name, &[("result", result)], n);
+    }
+}
+
+fn bursts(page: &mut Page, summary: &Summary) {
+    if summary.bursts.is_empty() {
+        return;
+    }
+    let name = "coupon_load_burst_spread_seconds";
+    page.metric(name, "From the first to the last request that was sent of a burst of the plan.");
+    for (number, burst) in summary.bursts.iter().enumerate() {
+        if let Some(us) = burst.spread_us {
+            page.sample(name, &[("burst", &number.to_string())], us / 1e6);
+        }
+    }
+}
+
+fn beside(page: &mut Page, summary: &Summary) {
+    let (steps, reads) = (&summary.steps, &summary.reads);
+    let name = "coupon_load_other_requests";
+    page.metric(name, "Requests that are no attempts, by kind.");
+    for (kind, n) in [("poll", steps.polls), ("confirm", steps.confirms), ("read", reads.sent)] {
+        page.count(name, &[("kind", kind)], n);
     }
 }
 

@@ -1,14 +1,18 @@
 //! Reads a history from its beginning to its end, once, and counts. What is held in memory grows
-//! with what is under way and with the seconds of the run, not with the number of attempts.
+//! with what is under way, with the seconds of the run and with its campaigns, not with the number of
+//! attempts.
 
 use std::collections::{BTreeMap, HashMap};
 
-use contract::campaign::Window;
 use contract::history::{Completion, Event, Invocation, Kind};
 use contract::outcome::{Doubt, Outcome};
+use contract::run::Run;
 
+use super::beside::{Reads, Steps};
+use super::bursts::Bursts;
+use super::campaigns::Campaigns;
 use super::distribution::Samples;
-use super::{Launch, Outcomes, Phase, PhaseSummary, Second, Step};
+use super::{Outcomes, Phase, PhaseSummary, Second, Step};
 use super::{doubt_name, failure_name};
 
 /// How many steps the first second after the start has.
@@ -26,11 +30,13 @@ pub(super) struct Ended {
     pub(super) response: i64,
 }
 
-/// What is kept of an attempt until it ends.
+/// What is kept of a request until it ends.
 struct Open {
+    kind: Kind,
     at: i64,
     intended: i64,
     target: usize,
+    campaign: Option<usize>,
     phase: Option<usize>,
     /// Step of the first second after the start that it was due in.
     step: Option<usize>,
@@ -65,39 +71,47 @@ pub(super) struct Gather {
     pub(super) issued: Samples,
     pub(super) refused: Samples,
     pub(super) service: Samples,
+    pub(super) accepted: Samples,
     pub(super) lag: Samples,
     pub(super) queue: Samples,
+    pub(super) read: Samples,
     pub(super) failures: BTreeMap<&'static str, u64>,
     pub(super) doubts: BTreeMap<&'static str, u64>,
+    /// Attempts of buyers who had asked before.
+    pub(super) repeats: u64,
+    /// Polls and confirmations.
+    pub(super) follow: Steps,
+    pub(super) reads: Reads,
+    pub(super) campaigns: Campaigns,
+    pub(super) bursts: Bursts,
     seconds: BTreeMap<i64, Second>,
-    start: Option<Window>,
-    first_issued: Option<i64>,
-    last_issued: Option<i64>,
-    first_sold_out: Option<i64>,
     first: i64,
     last: i64,
 }
 
 impl Gather {
-    pub(super) fn new(targets: usize) -> Self {
+    pub(super) fn new(run: &Run) -> Self {
         Self {
             open: HashMap::new(),
             all: Share::new(),
-            targets: (0..targets).map(|_| Share::new()).collect(),
+            targets: run.targets.iter().map(|_| Share::new()).collect(),
             phases: std::array::from_fn(|_| Share::new()),
             steps: std::array::from_fn(|_| Share::new()),
             issued: Samples::new(),
             refused: Samples::new(),
             service: Samples::new(),
+            accepted: Samples::new(),
             lag: Samples::new(),
             queue: Samples::new(),
+            read: Samples::new(),
             failures: BTreeMap::new(),
             doubts: BTreeMap::new(),
+            repeats: 0,
+            follow: Steps::default(),
+            reads: Reads::default(),
+            campaigns: Campaigns::default(),
+            bursts: Bursts::of(run),
             seconds: BTreeMap::new(),
-            start: None,
-            first_issued: None,
-            last_issued: None,
-            first_sold_out: None,
             first: i64::MAX,
             last: i64::MIN,
         }
@@ -107,9 +121,7 @@ impl Gather {
     pub(super) fn event(&mut self, event: Event<'_>) -> Option<Ended> {
         match event {
             Event::Campaign(promise) => {
-                // A start that could be anywhere is none; the history says so in its gaps.
-                let placed = promise.starts_at.earliest > i64::MIN;
-                self.start = self.start.or(placed.then_some(promise.starts_at));
+                self.campaigns.promise(&promise);
                 None
             }
             Event::Invoke(i) => {
@@ -120,84 +132,118 @@ impl Gather {
         }
     }
 
-    /// The campaign's start: the middle of the window that it lies in.
-    fn start(&self) -> Option<i64> {
-        self.start.map(|w| w.earliest + w.width() / 2)
+    fn invoke(&mut self, i: &Invocation<'_>) {
+        let intended = i.intended.unwrap_or(i.at);
+        let campaign = self.campaigns.number(&i.campaign);
+        let mut open = Open {
+            kind: i.kind,
+            at: i.at,
+            intended,
+            target: i.target.map_or(usize::MAX, usize::from),
+            campaign,
+            phase: None,
+            step: None,
+        };
+        match i.kind {
+            Kind::Issue => {
+                open.phase = self.phase(campaign, i.at);
+                open.step = self.step(campaign, intended);
+                self.attempt(i, intended, campaign);
+            }
+            Kind::Read => self.reads.sent += 1,
+            Kind::Poll | Kind::Confirm => self.follow.begin(i.kind),
+        }
+        self.open.insert(i.op, open);
     }
 
-    fn invoke(&mut self, i: &Invocation<'_>) {
-        if i.kind == Kind::Read {
-            return;
-        }
-        let intended = i.intended.unwrap_or(i.at);
+    fn attempt(&mut self, i: &Invocation<'_>, intended: i64, campaign: Option<usize>) {
         let woken = i.woken.unwrap_or(i.at);
         self.first = self.first.min(i.at);
         self.lag.record(woken - intended);
         self.queue.record(i.at - woken);
-        if let Some(second) = self.second(i.at) {
+        if let Some(second) = self.second(campaign, i.at) {
             second.sent += 1;
         }
-        let open = Open {
-            at: i.at,
-            intended,
-            target: i.target.map_or(usize::MAX, usize::from),
-            phase: self.phase(i.at),
-            step: self.step(intended),
-        };
-        self.open.insert(i.op, open);
+        match (i.follows, campaign) {
+            (Some(_), _) => self.repeats += 1,
+            (None, Some(campaign)) => self.bursts.sent(campaign, intended, i.at),
+            (None, None) => {}
+        }
     }
 
-    /// Which phase an attempt that begins now belongs to. Events come in order of time, so a
-    /// sold-out answer that was seen was there before.
-    fn phase(&self, at: i64) -> Option<usize> {
-        let start = self.start()?;
-        Some(match self.first_sold_out {
+    /// The start of a campaign, where it is known.
+    fn start(&self, campaign: Option<usize>) -> Option<i64> {
+        self.campaigns.get(campaign)?.start()
+    }
+
+    /// Which phase of its campaign an attempt that begins now belongs to. Events come in order of
+    /// time, so a sold-out answer that was seen was there before.
+    fn phase(&self, campaign: Option<usize>, at: i64) -> Option<usize> {
+        let start = self.start(campaign)?;
+        let sold_out = self.campaigns.get(campaign)?.is_sold_out();
+        Some(match sold_out {
             _ if at < start => Phase::BeforeStart,
-            None => Phase::Selling,
-            Some(_) => Phase::SoldOut,
+            false => Phase::Selling,
+            true => Phase::SoldOut,
         } as usize)
     }
 
-    fn step(&self, intended: i64) -> Option<usize> {
-        let step = (intended - self.start()?).div_euclid(STEP_NS);
+    fn step(&self, campaign: Option<usize>, intended: i64) -> Option<usize> {
+        let step = (intended - self.start(campaign)?).div_euclid(STEP_NS);
         usize::try_from(step).ok().filter(|step| *step < STEPS)
     }
 
-    fn second(&mut self, at: i64) -> Option<&mut Second> {
-        let second = (at - self.start()?).div_euclid(SECOND_NS);
+    fn second(&mut self, campaign: Option<usize>, at: i64) -> Option<&mut Second> {
+        let second = (at - self.start(campaign)?).div_euclid(SECOND_NS);
         Some(self.seconds.entry(second).or_insert(Second { second, sent: 0, issued: 0 }))
     }
 
     fn complete(&mut self, c: &Completion<'_>) -> Option<Ended> {
         let open = self.open.remove(&c.op)?;
+        let response = measures(&c.outcome).then_some(c.at - open.intended);
+        match open.kind {
+            Kind::Issue => {}
+            Kind::Read => {
+                self.reads.end(&c.outcome);
+                response.into_iter().for_each(|ns| self.read.record(ns));
+                return None;
+            }
+            Kind::Poll | Kind::Confirm => {
+                self.follow.end(&c.outcome);
+                return None;
+            }
+        }
         self.last = self.last.max(c.at);
-        // What certainly never reached a server says nothing about how fast it answers.
-        let reached = !matches!(c.outcome, Outcome::Failed(_));
-        let response = reached.then_some(c.at - open.intended);
         self.count(&open, response, &c.outcome);
-        if reached {
+        if response.is_some() {
             self.service.record(c.at - open.at);
         }
-        self.decided(c, c.at - open.intended);
+        if let Some(accepted) = c.accepted {
+            self.accepted.record(accepted - open.at);
+        }
+        self.decided(c, &open);
         response.map(|response| Ended { at: c.at, response })
     }
 
-    fn decided(&mut self, c: &Completion<'_>, response: i64) {
-        match c.outcome {
-            Outcome::Issued(_) => {
+    fn decided(&mut self, c: &Completion<'_>, open: &Open) {
+        let response = c.at - open.intended;
+        match &c.outcome {
+            Outcome::Issued(coupon) => {
                 self.issued.record(response);
-                self.first_issued.get_or_insert(c.at);
-                self.last_issued = Some(c.at);
-                if let Some(second) = self.second(c.at) {
+                self.campaigns.issued(open.campaign, c.at, &coupon.code);
+                if let Some(second) = self.second(open.campaign, c.at) {
                     second.issued += 1;
                 }
             }
             Outcome::SoldOut => {
                 self.refused.record(response);
-                self.first_sold_out.get_or_insert(c.at);
+                self.campaigns.sold_out(open.campaign, c.at);
             }
             Outcome::NotStarted | Outcome::AlreadyIssued(_) => self.refused.record(response),
-            Outcome::Failed(_) | Outcome::Indeterminate(_) | Outcome::Read(_) => {}
+            Outcome::Failed(_)
+            | Outcome::Indeterminate(_)
+            | Outcome::Read(_)
+            | Outcome::Pending => {}
         }
     }
 
@@ -216,7 +262,8 @@ impl Gather {
             | Outcome::SoldOut
             | Outcome::NotStarted
             | Outcome::AlreadyIssued(_)
-            | Outcome::Read(_) => {}
+            | Outcome::Read(_)
+            | Outcome::Pending => {}
         }
     }
 
@@ -224,8 +271,23 @@ impl Gather {
     pub(super) fn close(&mut self) {
         let outcome = Outcome::Indeterminate(Doubt::Unspecified);
         for open in std::mem::take(&mut self.open).into_values() {
-            self.count(&open, None, &outcome);
+            match open.kind {
+                Kind::Issue => self.count(&open, None, &outcome),
+                Kind::Read => self.reads.end(&outcome),
+                Kind::Poll | Kind::Confirm => self.follow.end(&outcome),
+            }
         }
+    }
+
+    /// How many things are kept that grow with the requests.
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> usize {
+        self.open.len() + self.seconds.len() + self.campaigns.kept()
+    }
+
+    /// Requests of any kind.
+    pub(super) fn requests(&self) -> u64 {
+        self.all.outcomes.total() + self.follow.total() + self.reads.sent
     }
 
     /// From the first invocation to the last completion, nanoseconds.
@@ -233,29 +295,14 @@ impl Gather {
         self.last.saturating_sub(self.first).max(0)
     }
 
-    /// What counts from the campaign's start; nothing where that is not known.
-    #[expect(clippy::cast_precision_loss, reason = "times and counts are far below 2^53")]
-    pub(super) fn launch(&self) -> Option<Launch> {
-        let start = self.start()?;
-        let since = |at: Option<i64>| at.map(|at| (at - start) as f64 / 1e3);
-        let selling = self.last_issued.map(|at| at - start).filter(|ns| *ns > 0);
-        let rate = |ns: i64| self.all.outcomes.issued as f64 / (ns as f64 / 1e9);
-        Some(Launch {
-            start_uncertainty_us: self.start.map_or(0, Window::width) as f64 / 2e3,
-            start_delay_us: since(self.first_issued),
-            time_to_sell_out_us: since(self.first_sold_out),
-            issue_rate: selling.map(rate),
-        })
-    }
-
-    /// The phases, in order of time; none where the start is not known.
+    /// The phases, in order of time; none where no start is known.
     pub(super) fn phases(&self) -> Vec<PhaseSummary> {
         let phases = Phase::ALL.iter().zip(&self.phases).map(|(phase, share)| PhaseSummary {
             phase: *phase,
             outcomes: share.outcomes,
             response: share.response.distribution(),
         });
-        phases.filter(|_| self.start.is_some()).collect()
+        phases.filter(|_| self.campaigns.any_placed()).collect()
     }
 
     /// The first second after the start; nothing where that is not known.
@@ -266,11 +313,26 @@ impl Gather {
             outcomes: share.outcomes,
             response: share.response.distribution(),
         });
-        steps.filter(|_| self.start.is_some()).collect()
+        steps.filter(|_| self.campaigns.any_placed()).collect()
     }
 
     /// Second by second, those without anything left out.
     pub(super) fn per_second(&self) -> Vec<Second> {
         self.seconds.values().copied().collect()
+    }
+}
+
+/// Whether the time that a request took says anything about the system: not where it certainly never
+/// reached it, and not where the scenario's own patience ended it.
+fn measures(outcome: &Outcome<'_>) -> bool {
+    match outcome {
+        Outcome::Failed(_) | Outcome::Indeterminate(Doubt::HungUp) => false,
+        Outcome::Issued(_)
+        | Outcome::SoldOut
+        | Outcome::NotStarted
+        | Outcome::AlreadyIssued(_)
+        | Outcome::Indeterminate(_)
+        | Outcome::Read(_)
+        | Outcome::Pending => true,
     }
 }

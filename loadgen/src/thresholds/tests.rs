@@ -36,15 +36,15 @@ fn accepts_every_figure_and_says_it_in_words() {
 fn rejects_what_cannot_be_judged() {
     for (yaml, want) in [
         ("{figure: respnse.p99, below: 1s}", "did you mean response.p99?"),
-        ("{figure: response.p98, below: 1s}", "no figure is named \"response.p98\""),
-        ("{figure: response.p99, below: 5}", "response.p99: expected a duration"),
-        ("{figure: failed.share, below: 5}", "failed.share: expected a share, like 0.1%"),
-        ("{figure: dropped, below: 5%}", "dropped: expected a number"),
-        ("{figure: dropped, below: -5}", "-5: expected a number from 0 on"),
-        ("{figure: failed.share, below: 101%}", "\"101%\": expected a duration like"),
+        ("{figure: response.p98, below: 1s}", "unknown figure \"response.p98\""),
+        ("{figure: response.p99, below: 5}", "below: response.p99 needs a duration"),
+        ("{figure: failed.share, below: 5}", "below: failed.share needs a share, like 0.1%"),
+        ("{figure: dropped, below: 5%}", "below: dropped needs a number"),
+        ("{figure: dropped, below: -5}", "found -5, expected a number from 0 on"),
+        ("{figure: failed.share, below: 101%}", "found \"101%\", expected a duration like"),
         ("{figure: dropped}", "expected one of `below` and `above`"),
         ("{figure: dropped, below: 1, above: 1}", "expected one of `below` and `above`"),
-        ("{figure: dropped, of: issued, below: 1}", "`of` belongs to response times"),
+        ("{figure: dropped, of: issued, below: 1}", "of: it belongs to response times"),
         ("{figure: dropped, belw: 1}", "belw"),
     ] {
         let message = parse(yaml).unwrap_err();
@@ -64,6 +64,7 @@ fn summary(coupons: u64, failures: u64) -> Summary {
         coupons,
         starts_at: Window { earliest: START - 1_000_000, latest: START + 1_000_000 },
         per_user: None,
+        restock: false,
     }));
     for op in 0..coupons + failures {
         let at = START + i64::try_from(op).unwrap() * 20_000_000;
@@ -80,15 +81,23 @@ fn summary(coupons: u64, failures: u64) -> Summary {
             target,
             user,
             key,
+            follows: None,
         }));
         let outcome = if op < coupons {
             let code = format!("c{op}").into();
-            Outcome::Issued(Coupon { code, seq: None, remaining: None })
+            Outcome::Issued(Coupon { code, seq: None, remaining: None, order: None })
         } else {
             Outcome::Failed(Failure::NotConnected)
         };
         let at = at + 10_000_000;
-        write(Event::Complete(Completion { op, at, outcome, status: None, stamp: None }));
+        write(Event::Complete(Completion {
+            op,
+            at,
+            accepted: None,
+            outcome,
+            status: None,
+            stamp: None,
+        }));
     }
     writer.finish().unwrap();
     let run = Run {
@@ -104,7 +113,7 @@ fn summary(coupons: u64, failures: u64) -> Summary {
     };
     let planned = coupons + failures;
     let tally = Tally { sent: planned, ..Tally::default() };
-    let observed = Observed { tally, planned, vitals: Vitals::default() };
+    let observed = Observed { tally, planned, vitals: Vitals::default(), samples: Vec::new() };
     summarize(dir.path(), &run, &observed).unwrap()
 }
 
