@@ -2,8 +2,10 @@
 //! the history, never from here.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 
 use contract::outcome::Outcome;
+use hdrhistogram::Histogram;
 
 /// What happened so far, over all load threads.
 #[derive(Debug, Default)]
@@ -14,6 +16,32 @@ pub struct Live {
     refused: AtomicU64,
     troubled: AtomicU64,
     dropped: AtomicU64,
+    responses: Responses,
+}
+
+/// Response times since the last look, in microseconds.
+#[derive(Debug)]
+struct Responses(Mutex<Histogram<u32>>);
+
+impl Default for Responses {
+    fn default() -> Self {
+        let histogram = Histogram::new_with_bounds(1, LONGEST_US, 2);
+        Self(Mutex::new(histogram.unwrap_or_else(|e| unreachable!("the bounds are right: {e}"))))
+    }
+}
+
+/// Longer response times count as this one: a minute.
+const LONGEST_US: u64 = 60_000_000;
+
+/// Response times of a moment, in microseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recent {
+    /// The median.
+    pub p50: u64,
+    /// The 99th percentile.
+    pub p99: u64,
+    /// The longest.
+    pub max: u64,
 }
 
 /// A look at the counters.
@@ -44,8 +72,8 @@ impl Live {
         self.dropped.fetch_add(1, Relaxed);
     }
 
-    /// An attempt is over.
-    pub fn done(&self, outcome: &Outcome<'_>) {
+    /// An attempt is over; its response time in nanoseconds.
+    pub fn done(&self, outcome: &Outcome<'_>, response: i64) {
         let counter = match outcome {
             Outcome::Issued(_) => &self.issued,
             Outcome::SoldOut
@@ -57,6 +85,21 @@ impl Live {
         };
         counter.fetch_add(1, Relaxed);
         self.done.fetch_add(1, Relaxed);
+        let us = u64::try_from(response / 1_000).unwrap_or(0).max(1);
+        self.responses.0.lock().unwrap_or_else(PoisonError::into_inner).saturating_record(us);
+    }
+
+    /// Response times since it was asked last; `None` where there were none.
+    pub fn recent(&self) -> Option<Recent> {
+        let mut responses = self.responses.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = |quantile| responses.value_at_quantile(quantile);
+        let recent = (!responses.is_empty()).then(|| Recent {
+            p50: at(0.5),
+            p99: at(0.99),
+            max: responses.max(),
+        });
+        responses.reset();
+        recent
     }
 
     /// A look at the counters.
@@ -71,5 +114,22 @@ impl Live {
             troubled: self.troubled.load(Relaxed),
             dropped: self.dropped.load(Relaxed),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn response_times_are_those_since_the_last_look() {
+        let live = Live::default();
+        assert_eq!(live.recent(), None);
+        (1..=100).for_each(|ms| live.done(&Outcome::SoldOut, ms * 1_000_000));
+        let recent = live.recent().unwrap();
+        assert!(recent.p50.abs_diff(50_000) < 1_000 && recent.p99.abs_diff(99_000) < 1_500);
+        assert!(recent.max >= 100_000);
+        assert_eq!(live.recent(), None);
+        assert_eq!(live.glance().refused, 100);
     }
 }

@@ -2,16 +2,21 @@
 //!
 //! The numbers come from the very schedule that a run follows, so they are exact.
 
+mod beside;
+
 use std::fmt;
 use std::net::{TcpStream, ToSocketAddrs as _};
 use std::time::Duration;
 
 use rustix::process::{Resource, getrlimit};
 
+use crate::client::reach::{Reach, ReachError};
+use crate::pace::Pacing;
 use crate::report::{table, thousands};
 use crate::run::thread_count;
-use crate::scenario::{Origin, Scenario, Span, Target};
+use crate::scenario::{Load, Origin, Saturate, Scenario, Span, Target, WarmUp};
 use crate::schedule::Schedule;
+use crate::users::Users;
 
 /// Answer time that the attempts in flight are estimated for where none is given.
 pub const USUAL_LATENCY: Span = Span::from_millis(50);
@@ -29,7 +34,7 @@ const SECOND: i64 = 1_000_000_000;
 
 /// Prints the plan of a scenario; says whether nothing stands in its way.
 pub fn show(scenario: &Scenario, latency: Span) -> bool {
-    let schedule = Schedule::new(&scenario.load, scenario.seed);
+    let schedule = Schedule::of(scenario);
     crate::print(&text(scenario, &schedule, latency));
     let findings = preflight(scenario, &schedule);
     for finding in &findings {
@@ -40,6 +45,24 @@ pub fn show(scenario: &Scenario, latency: Span) -> bool {
 
 /// The plan as text, without what depends on the host.
 pub fn text(scenario: &Scenario, schedule: &Schedule, latency: Span) -> String {
+    let notes = beside::notes(scenario, schedule, targets(scenario));
+    let planned = match scenario.load.saturate {
+        Some(saturate) => saturating(scenario, saturate),
+        None => arriving(scenario, schedule, latency),
+    };
+    planned + &notes
+}
+
+fn saturating(scenario: &Scenario, saturate: Saturate) -> String {
+    let (name, begin) = (scenario.name.as_str(), scenario.load.begin);
+    let (connections, length) = (u32::from(saturate.connections), saturate.length.span());
+    format!(
+        "{name}: as much as {} connections carry, from {begin} of the start for {length}\n\n",
+        thousands(u64::from(connections))
+    )
+}
+
+fn arriving(scenario: &Scenario, schedule: &Schedule, latency: Span) -> String {
     let seconds = per_second(schedule);
     let peak = seconds.iter().max_by_key(|s| s.arrivals);
     let peak = peak.map_or_else(String::new, |s| {
@@ -150,16 +173,49 @@ impl fmt::Display for Finding {
     }
 }
 
+/// How many targets there are.
+fn targets(scenario: &Scenario) -> u64 {
+    match &scenario.system.origin {
+        Origin::Targets(targets) => targets.len().max(1) as u64,
+        Origin::Spawn(spawn) => u16::from(spawn.instances).into(),
+    }
+}
+
+/// The most connections that are open at once.
+fn connections(load: &Load, targets: u64) -> u64 {
+    let under_way = load.saturate.map_or(load.max_in_flight, |saturate| saturate.connections);
+    let warm = load.warm_up.as_ref().map_or(0, |warm_up| beside::opened(warm_up, targets));
+    u64::from(u32::from(under_way)).max(warm)
+}
+
+/// Connections are opened between the campaign's creation and the first arrival, or not at all.
+fn warm_up(warm_up: &WarmUp, targets: u64, room: Span) -> Finding {
+    let needed = beside::length(warm_up, targets);
+    let ready = needed < room;
+    let remedy = if ready { "" } else { ": raise campaign.starts_in or load.warm_up.rate" };
+    let what = format!("warm-up: {needed} of the {room} before the first arrival{remedy}");
+    Finding { ready, what }
+}
+
 fn preflight(scenario: &Scenario, schedule: &Schedule) -> Vec<Finding> {
-    let wanted = u64::from(u32::from(scenario.load.max_in_flight));
+    let wanted = connections(&scenario.load, targets(scenario));
     // A run raises the soft limit to the hard one by itself.
     let mut findings = vec![open_files(wanted, getrlimit(Resource::Nofile).maximum)];
+    findings.extend(users(&scenario.users(), schedule.buyers()));
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    findings.push(threads(thread_count(schedule.peak_rate()), cores));
+    let count = thread_count(&scenario.load, schedule);
+    findings.push(threads(count, cores));
+    let paced = format!("pacing: {}", Pacing::of(count, cores).words());
+    findings.push(Finding { ready: true, what: paced });
+    if let (Some(wanted), None) = (&scenario.load.warm_up, scenario.campaign.starts_at) {
+        let room = scenario.campaign.starts_in.nanos() + schedule.begin();
+        findings.push(warm_up(wanted, targets(scenario), Span::from_nanos(room)));
+    }
     match &scenario.system.origin {
         Origin::Targets(targets) => {
             findings.extend(ports(wanted.div_ceil(targets.len().max(1) as u64), port_range()));
             findings.extend(targets.iter().map(answers));
+            findings.extend(Reach::of(&scenario.system).err().map(not_reachable));
         }
         Origin::Spawn(spawn) => findings.push(Finding {
             ready: true,
@@ -176,6 +232,15 @@ fn open_files(in_flight: u64, limit: Option<u64>) -> Finding {
     let remedy = if ready { "" } else { ": raise it (ulimit -Hn) or lower load.max_in_flight" };
     let needed = thousands(needed);
     Finding { ready, what: format!("open files: up to {needed}, the limit is {most}{remedy}") }
+}
+
+/// Where there is a list of users, it has to be long enough.
+fn users(users: &Users, arrivals: u64) -> Option<Finding> {
+    let count = users.count()?;
+    Some(match users.enough_for(arrivals) {
+        Ok(()) => Finding { ready: true, what: format!("users: {}", thousands(count)) },
+        Err(few) => Finding { ready: false, what: format!("users: {few}") },
+    })
 }
 
 fn threads(threads: usize, cores: usize) -> Finding {
@@ -200,6 +265,10 @@ fn port_range() -> Option<(u64, u64)> {
     Some((ends.next()?.ok()?, ends.next()?.ok()?))
 }
 
+fn not_reachable(why: ReachError) -> Finding {
+    Finding { ready: false, what: why.to_string() }
+}
+
 fn answers(target: &Target) -> Finding {
     let found = target.authority.to_socket_addrs().and_then(|mut addresses| {
         let address = addresses.next().ok_or(std::io::ErrorKind::AddrNotAvailable)?;
@@ -214,7 +283,7 @@ fn answers(target: &Target) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scenario::Load;
+    use crate::scenario::{Load, Scheme};
 
     fn schedule(yaml: &str) -> Schedule {
         Schedule::new(&serde_saphyr::from_str::<Load>(yaml).unwrap(), 1)
@@ -260,6 +329,58 @@ mod tests {
         assert_eq!(in_flight(&schedule("{begin: 0s, stages: [{for: 1s, rate: 0}]}"), 1), 0);
     }
 
+    fn shown(changes: &[&str]) -> String {
+        let overrides = crate::scenario::Overrides {
+            set: changes.iter().map(|c| (*c).to_owned()).collect(),
+            ..crate::scenario::Overrides::default()
+        };
+        let path = crate::scenario::shipped().join("smoke.yaml");
+        let scenario = Scenario::load(&path, &overrides).unwrap();
+        text(&scenario, &Schedule::of(&scenario), USUAL_LATENCY)
+    }
+
+    #[test]
+    fn what_comes_beside_the_arrivals_is_named() {
+        let plain = shown(&[]);
+        assert!(plain.ends_with("the limit is 4,096\n\n"), "{plain}");
+        let text = shown(&[
+            "campaign.count=20",
+            "campaign.apart=250ms",
+            "buyers=[{requests: 2, retry: [{on: [busy], at_most: 3}, {on: [timeout], at_most: 1}]}]",
+            "load.warm_up={connections: 50, rate: 400}",
+        ]);
+        // One campaign's plan has 1,010 arrivals: 60 + 850 + 100.
+        for want in [
+            "smoke: 40,400 arrivals from ",
+            "20 campaigns, each 250ms after the one before: 2,020 arrivals each\n",
+            "20,200 of the arrivals are further requests of the same buyers\n",
+            "retries come on top, as the answers are: up to 3 of an arrival\n",
+            "100 connections are opened before, 400 a second: 250ms\n",
+        ] {
+            assert!(text.contains(want), "{text}\nlacks {want}");
+        }
+    }
+
+    #[test]
+    fn a_load_without_arrivals_is_shown_as_what_it_is() {
+        let saturate = "load.saturate={connections: 1500, for: 30s}";
+        let text = shown(&["load.stages=[]", "load.bursts=[]", "load.begin=0s", saturate]);
+        let want = "smoke: as much as 1,500 connections carry, from 0s of the start for 30s\n\n";
+        assert_eq!(text, want);
+    }
+
+    #[test]
+    fn a_warm_up_needs_its_time_and_its_connections() {
+        let load = "{stages: [{for: 1s, rate: 1}], warm_up: {connections: 3000, rate: 1000}}";
+        let load: Load = serde_saphyr::from_str(load).unwrap();
+        let wanted = load.warm_up.as_ref().unwrap();
+        assert_eq!((connections(&load, 1), connections(&load, 2)), (4_096, 6_000));
+        let late = warm_up(wanted, 2, Span::from_millis(6_000)).to_string();
+        let want = "✗ warm-up: 6s of the 6s before the first arrival: raise campaign.starts_in";
+        assert!(late.starts_with(want), "{late}");
+        assert!(warm_up(wanted, 2, Span::from_millis(6_001)).ready);
+    }
+
     #[test]
     fn what_stands_in_the_way_is_named_with_its_remedy() {
         assert!(
@@ -279,7 +400,7 @@ mod tests {
     fn a_target_answers_or_does_not() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let authority = listener.local_addr().unwrap().to_string();
-        let target = Target { authority };
+        let target = Target { scheme: Scheme::Http, authority };
         assert!(answers(&target).ready);
         drop(listener);
         let finding = answers(&target).to_string();

@@ -14,11 +14,14 @@ use crate::campaign::{Created, Desk, Named, SetupError};
 use crate::clock::Clock;
 use crate::folder::{Folder, FolderError};
 use crate::instances::StartError;
+use crate::mapping::form::is_open;
 use crate::mapping::rule::{Captured, classify, matching};
 use crate::mapping::{Answer, Mapping, RequestTemplate, Rule, Told};
 use crate::scenario::{Overrides, Scenario, ScenarioError, Span};
 use crate::schedule::Arrival;
+use crate::secrets::{hidden, value, without_password};
 use crate::system::System;
+use crate::users::Row;
 use crate::workload::{Asking, Order, Workload};
 
 /// Coupons of the campaign that is probed: enough for one user's and another's, then none.
@@ -62,7 +65,7 @@ pub async fn probe(path: &std::path::Path, overrides: &Overrides) -> Result<bool
     scenario.campaign.starts_in = STARTS_IN;
     let folder = Folder::create(None, &format!("{}-probe", scenario.name.as_str()))?;
     let mut system = System::start(&scenario, &folder).await?;
-    let asked = Probe::ask(&scenario, &system.targets).await;
+    let asked = Probe::ask(&scenario, &system).await;
     system.instances.stop(std::future::pending()).await;
     let (text, understood) = asked?;
     crate::print(&text);
@@ -80,16 +83,16 @@ struct Probe<'a> {
 }
 
 impl<'a> Probe<'a> {
-    async fn ask(
-        scenario: &'a Scenario,
-        targets: &'a [RunTarget],
-    ) -> Result<(String, bool), SetupError> {
-        let (mapping, target) = (&scenario.mapping, &targets[0]);
-        let desk = Desk::new(Clock::start())?;
+    async fn ask(scenario: &'a Scenario, system: &'a System) -> Result<(String, bool), SetupError> {
+        let (mapping, target) = (&scenario.mapping, &system.targets[0]);
+        let desk = Desk::new(Clock::start(), &system.reach);
+        let store = system.store_url.as_deref();
+        let prepared = desk.prepare(&target.url, scenario, store).await?;
         let starts_at = desk.first_start(&target.url, &scenario.campaign, mapping).await;
         let named = Named { name: scenario.name.as_str(), starts_at };
-        let created = desk.create(&target.url, &named, &scenario.campaign, mapping).await?;
+        let created = desk.create(&named, mapping, &prepared).await?;
         let workload = Workload::new(scenario, vec![created.id().to_owned()], BUYERS, 1);
+        let workload = workload.of(prepared.users);
         let (out, understood) = (String::new(), true);
         let mut probe = Self { desk, mapping, created, target, workload, out, understood };
         probe.names();
@@ -103,14 +106,24 @@ impl<'a> Probe<'a> {
             self.created.id(),
             self.target.url
         ));
+        let secrets = self.mapping.captured();
         for (name, value) in &self.created.names {
-            let _ = writeln!(self.out, "  {{{name}}} is {value}");
+            let _ = match name.as_str() {
+                name if secrets.contains(&name) => {
+                    writeln!(
+                        self.out,
+                        "  {{{name}}} is captured, {} characters",
+                        value.chars().count()
+                    )
+                }
+                "store" => writeln!(self.out, "  {{store}} is {}", without_password(value)),
+                name => writeln!(self.out, "  {{{name}}} is {value}"),
+            };
         }
     }
 
     async fn questions(&mut self) -> Result<(), SetupError> {
-        let order =
-            |index| self.workload.order(&Arrival { due: 0, campaign: 0, index, first: index });
+        let order = |index| self.workload.order(&Arrival::of_buyer(index));
         let (first, second, third, fourth) = (order(0), order(1), order(2), order(3));
         let again = Order { user: second.user.clone(), op: 5, ..order(4) };
         self.question("before the start", &first).await?;
@@ -158,9 +171,13 @@ impl<'a> Probe<'a> {
         rules: &[Rule],
         (order, told): (&Order, &Captured),
     ) -> Result<Told, SetupError> {
-        let target = self.target.url.trim_start_matches("http://");
-        let values = Asking { order, target, names: &self.created.names, told };
-        let request = template.fill(&values);
+        let (_, target) = self.target.url.split_once("://").unwrap_or_default();
+        let row = self.workload.row(order);
+        let is_open = |name: &str| is_open(&self.created.names, name);
+        let form = template.form(&self.created.names, is_open);
+        let request = form.fill(&Asking { order, row, target, told });
+        let secrets = self.secrets(template, row);
+        let hide = |text: &str| hidden(text, secrets.iter().map(String::as_str));
         let (status, headers, body) = self.desk.ask(&self.target.url, &request).await?;
         let answer = Answer::new(status, &headers, &body);
         let told = classify(rules, &answer);
@@ -169,13 +186,22 @@ impl<'a> Probe<'a> {
             Told::Outcome(Outcome::Indeterminate(Doubt::Unclassified | Doubt::Unreadable))
         );
         let rule = matching(rules, &answer);
-        self.say(&format!("  {} {}", request.method, request.uri));
+        self.say(&hide(&format!("  {} {}", request.method, request.uri)));
         if !request.body.is_empty() {
-            self.say(&format!("  {}", shown(&request.body)));
+            self.say(&hide(&format!("  {}", shown(&request.body))));
         }
-        self.say(&format!("  -> {status} {}", shown(&body)));
+        self.say(&hide(&format!("  -> {status} {}", shown(&body))));
         self.say(&format!("  => {}", meaning(&told, rule)));
         Ok(told)
+    }
+
+    /// What must not be shown: what was captured or listed for the user, and variables.
+    fn secrets(&self, template: &RequestTemplate, row: Row<'_>) -> Vec<String> {
+        let captured = self.mapping.captured();
+        let shared = captured.iter().filter_map(|name| self.created.names.get(*name).cloned());
+        let variables = template.variables();
+        let variables = variables.iter().filter_map(|name| value(name).ok());
+        shared.chain(row.secrets().map(str::to_owned)).chain(variables).collect()
     }
 
     fn say(&mut self, line: &str) {

@@ -1,15 +1,17 @@
-//! The live view: what is going on, once a few times a second.
+//! The live view: what is going on, a few times a second.
 
 use std::io::IsTerminal;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::live::Glance;
-use crate::report::thousands;
+use crate::live::{Glance, Recent};
+use crate::report::{duration, thousands};
 
 /// How often a terminal is redrawn.
 pub const REDRAW_EVERY: Duration = Duration::from_millis(200);
+/// Response times are those of so many redraws: one second.
+const RECENT_EVERY: u32 = 5;
 /// Every how many redraws a line is printed where there is no terminal.
 const LINE_EVERY: u32 = 10;
 
@@ -17,36 +19,56 @@ const LINE_EVERY: u32 = 10;
 #[derive(Debug)]
 pub struct Progress {
     bar: Option<ProgressBar>,
+    coupons: u64,
     ticks: u32,
     last: (i64, u64),
+    recent: Option<Recent>,
+}
+
+/// What there is to show.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// Since the first campaign's start, nanoseconds; negative before it.
+    pub since_start: i64,
+    /// Arrivals a second that the plan wants now.
+    pub planned: u64,
+    /// The counters.
+    pub now: Glance,
 }
 
 impl Progress {
-    /// A view of a run with so many arrivals.
-    pub fn new(planned: u64) -> Self {
+    /// A view of a run with so many arrivals that ask for so many coupons.
+    pub fn new(planned: u64, coupons: u64) -> Self {
         let style = ProgressStyle::with_template("{bar:30} {percent:>3}%  {msg}")
             .unwrap_or_else(|_| ProgressStyle::default_bar());
         let bar = std::io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::with_draw_target(Some(planned), ProgressDrawTarget::stderr());
             bar.with_style(style)
         });
-        Self { bar, ticks: 0, last: (0, 0) }
+        Self { bar, coupons, ticks: 0, last: (i64::MIN, 0), recent: None }
     }
 
-    /// Shows a look at the counters; `since_start` is in nanoseconds, negative before the start.
-    pub fn show(&mut self, since_start: i64, now: Glance) {
-        let arrived = now.sent + now.dropped;
-        let rate = per_second(since_start - self.last.0, arrived - self.last.1);
+    /// Shows a moment. `recent` gives the response times since it was asked last.
+    pub fn show(&mut self, moment: Moment, recent: impl FnOnce() -> Option<Recent>) {
+        let is_line = self.ticks.is_multiple_of(LINE_EVERY);
+        let on_terminal = self.bar.is_some();
+        if (on_terminal && self.ticks.is_multiple_of(RECENT_EVERY)) || (!on_terminal && is_line) {
+            self.recent = recent();
+        }
         self.ticks += 1;
+        let arrived = moment.now.sent + moment.now.dropped;
+        let rate =
+            per_second(moment.since_start.saturating_sub(self.last.0), arrived - self.last.1);
+        let [first, rest @ ..] = lines(moment, rate, (self.coupons, self.recent));
         if let Some(bar) = &self.bar {
             bar.set_position(arrived);
-            bar.set_message(line(since_start, rate, now));
-        } else if self.ticks % LINE_EVERY == 1 {
-            crate::note(&line(since_start, rate, now));
+            bar.set_message(format!("{first}\n{}", rest.join("\n")));
+        } else if is_line {
+            crate::note(&format!("{first}  {}", rest.join("  ")));
         } else {
             return;
         }
-        self.last = (since_start, arrived);
+        self.last = (moment.since_start, arrived);
     }
 
     /// Takes the view away.
@@ -57,20 +79,35 @@ impl Progress {
     }
 }
 
-fn line(since_start: i64, rate: u64, now: Glance) -> String {
-    let tenths = since_start / 100_000_000;
-    let sign = if since_start < 0 { '-' } else { '+' };
-    format!(
-        "{sign}{}.{} s  {:>6}/s  in flight {:>4}  issued {:>7}  refused {:>7}  errors {}  dropped {}",
-        tenths.abs() / 10,
-        tenths.abs() % 10,
+/// Where the run is, how the load goes, and how it is answered.
+fn lines(moment: Moment, rate: u64, (coupons, recent): (u64, Option<Recent>)) -> [String; 3] {
+    let Moment { since_start, planned, now } = moment;
+    let tenths = since_start.abs() / 100_000_000;
+    let time = format!("{}.{} s", tenths / 10, tenths % 10);
+    let place = match since_start < 0 {
+        true => format!("starts in {time}"),
+        false => format!("started {time} ago"),
+    };
+    let load = format!(
+        "{}/s of {}/s  in flight {}  dropped {}",
         thousands(rate),
+        thousands(planned),
         thousands(now.in_flight),
+        thousands(now.dropped),
+    );
+    let times = recent.map_or_else(String::new, |recent| {
+        #[expect(clippy::cast_precision_loss, reason = "at most a minute in microseconds")]
+        let [p50, p99, max] = [recent.p50, recent.p99, recent.max].map(|us| duration(us as f64));
+        format!("  p50 {p50}  p99 {p99}  max {max}")
+    });
+    let answers = format!(
+        "issued {} of {}  refused {}  errors {}{times}",
         thousands(now.issued),
+        thousands(coupons),
         thousands(now.refused),
         thousands(now.troubled),
-        thousands(now.dropped),
-    )
+    );
+    [place, load, answers]
 }
 
 fn per_second(ns: i64, count: u64) -> u64 {
@@ -83,10 +120,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_says_where_the_run_is() {
+    fn it_says_where_the_run_is() {
         let now = Glance { sent: 10, in_flight: 2, issued: 1_234, ..Glance::default() };
-        let text = line(-1_250_000_000, 500, now);
-        assert!(text.starts_with("-1.2 s     500/s  in flight    2  issued   1,234"), "{text}");
+        let moment = Moment { since_start: -1_250_000_000, planned: 800, now };
+        let recent = Recent { p50: 1_200, p99: 5_600, max: 9_000 };
+        let text = lines(moment, 512, (10_000, Some(recent)));
+        assert_eq!(text[0], "starts in 1.2 s");
+        assert_eq!(text[1], "512/s of 800/s  in flight 2  dropped 0");
+        assert!(
+            text[2].starts_with("issued 1,234 of 10,000  refused 0  errors 0  p50 1.2"),
+            "{text:?}"
+        );
+        let later = Moment { since_start: 3_000_000_000, ..moment };
+        assert_eq!(lines(later, 512, (1, None))[0], "started 3.0 s ago");
         assert_eq!(per_second(500_000_000, 400), 800);
     }
 }

@@ -9,28 +9,31 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use contract::history::clock::{Probe, locate};
 use contract::history::stored::{Record, Segment, StoredPromise};
-use contract::run::{Run, RunCampaign, RunState, RunTarget, SUMMARY_FILE, write_json};
+use contract::run::{Run, RunCampaign, RunState, SUMMARY_FILE, write_json};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use crate::campaign::{Created, Desk, Named, SetupError};
+use crate::campaign::{Created, Desk, Named, Prepared, SetupError};
+use crate::client::reach::Reach;
 use crate::clock::Clock;
 use crate::folder::{Folder, FolderError};
 use crate::instances::StartError;
 use crate::live::Live;
-use crate::mapping::Mapping;
+use crate::mapping::{Forms, Mapping};
 use crate::pace::Pacing;
-use crate::progress::{Progress, REDRAW_EVERY};
+use crate::progress::{Moment, Progress, REDRAW_EVERY};
 use crate::report;
 use crate::samples::Samples;
-use crate::scenario::{self, Overrides, Scenario, ScenarioError, Span};
+use crate::scenario::{self, Load, Overrides, Scenario, ScenarioError, Span, Target};
 use crate::schedule::Schedule;
+use crate::secrets::without_password;
 use crate::selfcheck::Meter;
 use crate::summary::{Observed, Summary, summarize};
-use crate::system::{System, without_password};
+use crate::system::System;
 use crate::thresholds::{Threshold, judge};
+use crate::users::{TooFew, Users};
 use crate::worker::{self, Job, Stop, Tally};
 use crate::workload::Workload;
 
@@ -79,6 +82,9 @@ pub enum RunError {
     /// The system cannot be started.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// There are not enough users.
+    #[error(transparent)]
+    TooFew(#[from] TooFew),
     /// The campaign cannot be created.
     #[error("the campaign cannot be created: {0}")]
     Setup(#[from] SetupError),
@@ -123,6 +129,8 @@ pub enum RunError {
 /// When it cannot be run; see [`RunError`].
 pub async fn run(options: &Options) -> Result<Ending, RunError> {
     let scenario = Scenario::load(&options.scenario, &options.overrides)?;
+    let schedule = Arc::new(Schedule::of(&scenario));
+    scenario.users().enough_for(schedule.buyers())?;
     let folder = Folder::create(options.out.as_deref(), scenario.name.as_str())?;
     let stop = on_signals()?;
     let clock = Clock::start();
@@ -132,7 +140,6 @@ pub async fn run(options: &Options) -> Result<Ending, RunError> {
         started = System::start(&scenario, &folder) => started?,
         () = stopped(&stop, Stop::Arrivals) => return Ok(Ending::Interrupted),
     };
-    let schedule = Arc::new(Schedule::of(&scenario));
     let launch = tokio::select! {
         prepared = Launch::prepare(&scenario, &schedule, &folder, &system, clock) => prepared?,
         () = stopped(&stop, Stop::Arrivals) => return Ok(Ending::Interrupted),
@@ -242,6 +249,9 @@ struct Launch {
     description: Run,
     mapping: Arc<Mapping>,
     campaigns: Arc<Vec<Created>>,
+    users: Arc<Users>,
+    addresses: Vec<Target>,
+    reach: Reach,
     /// The first campaign's start on the run's clock.
     start: i64,
     /// Answers that no rule matched.
@@ -258,10 +268,12 @@ impl Launch {
         system: &System,
         clock: Clock,
     ) -> Result<Self, RunError> {
-        let desk = Desk::new(clock)?;
+        let desk = Desk::new(clock, &system.reach);
         let first = &system.targets[0];
         let mapping = Arc::new(scenario.mapping.clone());
-        let campaigns = Arc::new(create_all(&desk, &first.url, scenario, schedule).await?);
+        let store = system.store_url.as_deref();
+        let prepared = desk.prepare(&first.url, scenario, store).await?;
+        let campaigns = Arc::new(create_all(&desk, scenario, schedule, &prepared).await?);
         let mut control = Segment::create(&folder.history(), "control")?;
         for created in campaigns.iter() {
             control.append(&Record::Campaign(StoredPromise {
@@ -282,8 +294,23 @@ impl Launch {
         description.save(folder.path())?;
         let start = start.earliest + start.width() / 2;
         on_time(clock.now(), start, schedule.begin(), &scenario.campaign)?;
-        let (meter, samples) = (Arc::new(Meter::start(clock)), Arc::default());
-        Ok(Self { clock, desk, control, description, mapping, campaigns, start, samples, meter })
+        let pacing = Pacing::of(thread_count(&scenario.load, schedule), cores());
+        let (meter, samples) = (Arc::new(Meter::start(clock, pacing)), Arc::default());
+        let (users, addresses) = (prepared.users, system.addresses.clone());
+        Ok(Self {
+            clock,
+            desk,
+            control,
+            description,
+            mapping,
+            campaigns,
+            users,
+            addresses,
+            reach: system.reach.clone(),
+            start,
+            samples,
+            meter,
+        })
     }
 
     /// Carries out the plan; shows how far it is; watches the ruling clock.
@@ -299,14 +326,20 @@ impl Launch {
         let meter = Arc::clone(&self.meter);
         let (end_watch, watch_ended) = watch::channel(false);
         let watching = tokio::spawn(self.watch_clock(watch_ended));
-        let mut progress = Progress::new(schedule.len());
+        let coupons = scenario.campaign.coupons * u64::from(u32::from(scenario.campaign.count));
+        let mut progress = Progress::new(schedule.len(), coupons);
         let mut redraw = interval(REDRAW_EVERY);
         redraw.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut threads = std::pin::pin!(spawn_threads(&job, &meter)?);
         let tally = loop {
             tokio::select! {
                 tally = &mut threads => break tally,
-                _ = redraw.tick() => progress.show(clock.now() - start, job.live.glance()),
+                _ = redraw.tick() => {
+                    let since_start = clock.now() - start;
+                    let planned = schedule.rate_at(since_start);
+                    let moment = Moment { since_start, planned, now: job.live.glance() };
+                    progress.show(moment, || job.live.recent());
+                }
             }
         };
         progress.finish();
@@ -324,12 +357,13 @@ impl Launch {
         folder: &Folder,
         stop: &watch::Sender<Stop>,
     ) -> Job {
-        let authority = |t: &RunTarget| t.url.trim_start_matches("http://").to_owned();
-        let threads = thread_count(schedule.peak_rate());
+        let threads = thread_count(&scenario.load, schedule);
         let in_flight = usize::try_from(u32::from(scenario.load.max_in_flight)).unwrap_or(1);
+        let forms = self.campaigns.iter().map(|c| Forms::new(&self.mapping, &c.names));
         let ids = self.campaigns.iter().map(|c| c.id().to_owned()).collect();
-        let targets: Vec<String> = self.description.targets.iter().map(authority).collect();
-        let workload = Workload::new(scenario, ids, schedule.len_of_one(), targets.len());
+        let targets = self.addresses.clone();
+        let workload = Workload::new(scenario, ids, schedule.len_of_one(), targets.len())
+            .of(Arc::clone(&self.users));
         Job {
             clock: self.clock,
             start: self.start,
@@ -338,6 +372,7 @@ impl Launch {
             next_op: Arc::new(AtomicU64::new(workload.planned() + 1)),
             workload: Arc::new(workload),
             targets,
+            reach: self.reach.clone(),
             max_in_flight: in_flight.div_ceil(threads),
             threads,
             pacing: Pacing::of(threads, cores()),
@@ -346,7 +381,7 @@ impl Launch {
             stop: stop.clone(),
             samples: Arc::clone(&self.samples),
             mapping: Arc::clone(&self.mapping),
-            campaigns: Arc::clone(&self.campaigns),
+            forms: Arc::new(forms.collect()),
         }
     }
 
@@ -394,12 +429,12 @@ fn on_time(
 /// Creates every campaign of the scenario.
 async fn create_all(
     desk: &Desk,
-    url: &str,
     scenario: &Scenario,
     schedule: &Schedule,
+    prepared: &Prepared,
 ) -> Result<Vec<Created>, RunError> {
     let (wanted, mapping) = (&scenario.campaign, &scenario.mapping);
-    let first = desk.first_start(url, wanted, mapping).await;
+    let first = desk.first_start(prepared.target(), wanted, mapping).await;
     let mut campaigns: Vec<Created> = Vec::new();
     for number in 0..u32::from(wanted.count) {
         let starts_at = first + TimeDelta::nanoseconds(schedule.start_of(number));
@@ -408,7 +443,7 @@ async fn create_all(
             _ => format!("{}-{}", scenario.name.as_str(), number + 1),
         };
         let named = Named { name: &name, starts_at };
-        let created = desk.create(url, &named, wanted, mapping).await?;
+        let created = desk.create(&named, mapping, prepared).await?;
         if campaigns.iter().any(|c| c.id() == created.id()) {
             return Err(RunError::SameCampaign(created.id().to_owned()));
         }
@@ -451,8 +486,16 @@ pub(crate) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// How many load threads a plan with this peak rate gets.
-pub(crate) fn thread_count(peak_rate: f64) -> usize {
+/// How many load threads a load gets: one for each core where it saturates, otherwise as its peak
+/// rate needs.
+pub(crate) fn thread_count(load: &Load, schedule: &Schedule) -> usize {
+    match load.saturate {
+        Some(saturate) => cores().min(u32::from(saturate.connections) as usize),
+        None => threads_for(schedule.peak_rate()),
+    }
+}
+
+fn threads_for(peak_rate: f64) -> usize {
     let cores = cores();
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most 200")]
     let wanted = (peak_rate / RATE_PER_THREAD).ceil() as usize;
@@ -495,9 +538,9 @@ mod tests {
 
     #[test]
     fn a_thread_for_each_five_thousand_a_second() {
-        assert_eq!(thread_count(0.0), 1);
-        assert_eq!(thread_count(5_000.0), 1);
+        assert_eq!(threads_for(0.0), 1);
+        assert_eq!(threads_for(5_000.0), 1);
         let cores = std::thread::available_parallelism().unwrap().get();
-        assert_eq!(thread_count(1e6), cores);
+        assert_eq!(threads_for(1e6), cores);
     }
 }

@@ -35,6 +35,15 @@ pub struct Arrival {
     pub index: u64,
     /// The number of the same buyer's first arrival, which is often this one.
     pub first: u64,
+    /// How many arrivals of the same buyer come before it.
+    pub nth: u32,
+}
+
+impl Arrival {
+    /// A buyer's first arrival, of this number, in the first campaign.
+    pub fn of_buyer(index: u64) -> Self {
+        Self { due: 0, campaign: 0, index, first: index, nth: 0 }
+    }
 }
 
 /// All arrivals of a scenario.
@@ -44,6 +53,8 @@ pub struct Schedule {
     campaigns: u32,
     /// How much later each campaign starts than the one before.
     apart: i64,
+    /// Where a load without a plan lies.
+    unplanned: (i64, i64),
 }
 
 /// Arrivals of one kind, each computed from its number.
@@ -54,11 +65,13 @@ enum Source {
     Echoes(Vec<Echo>),
 }
 
-/// A further request of a buyer: when it is due, and the number of the buyer's first.
+/// A further request of a buyer: when it is due, the number of the buyer's first, and how many come
+/// before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Echo {
     due: i64,
     first: u64,
+    nth: u32,
 }
 
 /// Where arrivals lie, as area under the rate curve.
@@ -145,7 +158,9 @@ impl Schedule {
     pub fn new(load: &Load, seed: u64) -> Self {
         let mut sources = vec![stages(load, seed)];
         sources.extend(load.bursts.iter().map(burst));
-        Self { sources, campaigns: 1, apart: 0 }
+        let begin = load.begin.nanos();
+        let unplanned = load.saturate.map_or((0, 0), |s| (begin, begin + s.length.span().nanos()));
+        Self { sources, campaigns: 1, apart: 0, unplanned }
     }
 
     /// Adds the further requests of buyers who ask several times.
@@ -156,8 +171,9 @@ impl Schedule {
         let mut echoes = Vec::new();
         for Arrival { due, index: first, .. } in self.share(0, 1) {
             let buyer = crowd.buyer(first);
-            let further = (1..i64::from(buyer.requests.get())).map(|n| n * buyer.apart.nanos());
-            echoes.extend(further.map(|later| Echo { due: due + later, first }));
+            let further = 1..buyer.requests.get();
+            let due = |nth| due + i64::from(nth) * buyer.apart.nanos();
+            echoes.extend(further.map(|nth| Echo { due: due(nth), first, nth }));
         }
         echoes.sort_unstable();
         self.sources.push(Source::Echoes(echoes));
@@ -185,14 +201,21 @@ impl Schedule {
 
     /// When the first arrival is due, in nanoseconds from the first campaign's start on.
     pub fn begin(&self) -> i64 {
-        self.share(0, 1).next().map_or(0, |a| a.due)
+        self.ends().0
     }
 
-    /// When the last arrival is due, in nanoseconds from the campaign's start on.
+    /// When the last arrival is due, in nanoseconds from the first campaign's start on.
     pub fn end(&self) -> i64 {
+        self.ends().1 + self.start_of(self.campaigns - 1)
+    }
+
+    /// When the first and the last arrival of each campaign are due, from its own start on.
+    fn ends(&self) -> (i64, i64) {
+        let first = |s: &Source| (s.count() > 0).then(|| s.due(0));
         let last = |s: &Source| s.count().checked_sub(1).map(|k| s.due(k));
-        let end = self.sources.iter().filter_map(last).max().unwrap_or(0);
-        end + self.start_of(self.campaigns - 1)
+        let begin = self.sources.iter().filter_map(first).min();
+        let end = self.sources.iter().filter_map(last).max();
+        begin.zip(end).unwrap_or(self.unplanned)
     }
 
     /// Highest rate of any stage, arrivals a second, with all that may fall together.
@@ -210,6 +233,16 @@ impl Schedule {
         peak * repeated * f64::from(self.at_once())
     }
 
+    /// The numbers of all buyers of the run are below this.
+    pub fn buyers(&self) -> u64 {
+        u64::from(self.campaigns.saturating_sub(1)) * self.len_of_one() + self.firsts()
+    }
+
+    /// How many arrivals are further ones of the same buyers.
+    pub fn repeats(&self) -> u64 {
+        (self.len_of_one() - self.firsts()) * u64::from(self.campaigns)
+    }
+
     /// How many arrivals of a campaign are a buyer's first.
     fn firsts(&self) -> u64 {
         let first = |s: &&Source| !matches!(s, Source::Echoes(_));
@@ -218,16 +251,33 @@ impl Schedule {
 
     /// How many campaigns have their load at the same time, at the most.
     fn at_once(&self) -> u32 {
-        let first = self.one(0, 0, 1).next().map_or(0, |a| a.due);
-        let length = self.end() - self.start_of(self.campaigns - 1) - first;
+        let (first, last) = self.ends();
+        let length = last - first;
         let overlap = if self.apart == 0 { i64::MAX } else { length / self.apart + 1 };
         u32::try_from(overlap).unwrap_or(u32::MAX).min(self.campaigns)
     }
 
-    /// How many arrivals are due before `at`, in nanoseconds from the campaign's start on.
+    /// How many arrivals are due before `at`, in nanoseconds from the first campaign's start on.
     pub fn count_before(&self, at: i64) -> u64 {
-        let before = |n| self.sources.iter().map(move |s| s.count_before(at - self.start_of(n)));
-        (0..self.campaigns).flat_map(before).sum()
+        let of_one = |at| self.sources.iter().map(|s| s.count_before(at)).sum::<u64>();
+        if self.apart == 0 {
+            return of_one(at) * u64::from(self.campaigns);
+        }
+        // Only the campaigns that are neither over by then nor still to begin need a look.
+        let (first, last) = self.ends();
+        let started_before = |at: i64| {
+            let number = (at + self.apart - 1).div_euclid(self.apart);
+            u32::try_from(number.max(0)).unwrap_or(u32::MAX).min(self.campaigns)
+        };
+        let (over, begun) = (started_before(at - last), started_before(at - first));
+        let under_way = (over..begun).map(|n| of_one(at - self.start_of(n)));
+        u64::from(over) * self.len_of_one() + under_way.sum::<u64>()
+    }
+
+    /// How many arrivals are due in the second around `at`, in nanoseconds from the first
+    /// campaign's start on.
+    pub fn rate_at(&self, at: i64) -> u64 {
+        self.count_before(at + 500_000_000) - self.count_before(at - 500_000_000)
     }
 
     /// Every `of`-th arrival from the `share`-th on, in order of time.
@@ -327,11 +377,15 @@ impl Source {
         }
     }
 
-    /// The number of the first arrival of the buyer of arrival `k`, whose own number is `index`.
-    fn first(&self, k: u64, index: u64) -> u64 {
+    /// The number of the first arrival of the buyer of arrival `k`, whose own number is `index`, and
+    /// how many of the buyer's come before it.
+    fn first(&self, k: u64, index: u64) -> (u64, u32) {
         match self {
-            Self::Stages { .. } | Self::Burst { .. } => index,
-            Self::Echoes(echoes) => echoes[usize::try_from(k).unwrap_or(usize::MAX)].first,
+            Self::Stages { .. } | Self::Burst { .. } => (index, 0),
+            Self::Echoes(echoes) => {
+                let echo = &echoes[usize::try_from(k).unwrap_or(usize::MAX)];
+                (echo.first, echo.nth)
+            }
         }
     }
 }
@@ -422,9 +476,9 @@ impl Iterator for Campaign<'_> {
         let (lane, (due, index)) =
             heads.filter_map(|(i, l)| l.head().map(|a| (i, a))).min_by_key(|(_, a)| *a)?;
         let lane = &mut self.lanes[lane];
-        let first = lane.source.first(lane.next, index);
+        let (first, nth) = lane.source.first(lane.next, index);
         lane.next += self.step;
-        Some(Arrival { due: due + self.start, campaign: self.number, index, first })
+        Some(Arrival { due: due + self.start, campaign: self.number, index, first, nth })
     }
 }
 
@@ -515,6 +569,62 @@ mod tests {
             let want = dues.iter().filter(|due| **due < at).count() as u64;
             assert_eq!(plan.count_before(at), want, "{at}");
         }
+    }
+
+    fn whole(changes: &[&str]) -> Schedule {
+        let overrides = crate::scenario::Overrides {
+            set: changes.iter().map(|c| (*c).to_owned()).collect(),
+            ..crate::scenario::Overrides::default()
+        };
+        let path = crate::scenario::shipped().join("smoke.yaml");
+        Schedule::of(&Scenario::load(&path, &overrides).unwrap())
+    }
+
+    #[test]
+    fn further_requests_follow_their_first() {
+        let plan = whole(&["buyers=[{weight: 2}, {requests: 3, apart: 70ms}]"]);
+        let arrivals = all(&plan);
+        assert!(arrivals.is_sorted() && arrivals.len() as u64 == plan.len());
+        let first: std::collections::HashMap<u64, Arrival> =
+            arrivals.iter().filter(|a| a.nth == 0).map(|a| (a.index, *a)).collect();
+        let further: Vec<&Arrival> = arrivals.iter().filter(|a| a.nth > 0).collect();
+        for echo in &further {
+            let first = first[&echo.first];
+            assert_eq!(echo.due - first.due, i64::from(echo.nth) * 70_000_000);
+        }
+        assert_eq!(further.len() as u64, plan.repeats());
+        assert!(
+            !further.is_empty() && further.len().is_multiple_of(2) && further.len() < first.len()
+        );
+        assert_eq!((plan.begin(), plan.end()), (arrivals[0].due, arrivals.last().unwrap().due));
+    }
+
+    #[test]
+    fn campaigns_have_the_same_plan_from_their_own_starts_on() {
+        for apart in ["0s", "40ms", "300ms", "5s"] {
+            let plan = whole(&["campaign.count=7", &format!("campaign.apart={apart}")]);
+            let arrivals = all(&plan);
+            assert!(arrivals.is_sorted());
+            assert_eq!(arrivals.len() as u64, plan.len());
+            assert_eq!((plan.begin(), plan.end()), (arrivals[0].due, arrivals.last().unwrap().due));
+            for number in 0..7 {
+                let own = |a: &&Arrival| a.campaign == number;
+                let moved = |a: &Arrival| (a.due - plan.start_of(number), a.index);
+                let own: Vec<_> = arrivals.iter().filter(own).map(moved).collect();
+                let one: Vec<_> = all(&whole(&[])).iter().map(|a| (a.due, a.index)).collect();
+                assert_eq!(own, one);
+            }
+            for at in (-3_000..36_000).step_by(7).map(|ms| ms * 1_000_000).chain([plan.end()]) {
+                let want = arrivals.partition_point(|a| a.due < at) as u64;
+                assert_eq!(plan.count_before(at), want, "{apart} {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_load_without_a_plan_lies_where_it_is_wanted() {
+        let plan = schedule("{begin: -100ms, saturate: {connections: 3, for: 2s}}");
+        assert_eq!((plan.len(), plan.begin(), plan.end()), (0, -100_000_000, 1_900_000_000));
     }
 
     proptest::proptest! {

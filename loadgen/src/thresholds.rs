@@ -3,17 +3,21 @@
 //! A figure that is inferred from samples is judged on the bad end of its 95 % interval, so that a
 //! threshold does not hold by luck. A figure without samples, or with too few, does not hold.
 
+use std::borrow::Cow;
 use std::fmt;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserializer, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::scenario::Span;
+use crate::scenario::schema::one_of;
 use crate::summary::{Distribution, Estimate, Quantile, Summary};
 
 /// One threshold.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "RawThreshold", into = "RawThreshold")]
+#[schemars(with = "RawThreshold")]
 pub struct Threshold {
     figure: Figure,
     of: Of,
@@ -22,14 +26,19 @@ pub struct Threshold {
 }
 
 /// A threshold as the file spells it.
-#[derive(Clone, Copy, Serialize, Deserialize)]
+#[derive(Clone, Copy, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("oneOf" = one_of(&["below", "above"])))]
 struct RawThreshold {
+    /// What is judged.
     figure: Figure,
+    /// Of response times: whose.
     #[serde(skip_serializing_if = "Option::is_none")]
     of: Option<Of>,
+    /// The figure has to be below this.
     #[serde(skip_serializing_if = "Option::is_none")]
     below: Option<Limit>,
+    /// The figure has to be above this.
     #[serde(skip_serializing_if = "Option::is_none")]
     above: Option<Limit>,
 }
@@ -42,13 +51,14 @@ impl TryFrom<RawThreshold> for Threshold {
         let (side, limit) = match (raw.below, raw.above) {
             (Some(limit), None) => (Side::Below, limit),
             (None, Some(limit)) => (Side::Above, limit),
-            _ => return Err(format!("{figure}: expected one of `below` and `above`")),
+            _ => return Err("expected one of `below` and `above`".into()),
         };
         if limit.unit() != figure.unit() {
-            return Err(format!("{figure}: expected {}", figure.unit().example()));
+            let key = if side == Side::Below { "below" } else { "above" };
+            return Err(format!("{key}: {figure} needs {}", figure.unit().example()));
         }
         if raw.of.is_some() && !matches!(figure, Figure::Time(Time::Response, _)) {
-            return Err(format!("{figure}: `of` belongs to response times only"));
+            return Err(format!("of: it belongs to response times only, not to {figure}"));
         }
         Ok(Self { figure, of: raw.of.unwrap_or(Of::All), side, limit })
     }
@@ -85,7 +95,7 @@ enum Side {
 }
 
 /// Which attempts' response times.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Of {
     All,
@@ -185,10 +195,21 @@ impl TryFrom<String> for Figure {
             .filter(|name| distance(name) <= 3)
             .map_or_else(String::new, |name| format!("; did you mean {name}?"));
         Err(format!(
-            "no figure is named {text:?}{hint} (expected response, service, lag or queue with \
+            "unknown figure {text:?}{hint} (expected response, service, lag or queue with \
              .p50, .p90, .p99, .p99.9 or .max; issued, failed, indeterminate or dropped, also with \
              .share; start_delay; time_to_sell_out; issue_rate)"
         ))
+    }
+}
+
+impl JsonSchema for Figure {
+    fn schema_name() -> Cow<'static, str> {
+        "Figure".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let names: Vec<String> = Self::all().map(|(name, _)| name).collect();
+        json_schema!({ "description": "A figure that can be judged.", "type": "string", "enum": names })
     }
 }
 
@@ -290,6 +311,24 @@ impl<'de> Deserialize<'de> for Limit {
     }
 }
 
+impl JsonSchema for Limit {
+    fn schema_name() -> Cow<'static, str> {
+        "Limit".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let span = generator.subschema_for::<Span>();
+        json_schema!({
+            "description": "What a figure is held against: a duration like 250ms, a share like 1%, or a number.",
+            "anyOf": [
+                span,
+                { "type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?\s*%$" },
+                { "type": "number", "minimum": 0 },
+            ],
+        })
+    }
+}
+
 struct LimitVisitor;
 
 impl Visitor<'_> for LimitVisitor {
@@ -302,7 +341,7 @@ impl Visitor<'_> for LimitVisitor {
     fn visit_f64<E: serde::de::Error>(self, x: f64) -> Result<Limit, E> {
         let fits = x.is_finite() && x >= 0.0;
         fits.then_some(Limit::Number(x))
-            .ok_or_else(|| E::custom(format!("{x}: expected a number from 0 on")))
+            .ok_or_else(|| E::custom(format!("found {x}, expected a number from 0 on")))
     }
 
     #[expect(clippy::cast_precision_loss, reason = "a limit need not be exact beyond 2^53")]
@@ -316,7 +355,7 @@ impl Visitor<'_> for LimitVisitor {
     }
 
     fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Limit, E> {
-        let wrong = || E::custom(format!("{text:?}: expected {}", Expected));
+        let wrong = || E::custom(format!("found {text:?}, expected {}", Expected));
         if let Some(percent) = text.strip_suffix('%') {
             let percent: f64 = percent.trim_end().parse().map_err(|_| wrong())?;
             let fits = (0.0..=100.0).contains(&percent);

@@ -23,15 +23,15 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::task::LocalSet;
 
-use crate::campaign::Created;
 use crate::client::Lane;
+use crate::client::reach::Reach;
 use crate::clock::Clock;
 use crate::live::Live;
-use crate::mapping::Mapping;
+use crate::mapping::{Forms, Mapping};
 use crate::pace::{Pacer, Pacing};
 use crate::record::{Recorder, Timing};
 use crate::samples::Samples;
-use crate::scenario::Load;
+use crate::scenario::{Load, Target};
 use crate::schedule::{Arrival, Schedule};
 use crate::workload::{Order, Workload};
 use journey::{Journey, Prepared};
@@ -45,16 +45,18 @@ pub struct Job {
     pub mapping: Arc<Mapping>,
     /// What the scenario says of the load.
     pub load: Arc<Load>,
-    /// The campaigns.
-    pub campaigns: Arc<Vec<Created>>,
+    /// What is asked of each campaign.
+    pub forms: Arc<Vec<Forms>>,
     /// The first campaign's start on the run's clock; the plan counts from it.
     pub start: i64,
     /// When the arrivals are due.
     pub schedule: Arc<Schedule>,
     /// Who asks, and where.
     pub workload: Arc<Workload>,
-    /// Host and port of each target.
-    pub targets: Vec<String>,
+    /// Where the load goes.
+    pub targets: Vec<Target>,
+    /// How targets are reached.
+    pub reach: Reach,
     /// How many attempts one load thread may have under way.
     pub max_in_flight: usize,
     /// How many load threads there are.
@@ -160,11 +162,13 @@ struct Worker {
     /// Tasks that may still do something.
     journeys: Cell<usize>,
     tally: Cell<Tally>,
+    /// How many reads were sent.
+    reads: Cell<usize>,
     /// What buyers are going to do besides the plan.
     agenda: RefCell<BinaryHeap<Reverse<Later>>>,
     /// The moment the loop waits for.
     waits_for: Cell<i64>,
-    /// Told when the agenda has something earlier than that, or a journey ends.
+    /// Told when the agenda has something earlier than that, or nothing is left to wait for.
     changed: Notify,
     /// Why the history could not be written any more.
     broken: RefCell<Option<io::Error>>,
@@ -201,7 +205,8 @@ enum Next {
 
 impl Worker {
     fn new(job: Job, recorder: Recorder) -> Self {
-        let lanes = job.targets.iter().cloned().map(Lane::new).collect();
+        let lane = |target: &Target| Lane::new(target.clone(), job.reach.clone());
+        let lanes = job.targets.iter().map(lane).collect();
         Self {
             job,
             recorder,
@@ -209,6 +214,7 @@ impl Worker {
             in_flight: Cell::new(0),
             journeys: Cell::new(0),
             tally: Cell::default(),
+            reads: Cell::new(0),
             agenda: RefCell::default(),
             waits_for: Cell::new(i64::MAX),
             changed: Notify::new(),
@@ -223,6 +229,7 @@ impl Worker {
             Some(saturate) => Self::saturate(this, number, saturate, &pacer).await?,
             None => Self::keep_to_the_plan(this, number, &pacer).await?,
         }
+        this.waits_for.set(i64::MAX);
         while this.journeys.get() > 0 {
             this.changed.notified().await;
         }
@@ -333,7 +340,7 @@ impl Worker {
         }
         let timing = Timing { due: Some(due), woken: this.job.clock.now() };
         match Journey::begin(this, prepared, timing) {
-            Ok(journey) => this.travel(journey.to_its_end()),
+            Ok(journey) => this.travel(journey.follow_through()),
             Err(error) => this.break_off(error),
         }
     }
@@ -347,7 +354,11 @@ impl Worker {
                 worker.break_off(error);
             }
             worker.journeys.set(worker.journeys.get() - 1);
-            worker.changed.notify_one();
+            // A loop that waits for a moment of the plan is not woken: where answers come in faster
+            // than it has its turn, it would never get to what is overdue.
+            if worker.journeys.get() == 0 && worker.waits_for.get() == i64::MAX {
+                worker.changed.notify_one();
+            }
         });
     }
 

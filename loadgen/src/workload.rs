@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
@@ -11,6 +12,7 @@ use crate::mapping::Values;
 use crate::scenario::buyers::{KeyUse, Towards};
 use crate::scenario::{Buyer, Scenario, Spread};
 use crate::schedule::Arrival;
+use crate::users::{Row, Users};
 
 /// Gives every arrival its user, its idempotency key and its target.
 #[derive(Clone, Debug)]
@@ -23,6 +25,7 @@ pub struct Workload {
     spread: Spread,
     targets: u64,
     crowd: Crowd,
+    users: Arc<Users>,
 }
 
 /// One request to come.
@@ -51,7 +54,19 @@ impl Workload {
         let run_key = ChaCha8Rng::seed_from_u64(scenario.seed).random();
         let crowd = Crowd::new(scenario.seed, &scenario.buyers);
         let (spread, targets) = (scenario.load.spread, targets.max(1) as u64);
-        Self { campaigns, arrivals, run_key, spread, targets, crowd }
+        let users = scenario.users();
+        Self { campaigns, arrivals, run_key, spread, targets, crowd, users }
+    }
+
+    /// The same with what the set-up learned of the users.
+    #[must_use]
+    pub fn of(self, users: Arc<Users>) -> Self {
+        Self { users, ..self }
+    }
+
+    /// What is known of the user whom an order is for.
+    pub fn row(&self, order: &Order) -> Row<'_> {
+        self.users.row(order.buyer)
     }
 
     /// The id of a campaign.
@@ -66,7 +81,8 @@ impl Workload {
 
     /// How the buyer of an order behaves.
     pub fn behaviour(&self, order: &Order) -> &Buyer {
-        self.crowd.buyer(order.buyer % self.arrivals.max(1))
+        // Without a plan each buyer is a number of its own.
+        self.crowd.buyer(order.buyer.checked_rem(self.arrivals).unwrap_or(order.buyer))
     }
 
     /// A number from 0 to 1 for attempt `op`.
@@ -80,7 +96,8 @@ impl Workload {
             Spread::RoundRobin => buyer,
             // The number stands for the buyer, whether that is a lot or the user. It is mixed, for
             // whoever else counts users must not fall into step with the targets.
-            Spread::Random | Spread::ByUser => mixed(self.run_key ^ buyer),
+            Spread::Random => mixed(self.run_key ^ buyer),
+            Spread::ByUser => mixed(self.run_key ^ (self.users.row(buyer).number() - 1)),
         };
         number % self.targets
     }
@@ -94,7 +111,7 @@ impl Workload {
             campaign: arrival.campaign,
             buyer,
             target: usize::try_from(self.target(buyer)).unwrap_or(0),
-            user: format!("u{:07}", buyer + 1),
+            user: self.users.row(buyer).user().into_owned(),
             // A system whose keys know no campaign must not take the next run for a replay.
             key: format!("{}-{:016x}-{buyer:x}", self.campaign(arrival.campaign), self.run_key),
             follows: None,
@@ -103,7 +120,15 @@ impl Workload {
             return first;
         }
         let behaviour = self.crowd.buyer(arrival.first);
-        self.again(&first, op, behaviour.to, behaviour.key)
+        let target = match behaviour.to {
+            Towards::SameTarget => first.target,
+            // In turn, so that several requests of one buyer meet as many targets as there are.
+            Towards::NextTarget => {
+                let next = (first.target as u64 + u64::from(arrival.nth)) % self.targets;
+                usize::try_from(next).unwrap_or(0)
+            }
+        };
+        Order { target, ..self.again(&first, op, Towards::SameTarget, behaviour.key) }
     }
 
     /// The same buyer's next request after `before`.
@@ -136,10 +161,10 @@ impl Workload {
 pub struct Asking<'a> {
     /// Who asks, and where.
     pub order: &'a Order,
+    /// What is known of who asks.
+    pub row: Row<'a>,
     /// Host and port of the target.
     pub target: &'a str,
-    /// What the set-up captured.
-    pub names: &'a BTreeMap<String, String>,
     /// What an answer to this buyer captured.
     pub told: &'a BTreeMap<String, String>,
 }
@@ -152,7 +177,10 @@ impl Values for Asking<'_> {
             "n" => self.order.op.to_string().into(),
             "uuid" => self.order.uuid().into(),
             "target" => self.target.into(),
-            other => self.told.get(other).or_else(|| self.names.get(other))?.as_str().into(),
+            other => match self.told.get(other) {
+                Some(value) => value.as_str().into(),
+                None => self.row.named(other)?,
+            },
         })
     }
 }
@@ -192,7 +220,7 @@ mod tests {
     }
 
     fn first(workload: &Workload, index: u64) -> Order {
-        workload.order(&Arrival { due: 0, campaign: 0, index, first: index })
+        workload.order(&Arrival::of_buyer(index))
     }
 
     #[test]
@@ -213,7 +241,7 @@ mod tests {
     fn users_keys_and_numbers_are_unique_over_all_campaigns() {
         let workload = of(1, "1", &[]);
         let order =
-            |campaign, index| workload.order(&Arrival { due: 0, campaign, index, first: index });
+            |campaign, index| workload.order(&Arrival { campaign, ..Arrival::of_buyer(index) });
         let orders: Vec<Order> = (0..500).flat_map(|i| [order(0, i), order(1, i)]).collect();
         let users: HashSet<&str> = orders.iter().map(|o| o.user.as_str()).collect();
         let keys: HashSet<&str> = orders.iter().map(|o| o.key.as_str()).collect();
@@ -223,14 +251,29 @@ mod tests {
     }
 
     #[test]
-    fn a_second_click_is_the_same_user_elsewhere() {
-        let workload = of(1, "1", &["buyers=[{requests: 2, key: same}]"]);
-        let click = |index| workload.order(&Arrival { due: 0, campaign: 0, index, first: 7 });
-        let (once, twice) = (click(7), click(9_999));
+    fn further_clicks_are_the_same_user_at_every_other_target() {
+        let workload = of(1, "1", &["buyers=[{requests: 6, key: same}]"]);
+        let click =
+            |index, nth| workload.order(&Arrival { due: 0, campaign: 0, index, first: 7, nth });
+        let (once, twice) = (click(7, 0), click(9_999, 1));
         assert_eq!((once.op, once.follows), (8, None));
         assert_eq!((twice.op, twice.follows), (10_000, Some(8)));
         assert_eq!((&once.user, &once.key), (&twice.user, &twice.key));
-        assert_ne!(once.target, twice.target);
+        // Whatever their numbers are: five targets, five requests.
+        let targets: HashSet<usize> =
+            (0..5).map(|n| click(9_000 + u64::from(n) * 4, n).target).collect();
+        assert_eq!(targets.len(), 5);
+    }
+
+    #[test]
+    fn buyers_of_a_load_without_a_plan_differ() {
+        let overrides =
+            Overrides { set: vec!["buyers=[{}, {confirm: never}]".into()], ..Overrides::default() };
+        let path = crate::scenario::shipped().join("launch.yaml");
+        let scenario = Scenario::load(&path, &overrides).unwrap();
+        let workload = Workload::new(&scenario, vec!["1".into()], 0, 5);
+        let kinds = (0..100).map(|i| workload.behaviour(&first(&workload, i)) == &Buyer::default());
+        assert!((20..80).contains(&kinds.filter(|plain| *plain).count()));
     }
 
     #[test]

@@ -279,10 +279,10 @@ fn every_scenario_that_is_wrong_is_named() {
     assert_eq!(String::from_utf8_lossy(&output.stdout), "good.yaml: ok\n");
     let errors = String::from_utf8(output.stderr).unwrap();
     let want = [
-        "loadgen: figure.yaml:9:15: no figure is named \"respnse.p99\"; did you mean response.p99?",
-        "loadgen: unit.yaml:9:5: response.p99: expected a duration with its unit, like 250ms",
-        "loadgen: limit.yaml:9:36: \"1x\": expected a duration like 250ms, a share like 1%",
-        "loadgen: key.yaml:9:24: unknown key `belw`; did you mean `below`?",
+        "loadgen: figure.yaml:9:15: thresholds[0].figure: unknown figure \"respnse.p99\"; did you mean response.p99?",
+        "loadgen: unit.yaml:9:36: thresholds[0].below: response.p99 needs a duration with its unit, like 250ms",
+        "loadgen: limit.yaml:9:36: thresholds[0].below: found \"1x\", expected a duration like 250ms, a share like 1%",
+        "loadgen: key.yaml:9:24: thresholds[0]: unknown key `belw`; did you mean `below`?",
     ];
     assert_eq!(errors.lines().count(), want.len(), "{errors}");
     for (line, want) in errors.lines().zip(want) {

@@ -1,11 +1,12 @@
 //! How buyers behave: what one of them does besides asking once.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Positive, Span};
+use super::{Positive, Span, duration};
 
 /// How some of the buyers behave. Which buyer behaves how is drawn from the seed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Buyer {
     /// How many of the buyers, in proportion to the weights of the others.
@@ -43,7 +44,7 @@ impl Default for Buyer {
 }
 
 /// What makes a buyer ask again, and how.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Retry {
     /// After which outcomes.
@@ -75,7 +76,7 @@ fn yes() -> bool {
 }
 
 /// An outcome that can make a buyer ask again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Trigger {
     /// No whole answer in time.
@@ -97,7 +98,7 @@ pub enum Trigger {
 }
 
 /// Which target a further request goes to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Towards {
     /// The next one in turn: another instance, where there are several.
@@ -108,7 +109,7 @@ pub enum Towards {
 }
 
 /// Which idempotency key a further request carries.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum KeyUse {
     /// That of the request before.
@@ -119,7 +120,7 @@ pub enum KeyUse {
 }
 
 /// Whether a reserved coupon is confirmed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Confirming {
     /// At once.
@@ -132,8 +133,9 @@ pub enum Confirming {
 }
 
 /// A wait: 0s to an hour.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "Span")]
+#[schemars(with = "Span", extend("pattern" = duration::NOT_NEGATIVE))]
 pub struct Pause(Span);
 
 impl Default for Pause {
@@ -154,15 +156,16 @@ impl TryFrom<Span> for Pause {
 
     fn try_from(span: Span) -> Result<Self, String> {
         let fits = (0..=3_600_000_000_000).contains(&span.nanos());
-        fits.then_some(Self(span)).ok_or_else(|| format!("{span}: expected 0s to 1h"))
+        fits.then_some(Self(span)).ok_or_else(|| format!("found {span}, expected 0s to 1h"))
     }
 }
 
 macro_rules! number {
-    ($(#[$doc:meta])* $name:ident, $key:literal, $min:literal, $max:literal) => {
+    ($(#[$doc:meta])* $name:ident, $max:literal, $shown:literal) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-        #[serde(try_from = "u32", into = "u32")]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+        #[serde(try_from = "u64", into = "u32")]
+        #[schemars(with = "u32", extend("minimum" = 1, "maximum" = $max))]
         pub struct $name(u32);
 
         impl $name {
@@ -172,13 +175,12 @@ macro_rules! number {
             }
         }
 
-        impl TryFrom<u32> for $name {
+        impl TryFrom<u64> for $name {
             type Error = String;
 
-            fn try_from(n: u32) -> Result<Self, String> {
-                let fits = ($min..=$max).contains(&n);
-                fits.then_some(Self(n))
-                    .ok_or_else(|| format!("{} {n}: expected {} to {}", $key, $min, $max))
+            fn try_from(n: u64) -> Result<Self, String> {
+                let fits = u32::try_from(n).ok().filter(|n| (1..=$max).contains(n));
+                fits.map(Self).ok_or_else(|| format!("found {n}, expected 1 to {}", $shown))
             }
         }
 
@@ -192,20 +194,21 @@ macro_rules! number {
 
 number! {
     /// A share of the buyers, in proportion to others.
-    Weight, "weight", 1, 1_000_000
+    Weight, 1_000_000, "1,000,000"
 }
 number! {
     /// How often a buyer asks.
-    Requests, "requests", 1, 1_000
+    Requests, 1_000, "1,000"
 }
 number! {
     /// How often a buyer retries.
-    Times, "at_most", 1, 1_000
+    Times, 1_000, "1,000"
 }
 
 /// How much longer each wait is: 1 to 10 times.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "f64", into = "f64")]
+#[schemars(with = "f64", extend("minimum" = 1, "maximum" = 10))]
 pub struct Factor(f64);
 
 impl Default for Factor {
@@ -219,7 +222,7 @@ impl TryFrom<f64> for Factor {
 
     fn try_from(factor: f64) -> Result<Self, String> {
         let fits = (1.0..=10.0).contains(&factor);
-        fits.then_some(Self(factor)).ok_or_else(|| format!("factor {factor}: expected 1 to 10"))
+        fits.then_some(Self(factor)).ok_or_else(|| format!("found {factor}, expected 1 to 10"))
     }
 }
 
@@ -230,8 +233,9 @@ impl From<Factor> for f64 {
 }
 
 /// A share from 0 to 1.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "f64", into = "f64")]
+#[schemars(with = "f64", extend("minimum" = 0, "maximum" = 1))]
 pub struct Jitter(f64);
 
 impl TryFrom<f64> for Jitter {
@@ -239,7 +243,7 @@ impl TryFrom<f64> for Jitter {
 
     fn try_from(share: f64) -> Result<Self, String> {
         let fits = (0.0..=1.0).contains(&share);
-        fits.then_some(Self(share)).ok_or_else(|| format!("jitter {share}: expected 0 to 1"))
+        fits.then_some(Self(share)).ok_or_else(|| format!("found {share}, expected 0 to 1"))
     }
 }
 

@@ -3,12 +3,23 @@
 use std::fmt;
 use std::str::FromStr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A span of time in nanoseconds; negative means before.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(with = "String", extend("pattern" = ANY), example = &"250ms", example = &"1m30s")]
 pub struct Span(i64);
+
+/// What a span looks like, as a pattern for editors.
+pub(super) const ANY: &str = r"^-?(([0-9]+\.?[0-9]*|\.[0-9]+)(h|ms|m|us|ns|s))+$";
+/// One that is not negative.
+pub(super) const NOT_NEGATIVE: &str = r"^(([0-9]+\.?[0-9]*|\.[0-9]+)(h|ms|m|us|ns|s))+$";
+/// One of more than no time.
+pub(super) const POSITIVE: &str = r"^(?=.*[1-9])(([0-9]+\.?[0-9]*|\.[0-9]+)(h|ms|m|us|ns|s))+$";
 
 /// Units, longest first; `ms` stands before `m` where a unit is read.
 const UNITS: [(&str, i64); 6] = [
@@ -29,6 +40,11 @@ impl Span {
         Self(ms * 1_000_000)
     }
 
+    /// A span of so many nanoseconds.
+    pub const fn from_nanos(ns: i64) -> Self {
+        Self(ns)
+    }
+
     /// Its length in nanoseconds.
     pub const fn nanos(self) -> i64 {
         self.0
@@ -44,8 +60,9 @@ impl FromStr for Span {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong =
-            || format!("{text:?}: expected a duration with its unit, like 250ms, 3s or 1m30s");
+        let wrong = || {
+            format!("found {text:?}, expected a duration with its unit, like 250ms, 3s or 1m30s")
+        };
         let (sign, mut rest) = match text.strip_prefix('-') {
             Some(rest) => (-1, rest),
             None => (1, text),
@@ -60,8 +77,11 @@ impl FromStr for Span {
             total += number * as_f64(*unit);
             rest = &after[end..];
         }
-        if text.trim_start_matches('-').is_empty() || total > 31.0 * as_f64(Self::DAY.0) {
+        if text.trim_start_matches('-').is_empty() {
             return Err(wrong());
+        }
+        if total > 31.0 * as_f64(Self::DAY.0) {
+            return Err(format!("found {text:?}, expected at most 31 days, which is 744h"));
         }
         #[expect(clippy::cast_possible_truncation, reason = "at most a month, checked above")]
         Ok(Self(sign * total.round() as i64))

@@ -52,6 +52,26 @@ fn accepts_the_shipped_scenarios() {
 }
 
 #[test]
+fn refuses_a_saturating_load_that_would_ignore_what_is_asked_for() {
+    let load = "load.saturate={connections: 2, for: 1s}";
+    for also in ["campaign.count=2", "buyers=[{}, {requests: 2}]"] {
+        let message = set(&["load.stages=[]", "load.bursts=[]", load, also]).unwrap_err();
+        assert!(message.contains("expected one campaign, and no buyers with"), "{message}");
+    }
+}
+
+#[test]
+fn campaigns_start_when_the_system_can_be_told() {
+    assert!(set(&["campaign.count=3", "campaign.apart=5ms"]).is_ok());
+    let message = set(&["campaign.apart=1500us"]).unwrap_err();
+    assert!(message.contains("campaign.apart: expected whole milliseconds"), "{message}");
+    let in_seconds = "mapping={setup: [{request: {path: /x, json: {at: '{starts_at_s:int}'}}}], \
+                      request: {path: /y}, outcomes: [{is: sold_out}]}";
+    assert!(set(&[in_seconds, "campaign.apart=2s"]).is_ok());
+    assert!(set(&[in_seconds, "campaign.apart=1500ms"]).is_err());
+}
+
+#[test]
 fn a_scenario_survives_json() {
     let scenario = parse(GOOD).unwrap();
     let json = serde_json::to_value(&scenario).unwrap();
@@ -64,34 +84,70 @@ fn what_is_wrong_has_its_place_and_its_remedy() {
         (
             "coupons: 100",
             "cuopons: 100",
-            "s.yaml:3:3: unknown key `cuopons`; did you mean `coupons`?",
+            "s.yaml:3:3: campaign: unknown key `cuopons`; did you mean `coupons`?",
         ),
         ("coupons: 100", "coupons: many", "s.yaml:3:12: "),
-        ("starts_in: 1s", "starts_in: 1", "s.yaml:4:14: \"1\": expected a duration with its unit"),
-        ("per_user_limit: 1", "per_user_limit: 3", "s.yaml:5:19: per_user_limit 3: only 1"),
-        ("name: launch", "name: a/b", "s.yaml:1:7: name \"a/b\": expected 1 to 60 letters"),
-        ("  starts_in: 1s\n", "", "s.yaml:4:3: key `starts_in` is missing"),
-        ("rate: 50 ", "rate: -50 ", "s.yaml:14:27: rate -50: expected 0 to 1,000,000"),
-        ("for: 1s", "for: 0s", "s.yaml:15:14: 0s: expected more than 0s"),
-        ("instances: 5", "instances: 0", "s.yaml:10:16: instances 0: expected 1 to 100"),
-        ("{port}", "8080", "s.yaml:9:14: command: expected program and arguments with {port}"),
-        ("begin: -500ms", "begin: -5s", "s.yaml: the load begins before the campaign is created"),
+        (
+            "starts_in: 1s",
+            "starts_in: 1",
+            "s.yaml:4:14: campaign.starts_in: found \"1\", expected a duration with its unit",
+        ),
+        (
+            "per_user_limit: 1",
+            "per_user_limit: 3",
+            "s.yaml:5:19: campaign.per_user_limit: found 3, only 1",
+        ),
+        ("name: launch", "name: a/b", "s.yaml:1:7: name: found \"a/b\", expected 1 to 60 letters"),
+        ("  starts_in: 1s\n", "", "s.yaml:3:3: campaign: key `starts_in` is missing"),
+        (
+            "rate: 50 ",
+            "rate: -50 ",
+            "s.yaml:14:27: load.stages[0].rate: found -50, expected 0 to 1,000,000",
+        ),
+        ("for: 1s", "for: 0s", "s.yaml:15:14: load.stages[1].for: found 0s, expected more than 0s"),
+        (
+            "instances: 5",
+            "instances: 0",
+            "s.yaml:10:16: system.spawn.instances: found 0, expected 1 to 100",
+        ),
+        (
+            "{port}",
+            "8080",
+            "s.yaml:9:14: system.spawn.command: expected program and arguments with {port}",
+        ),
+        (
+            "begin: -500ms",
+            "begin: -5s",
+            "s.yaml:12:10: load.begin: found -5s, which is before the campaign is created",
+        ),
         ("  bursts:", "   bursts:", "s.yaml:16:"),
         (
             "coupons: 100",
             "coupons: -1",
-            "s.yaml:3:12: found -1, expected a whole number, 0 or more",
+            "s.yaml:3:12: campaign.coupons: found -1, expected a whole number, 0 or more",
         ),
-        ("coupons: 100", "coupons: 1.5 # x", "s.yaml:3:12: found 1.5, expected a whole number"),
-        ("requests: 20", "requests: 0", "s.yaml:17:29: requests 0: expected 1 to 1000000"),
+        (
+            "coupons: 100",
+            "coupons: 1.5 # x",
+            "s.yaml:3:12: campaign.coupons: found 1.5, expected a whole number",
+        ),
+        (
+            "requests: 20",
+            "requests: 0",
+            "s.yaml:17:29: load.bursts[0].requests: found 0, expected 1 to 1,000,000",
+        ),
         ("campaign:", "name: b\ncampaign:", "s.yaml:2:1: key `name` stands here a second time"),
         ("load:", "---\nload:", "s.yaml:"),
         (
             "campaign:\n",
             "campaign: [oops]\nother:\n",
-            "s.yaml:2:11: expected keys and values, such as",
+            "s.yaml:2:11: campaign: expected keys and values, such as",
         ),
-        ("[coupon-server, ", "coupon-server # [", "s.yaml:9:14: expected a list, such as"),
+        (
+            "[coupon-server, ",
+            "coupon-server # [",
+            "s.yaml:9:14: system.spawn.command: expected a list, such as",
+        ),
     ] {
         let broken = GOOD.replacen(from, to, 1);
         assert_ne!(broken, GOOD, "{from}");
@@ -106,7 +162,7 @@ fn an_empty_file_is_called_so() {
     for text in ["", "\n", "# only a comment\n"] {
         assert_eq!(
             parse(text).unwrap_err().to_string().split_once(": ").unwrap().1,
-            "the file is empty"
+            "the file is empty, expected a scenario (see loadgen init)"
         );
     }
 }
@@ -121,9 +177,22 @@ fn system_is_spawned_or_given() {
     let neither = targets.replace("targets: [\"http://127.0.0.1:80\"]", "store: x");
     let message = parse(&format!("{head}{neither}")).unwrap_err().to_string();
     assert!(message.contains("expected one of `spawn` and `targets`"), "{message}");
-    let https = targets.replace("http:", "https:");
-    let message = parse(&format!("{head}{https}")).unwrap_err().to_string();
-    assert!(message.contains("expected http://HOST:PORT"), "{message}");
+    let ftp = targets.replace("http:", "ftp:");
+    let message = parse(&format!("{head}{ftp}")).unwrap_err().to_string();
+    assert!(message.starts_with("s.yaml:4:13: system.targets[0]: found \"ftp:"), "{message}");
+}
+
+#[test]
+fn protocol_and_trust_are_part_of_the_system() {
+    let found = set(&["system.protocol=http2", "system.tls={ca: own.pem}"]).unwrap().system;
+    assert_eq!((found.protocol, &found.tls), (Protocol::Http2, &Trust::Also("own.pem".into())));
+    let message = set(&["system.protocol=http3"]).unwrap_err();
+    assert!(message.contains("unknown value `http3`; did you mean `http1`?"), "{message}");
+    let message = set(&["system.tls={ca: x, insecure: true}"]).unwrap_err();
+    assert!(message.contains("expected `ca` or `insecure: true`, not both"), "{message}");
+    let scenario = Scenario { system: found, ..parse(GOOD).unwrap() };
+    let beside = scenario.beside(Path::new("some/s.yaml"));
+    assert_eq!(beside.system.tls, Trust::Also("some/own.pem".into()));
 }
 
 #[test]
@@ -139,7 +208,7 @@ fn set_changes_one_value() {
 fn what_belongs_together_may_be_set_in_any_order() {
     assert!(set(&["campaign.starts_in=100ms", "load.begin=-50ms"]).is_ok());
     let message = set(&["campaign.starts_in=100ms", "seed=2"]).unwrap_err();
-    let want = "--set campaign.starts_in=100ms --set seed=2: the load begins before the campaign";
+    let want = "--set campaign.starts_in=100ms --set seed=2: load.begin: found -500ms, which is";
     assert!(message.starts_with(want), "{message}");
 }
 

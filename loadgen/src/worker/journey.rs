@@ -1,7 +1,6 @@
 //! One attempt of a buyer to get a coupon: the request, what follows an answer that decides nothing
 //! yet, and whether the buyer asks again.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
@@ -14,7 +13,7 @@ use super::wire::{Reply, UnderWay, Wanted};
 use super::{Later, Worker};
 use crate::client::{Link, Packed, Whole};
 use crate::mapping::rule::Captured;
-use crate::mapping::{Confirm, Poll, Read, RequestTemplate, Rule, Told};
+use crate::mapping::{Confirm, Form, Forms, Poll, Read, Rule, Told};
 use crate::record::{Ending, Timing};
 use crate::scenario::buyers::{Confirming, KeyUse, Retry, Towards, Trigger};
 use crate::workload::{Asking, Order};
@@ -40,27 +39,31 @@ pub(super) struct Journey {
 impl Worker {
     /// Fills in a request ahead of its moment.
     pub(super) fn prepare(&self, order: Order, tried: u32) -> Prepared {
-        let packed = self.pack(&self.job.mapping.request, &order, &Captured::new());
+        let packed = self.pack(&self.forms(&order).issue, &order, &Captured::new());
         Prepared { order, packed, tried }
     }
 
-    fn pack(&self, template: &RequestTemplate, order: &Order, told: &Captured) -> Packed {
+    /// What is asked of the campaign of an order.
+    fn forms(&self, order: &Order) -> &Forms {
+        let last = self.job.forms.len() - 1;
+        &self.job.forms[last.min(order.campaign as usize)]
+    }
+
+    fn pack(&self, form: &Form, order: &Order, told: &Captured) -> Packed {
         let lane = &self.lanes[order.target];
-        let campaign = order.campaign as usize;
-        let names = &self.job.campaigns[campaign.min(self.job.campaigns.len() - 1)].names;
-        let values = Asking { order, target: lane.authority(), names, told };
-        lane.pack(&template.fill(&values))
+        let row = self.job.workload.row(order);
+        lane.pack(&form.fill(&Asking { order, row, target: lane.authority(), told }))
     }
 
     /// Reads one campaign, and notes what was seen.
     pub(super) fn read(this: &Rc<Self>, due: i64) {
         let op = this.job.new_op();
-        let reads = &this.job.mapping.reads;
-        let number = usize::try_from(op).unwrap_or(0);
-        if reads.is_empty() {
+        let (reads, campaigns) = (this.job.mapping.reads.len(), this.job.forms.len());
+        let number = this.reads.replace(this.reads.get() + 1);
+        if reads == 0 {
             return;
         }
-        let campaign = number / reads.len() % this.job.campaigns.len();
+        let campaign = number / reads % campaigns;
         let order = Order {
             op,
             campaign: u32::try_from(campaign).unwrap_or(0),
@@ -71,13 +74,13 @@ impl Worker {
             follows: None,
         };
         let timing = Timing { due: Some(due), woken: this.job.clock.now() };
-        let (worker, which) = (Rc::clone(this), number % reads.len());
+        let (worker, which) = (Rc::clone(this), number % reads);
         this.travel(async move { worker.observe(&order, timing, which).await });
     }
 
     async fn observe(&self, order: &Order, timing: Timing, which: usize) -> io::Result<()> {
         let read: &Read = &self.job.mapping.reads[which];
-        let packed = self.pack(&read.request, order, &BTreeMap::new());
+        let packed = self.pack(&self.forms(order).reads[which], order, &Captured::new());
         let wanted = Wanted { order, kind: Kind::Read, packed: &packed, timing, hang_up: None };
         let seen = |whole: &Whole| {
             let seen = read.see.observe(&whole.answer());
@@ -109,7 +112,7 @@ impl Journey {
     }
 
     /// Waits for what comes of it, and writes that down.
-    pub(super) async fn to_its_end(self) -> io::Result<()> {
+    pub(super) async fn follow_through(self) -> io::Result<()> {
         let Self { worker, prepared, timing, link, hang_up, under_way } = self;
         let Prepared { order, packed, tried } = prepared;
         let wanted = Wanted { order: &order, kind: Kind::Issue, packed: &packed, timing, hang_up };
@@ -129,11 +132,16 @@ impl Journey {
         drop(under_way);
         let retry_after = reply.retry_after;
         let ending = Rc::clone(&worker).settle(&order, reply).await?;
-        worker.job.live.done(&ending.outcome);
-        if let Some(retry) = worker.retry(&order, tried, &ending.outcome) {
-            worker.ask_again(&order, tried, retry, retry_after);
+        let at = worker.job.clock.now();
+        worker.job.live.done(&ending.outcome, at - timing.due.unwrap_or(timing.woken));
+        let retry = worker.retry(&order, tried, &ending.outcome);
+        worker.recorder.complete(order.op, at, ending)?;
+        if let Some(retry) = retry {
+            let again = worker.again(&order, retry);
+            let wait = retry.wait(tried + 1, worker.job.workload.luck(again.op), retry_after);
+            worker.later(Later { due: at + wait, order: again, tried: tried + 1 });
         }
-        worker.recorder.complete(order.op, worker.job.clock.now(), ending)
+        Ok(())
     }
 }
 
@@ -144,11 +152,12 @@ impl Worker {
         let settled = match &reply.told {
             Told::Outcome(_) | Told::Pending => return Ok(reply.ending()),
             Told::Accepted(told) => match &self.job.mapping.poll {
-                Some(poll) => self.clone().poll(order, told, poll).await?,
+                // Rare and large: apart, so that what is common stays small.
+                Some(poll) => Box::pin(self.clone().poll(order, told, poll)).await?,
                 None => reply.ending(),
             },
             Told::Reserved(told) => match &self.job.mapping.confirm {
-                Some(confirm) => self.clone().confirm(order, told, confirm).await?,
+                Some(confirm) => Box::pin(self.clone().confirm(order, told, confirm)).await?,
                 None => reply.ending(),
             },
         };
@@ -172,7 +181,8 @@ impl Worker {
             if !self.rest(every).await {
                 return Ok(Ending::unanswered(Outcome::Indeterminate(Doubt::Abandoned)));
             }
-            let packed = |step: &Order| self.pack(&poll.request, step, told);
+            let packed =
+                |step: &Order, forms: &Forms| Some(self.pack(forms.poll.as_ref()?, step, told));
             let reply = self.step(order, Kind::Poll, packed, &poll.outcomes).await?;
             if let Some(ending) = decided(reply) {
                 return Ok(ending);
@@ -197,15 +207,17 @@ impl Worker {
                 }
             }
         }
-        let packed = |step: &Order| self.pack(&confirm.request, step, told);
+        let packed =
+            |step: &Order, forms: &Forms| Some(self.pack(forms.confirm.as_ref()?, step, told));
         let reply = self.step(order, Kind::Confirm, packed, &confirm.outcomes).await?;
         // What never reached the system confirmed nothing, but the reservation stands.
-        Ok(match &reply.told {
+        let unseen = matches!(
+            reply.told,
             Told::Outcome(Outcome::Failed(
-                Failure::NotConnected | Failure::NotWritten | Failure::NoSocket | Failure::Busy,
-            )) => unconfirmed(),
-            _ => reply.ending(),
-        })
+                Failure::NotConnected | Failure::NotWritten | Failure::NoSocket | Failure::Busy
+            ))
+        );
+        Ok(if unseen { unconfirmed() } else { reply.ending() })
     }
 
     /// Sends a request that belongs to `order`, to the same target, and writes it down.
@@ -213,7 +225,7 @@ impl Worker {
         self: &Rc<Self>,
         order: &Order,
         kind: Kind,
-        pack: impl Fn(&Order) -> Packed,
+        pack: impl Fn(&Order, &Forms) -> Option<Packed>,
         rules: &[Rule],
     ) -> io::Result<Reply> {
         let op = self.job.new_op();
@@ -222,7 +234,7 @@ impl Worker {
         let _under_way = UnderWay::begins(self);
         let now = self.job.clock.now();
         let timing = Timing { due: Some(now), woken: now };
-        let packed = pack(&step);
+        let packed = pack(&step, self.forms(order)).ok_or(io::ErrorKind::NotFound)?;
         let wanted = Wanted { order: &step, kind, packed: &packed, timing, hang_up: None };
         let reply = self.exchange(&wanted, None, rules).await?;
         let written = Ending {
@@ -248,11 +260,8 @@ impl Worker {
         (tried < rule.at_most.get()).then_some(rule)
     }
 
-    fn ask_again(&self, order: &Order, tried: u32, retry: &Retry, retry_after: Option<i64>) {
-        let op = self.job.new_op();
-        let order = self.job.workload.again(order, op, retry.to, retry.key);
-        let wait = retry.wait(tried + 1, self.job.workload.luck(op), retry_after);
-        self.later(Later { due: self.job.clock.now() + wait, order, tried: tried + 1 });
+    fn again(&self, order: &Order, retry: &Retry) -> Order {
+        self.job.workload.again(order, self.job.new_op(), retry.to, retry.key)
     }
 }
 

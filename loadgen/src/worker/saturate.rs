@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::journey::Journey;
 use super::{Stop, Worker};
-use crate::client::{Link, Packed};
+use crate::client::Link;
 use crate::mapping::Request;
 use crate::pace::Pacer;
 use crate::record::Timing;
@@ -24,7 +24,9 @@ impl Worker {
         let begin = this.job.clock.now();
         let first = this.job.start + this.job.schedule.begin();
         let mut stop = this.job.stop.subscribe();
-        let mine: Vec<usize> = (number..all).step_by(threads).collect();
+        // Each thread gets its share of the connections to every target.
+        let is_mine = |k: &usize| (k / lanes + k % lanes) % threads == number;
+        let mine: Vec<usize> = (0..all).filter(is_mine).collect();
         this.count(|tally| tally.wanted_connections = mine.len() as u64);
         for k in mine {
             let due = begin + opened_at(k, warm_up);
@@ -53,15 +55,9 @@ impl Worker {
     /// A new connection to a target over which it answered, if it does.
     async fn prove(&self, target: usize, path: &str) -> Option<Link> {
         let lane = &self.lanes[target];
-        let request = Request {
-            method: hyper::Method::GET,
-            uri: path.to_owned(),
-            headers: Vec::new(),
-            body: Vec::new(),
-        };
-        let packed: Packed = lane.pack(&request);
+        let packed = lane.pack(&Request::get(path));
         let proof = async {
-            let mut link = lane.connect().await.ok()?;
+            let mut link = lane.open().await.ok()?;
             link.begin(&packed);
             let whole = link.answer(&packed).await.ok()?;
             whole.reusable().then_some(link)
@@ -89,6 +85,14 @@ impl Worker {
             let worker = Rc::clone(this);
             this.travel(async move { Self::repeat(&worker, k, end).await });
         }
+        for due in this.reads(number) {
+            tokio::select! {
+                biased;
+                _ = stop.wait_for(|s| *s != Stop::Not) => break,
+                waited = pacer.until(due) => waited?,
+            }
+            Self::read(this, due);
+        }
         Ok(())
     }
 
@@ -97,12 +101,11 @@ impl Worker {
         let target = k % this.lanes.len();
         while this.job.clock.now() < end && *this.job.stop.borrow() == Stop::Not {
             let index = this.job.new_op() - 1;
-            let mut order =
-                this.job.workload.order(&Arrival { due: 0, campaign: 0, index, first: index });
+            let mut order = this.job.workload.order(&Arrival::of_buyer(index));
             order.target = target;
             let timing = Timing { due: None, woken: this.job.clock.now() };
             let prepared = this.prepare(order, 0);
-            Journey::begin(this, prepared, timing)?.to_its_end().await?;
+            Journey::begin(this, prepared, timing)?.follow_through().await?;
         }
         Ok(())
     }

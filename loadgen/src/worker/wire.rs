@@ -120,11 +120,14 @@ impl Worker {
                 Reply { told, status, stamp, retry_after: whole.retry_after() }
             }
             Ok(Err(broken)) => Reply::unanswered(broken.outcome()),
-            Err(doubt) => Reply::unanswered(match doubt {
-                _ if !link.has_written() => Outcome::Failed(Failure::NotWritten),
-                Doubt::Timeout if until < give_up => Outcome::Indeterminate(Doubt::HungUp),
-                doubt => Outcome::Indeterminate(doubt),
-            }),
+            Err(_) if !link.has_written() => {
+                Reply::unanswered(Outcome::Failed(Failure::NotWritten))
+            }
+            Err(doubt) => {
+                let planned = doubt == Doubt::Timeout && until < give_up;
+                let doubt = if planned { Doubt::HungUp } else { doubt };
+                Reply::unanswered(Outcome::Indeterminate(doubt))
+            }
         })
     }
 
