@@ -154,7 +154,7 @@ mod tests {
     async fn what_is_learned_is_the_least_lateness() {
         let pacer = Pacer::new(Clock::start(), Pacing::TimerAndSpin).unwrap();
         for n in 0..10_000 {
-            pacer.learn(30_000 + n % 100 * 1_000);
+            pacer.learn(30_000 + n * 37 % 100 * 1_000);
         }
         // Evenly between 30 and 130 µs: a tenth of them are below 40.
         assert!((34_000..=46_000).contains(&pacer.early.get()), "{}", pacer.early.get());
