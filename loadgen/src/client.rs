@@ -205,7 +205,8 @@ impl Link {
     pub async fn answer(&mut self, request: &Packed) -> Result<Whole, Broken> {
         match (&mut self.0, &request.0) {
             (Linked::H1(connection), Form::H1(bytes)) => connection.answer(bytes).await,
-            (Linked::H2(link), Form::H2(_)) => link.answer().await,
+            // Boxed: HTTP/1.1 need not carry its size about.
+            (Linked::H2(link), Form::H2(_)) => Box::pin(link.answer()).await,
             // A request of another lane: nothing of it was begun.
             (Linked::H1(_), Form::H2(_)) | (Linked::H2(_), Form::H1(_)) => Err(Broken::NotWritten),
         }

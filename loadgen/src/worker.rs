@@ -347,6 +347,8 @@ impl Worker {
 
     /// Runs a task of this thread to its end.
     fn travel(self: &Rc<Self>, journey: impl Future<Output = io::Result<()>> + 'static) {
+        // Boxed here, it is not copied on its way into the runtime.
+        let journey = Box::pin(journey);
         let worker = Rc::clone(self);
         worker.journeys.set(worker.journeys.get() + 1);
         tokio::task::spawn_local(async move {

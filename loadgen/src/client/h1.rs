@@ -4,6 +4,7 @@
 //! first write needs no turn of the event loop.
 
 use std::io::{self, Write as _};
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
@@ -220,9 +221,12 @@ struct Head {
 
 impl Head {
     fn parse(bytes: &[u8], bodiless: bool) -> Result<Option<Self>, Broken> {
-        let mut space = [httparse::EMPTY_HEADER; MAX_HEADERS];
-        let mut response = httparse::Response::new(&mut space);
-        let length = match response.parse(bytes) {
+        // Not filled in first: three kilobytes for each answer.
+        let mut space = [const { MaybeUninit::uninit() }; MAX_HEADERS];
+        let mut response = httparse::Response::new(&mut []);
+        let config = httparse::ParserConfig::default();
+        let parsed = config.parse_response_with_uninit_headers(&mut response, bytes, &mut space);
+        let length = match parsed {
             Ok(Status::Complete(length)) => length,
             Ok(Status::Partial) => return Ok(None),
             Err(_) => return Err(Broken::Unreadable),

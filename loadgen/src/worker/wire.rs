@@ -104,7 +104,8 @@ impl Worker {
         let lane = &self.lanes[wanted.order.target];
         let mut link = match begun {
             Some(link) => link,
-            None => match self.open(wanted, give_up).await? {
+            // Rare, and large with TLS in it: apart, so that what is common stays small.
+            None => match Box::pin(self.open(wanted, give_up)).await? {
                 Ok(link) => link,
                 Err(outcome) => return Ok(Reply::unanswered(outcome)),
             },
