@@ -20,8 +20,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use tokio::runtime::LocalOptions;
 use tokio::sync::{Notify, watch};
-use tokio::task::LocalSet;
 
 use crate::client::Lane;
 use crate::client::reach::Reach;
@@ -141,10 +141,11 @@ pub fn run(job: &Job, number: usize) -> (Tally, Option<io::Error>) {
 }
 
 fn try_run(job: &Job, number: usize) -> io::Result<(Tally, Option<io::Error>)> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().build_local(LocalOptions::default())?;
     let recorder = Recorder::create(&job.history, number)?;
     let worker = Rc::new(Worker::new(job.clone(), recorder));
-    LocalSet::new().block_on(&runtime, Worker::carry_out(&worker, number))?;
+    runtime.block_on(Worker::carry_out(&worker, number))?;
     drop(runtime);
     let worker = Rc::try_unwrap(worker)
         .map_err(|_| io::Error::other("a request outlived its load thread"))?;
