@@ -15,12 +15,12 @@ use std::io;
 use chrono::DateTime;
 use contract::outcome::{Doubt, Failure, Outcome};
 use contract::wire;
-use hyper::HeaderMap;
 use hyper::header::RETRY_AFTER;
+use hyper::{HeaderMap, Method};
 use rustix::io::Errno;
 
 use crate::mapping::fields::{Fields, Head};
-use crate::mapping::{Answer, Request};
+use crate::mapping::{self, Answer, Values};
 use crate::scenario::{Protocol, Target};
 use reach::Reach;
 use stream::Stream;
@@ -95,6 +95,8 @@ pub struct Whole {
     pub body: Vec<u8>,
     /// Whether the connection carries another request.
     reusable: bool,
+    /// When the kernel received the last of it, Unix nanoseconds, where it notes that.
+    pub received: Option<i64>,
 }
 
 /// Why there is no whole answer.
@@ -123,11 +125,15 @@ impl Lane {
         &self.target.authority
     }
 
-    /// Writes out a request for this target.
-    pub fn pack(&self, request: &Request) -> Packed {
+    /// Writes out the request of a form for this target.
+    pub fn pack(&self, form: &mapping::Form, values: &impl Values) -> Packed {
         Packed(match self.connections {
-            Connections::H1(_) => Form::H1(h1::packed(self.authority(), request)),
-            Connections::H2(_) => Form::H2(Box::new(h2::packed(&self.target, request))),
+            Connections::H1(_) => {
+                let mut message = h1::Message::to(self.authority());
+                form.write(values, &mut message);
+                Form::H1(message.done())
+            }
+            Connections::H2(_) => Form::H2(Box::new(h2::packed(&self.target, &form.fill(values)))),
         })
     }
 
@@ -198,6 +204,19 @@ impl Link {
         }
     }
 
+    /// Whether the request left whole, so that nothing is to be done until its answer is there. The
+    /// first look at it will not wait for the event loop to say that it is.
+    pub fn has_left(&mut self, request: &Packed) -> bool {
+        match (&mut self.0, &request.0) {
+            (Linked::H1(connection), Form::H1(bytes)) if connection.has_left(bytes) => {
+                connection.expect();
+                true
+            }
+            // Its connection's task writes it.
+            (Linked::H1(_) | Linked::H2(_), Form::H1(_) | Form::H2(_)) => false,
+        }
+    }
+
     /// Sends what is left of the request and reads the whole answer.
     ///
     /// # Errors
@@ -248,6 +267,11 @@ impl Whole {
         let seconds: u32 = text.trim().parse().ok()?;
         Some(i64::from(seconds.min(LONGEST_WAIT_S)) * 1_000_000_000)
     }
+}
+
+/// Whether the length of a body is said even where it is empty (RFC 9110, 8.6).
+fn announces_body(method: &Method) -> bool {
+    !matches!(*method, Method::GET | Method::HEAD)
 }
 
 /// What it means that no connection could be made.

@@ -3,7 +3,11 @@
 //! The run's time is CLOCK_MONOTONIC in nanoseconds from the run's zero on, tied to the wall clock
 //! once, at zero. A wall clock that is set in mid-run changes nothing here.
 
+use std::io;
+
 use contract::run::Anchor;
+use rustix::io::Errno;
+use rustix::thread::{ClockId as ThreadClock, clock_nanosleep_absolute};
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
 const SECOND: i64 = 1_000_000_000;
@@ -35,6 +39,13 @@ impl Clock {
         monotonic() - self.zero
     }
 
+    /// When the kernel noted the wall clock's `stamp`, Unix nanoseconds, a short time ago. It is
+    /// counted back from now, so a clock that was set before does not matter.
+    pub fn noted(self, stamp: i64) -> i64 {
+        let ago = nanos(clock_gettime(ClockId::Realtime)) - stamp;
+        self.now() - ago.max(0)
+    }
+
     /// What ties this clock to the wall clock.
     pub fn anchor(self) -> Anchor {
         self.anchor
@@ -48,6 +59,21 @@ impl Clock {
     /// How far the wall clock was set since the run's zero, forwards or backwards.
     pub fn wall_step(self) -> i64 {
         Self::start().anchor.unix_ns - self.unix_now()
+    }
+
+    /// Lets the whole thread sleep until `at`.
+    ///
+    /// # Errors
+    /// When the kernel has no such timer.
+    pub fn block_until(self, at: i64) -> io::Result<()> {
+        let at = self.timespec(at);
+        loop {
+            match clock_nanosleep_absolute(ThreadClock::Monotonic, &at) {
+                Ok(()) => return Ok(()),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 
     /// A moment of this clock as the kernel's timers want it.

@@ -31,6 +31,11 @@ impl Crowd {
         self.kinds.iter().all(|kind| kind.requests.get() == 1)
     }
 
+    /// Whether an answer makes somebody ask again.
+    pub fn retries(&self) -> bool {
+        self.kinds.iter().any(|kind| !kind.retry.is_empty())
+    }
+
     /// How the buyer of the arrival with this number in its campaign behaves.
     pub fn buyer(&self, first: u64) -> &Buyer {
         let total = self.weights.last().copied().unwrap_or(1);

@@ -23,7 +23,7 @@ pub use form::{Form, Forms};
 pub use rule::{Answer, Rule, Told};
 pub use source::Source;
 pub use step::{Action, Each, Step};
-pub use template::{Request, RequestTemplate, Template, Values};
+pub use template::{Request, RequestTemplate, Template, Values, Write};
 
 use crate::users::Users;
 

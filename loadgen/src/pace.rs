@@ -5,11 +5,17 @@
 //! while it waits. How late it is at the least is learned, and the timer set that much earlier. Where
 //! it comes too early for once, the rest is spun away, if a core is spare: nine of ten wake-ups spin
 //! not at all, so this costs next to nothing.
+//!
+//! Where nothing but answers is awaited, the thread sleeps through them and looks at them when it
+//! wakes for the next moment: the kernel has noted when each came, and every wake-up that is saved is
+//! a good part of what a request costs.
 
 use std::cell::Cell;
 use std::io;
+use std::num::NonZeroU64;
 use std::os::fd::OwnedFd;
 
+use rustix::thread::set_current_timer_slack;
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
     timerfd_settime,
@@ -20,7 +26,9 @@ use tokio::io::unix::AsyncFd;
 use crate::clock::Clock;
 
 /// The timer is never set earlier than this, nor spun longer: nanoseconds.
-const EARLIEST: i64 = 80_000;
+const EARLIEST: i64 = 120_000;
+/// A nap is never longer than this: nanoseconds.
+const LONGEST_NAP: i64 = 3_000_000;
 /// A wake-up that is later than what is learned moves it up by so much, an earlier one moves it down
 /// by nine times that: it ends where one of ten wake-ups is earlier.
 const STEP: i64 = 200;
@@ -64,6 +72,13 @@ pub struct Pacer {
     early: Cell<i64>,
 }
 
+/// A sleep of the whole thread that is over.
+#[derive(Clone, Copy, Debug)]
+pub struct Nap {
+    wake: i64,
+    at: i64,
+}
+
 impl Pacer {
     /// A timer in the current runtime.
     ///
@@ -76,6 +91,10 @@ impl Pacer {
         // SAFETY: an `OwnedFd` names the same open file until it is dropped, and nothing here
         // takes it out of the `AsyncFd` or replaces it.
         let timer = unsafe { AsyncFd::register(timer) }.map_err(|e| e.into_parts().1)?;
+        if pacing == Pacing::TimerAndSpin {
+            // The kernel may otherwise let this thread sleep 50 µs longer than it asked for.
+            set_current_timer_slack(NonZeroU64::new(1))?;
+        }
         let early = Cell::new(FIRST_GUESS);
         Ok(Self { timer, clock, pacing, early })
     }
@@ -101,6 +120,31 @@ impl Pacer {
                 }
                 Ok(())
             }
+        }
+    }
+
+    /// Lets the whole thread sleep until shortly before `at`; [`Pacer::rise`] waits for the rest.
+    /// `None` where that would be too long, or where nothing could be done before `at` without being
+    /// late for it.
+    ///
+    /// # Errors
+    /// When the timer fails.
+    pub fn nap(&self, at: i64) -> io::Result<Option<Nap>> {
+        let wake = at - self.early.get();
+        let length = wake - self.clock.now();
+        if self.pacing == Pacing::Timer || length <= 0 || length > LONGEST_NAP {
+            return Ok(None);
+        }
+        self.clock.block_until(wake)?;
+        Ok(Some(Nap { wake, at }))
+    }
+
+    /// Returns at the moment of the nap, or as soon after it as possible. What was done since is
+    /// counted as lateness of the timer, so that next time there is room for it.
+    pub fn rise(&self, nap: Nap) {
+        self.learn(self.clock.now() - nap.wake);
+        while self.clock.now() < nap.at {
+            std::hint::spin_loop();
         }
     }
 
@@ -148,6 +192,24 @@ mod tests {
                 assert!(clock.now() >= at);
             }
         }
+    }
+
+    #[tokio::test]
+    async fn a_nap_ends_in_time_and_is_never_long() {
+        let clock = Clock::start();
+        let pacer = Pacer::new(clock, Pacing::TimerAndSpin).unwrap();
+        for wait in [300_000, 1_000_000, 2_900_000] {
+            let at = clock.now() + wait;
+            let nap = pacer.nap(at).unwrap().unwrap();
+            assert!(clock.now() >= at - EARLIEST);
+            pacer.rise(nap);
+            assert!(clock.now() >= at);
+        }
+        for wait in [-5, 1_000, 50_000_000] {
+            assert!(pacer.nap(clock.now() + wait).unwrap().is_none(), "{wait}");
+        }
+        let pacer = Pacer::new(clock, Pacing::Timer).unwrap();
+        assert!(pacer.nap(clock.now() + 1_000_000).unwrap().is_none());
     }
 
     #[tokio::test]

@@ -1,6 +1,6 @@
 //! Writes down every request: before its first byte, and after its last.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::path::Path;
 
@@ -23,6 +23,8 @@ pub struct Timing {
 #[derive(Debug)]
 pub struct Recorder {
     segment: RefCell<Segment>,
+    /// The time of the last record.
+    last: Cell<i64>,
 }
 
 impl Recorder {
@@ -32,7 +34,7 @@ impl Recorder {
     /// When the run's folder cannot be written.
     pub fn create(history: &Path, number: usize) -> io::Result<Self> {
         let segment = Segment::create(history, &format!("worker-{number}"))?;
-        Ok(Self { segment: RefCell::new(segment) })
+        Ok(Self { segment: RefCell::new(segment), last: Cell::new(i64::MIN) })
     }
 
     /// A request is about to be sent, at `at`.
@@ -42,6 +44,7 @@ impl Recorder {
     pub fn invoke(&self, request: &Sent<'_>, timing: Timing, at: i64) -> io::Result<()> {
         let Sent { order, kind, campaign } = *request;
         let asks = kind != Kind::Read;
+        self.last.set(at);
         self.segment.borrow_mut().append(&Record::Invoke(Invocation {
             op: order.op,
             campaign: campaign.into(),
@@ -56,12 +59,16 @@ impl Recorder {
         }))
     }
 
-    /// A request is over.
+    /// A request is over. Records are in order of time: where a later one was written
+    /// before, that one's time is taken, for an end that is told too late hides no contradiction but
+    /// makes none either.
     ///
     /// # Errors
     /// When the disk is full.
-    pub fn complete(&self, op: u64, at: i64, ending: Ending) -> io::Result<()> {
-        let Ending { outcome, accepted, status, stamp } = ending;
+    pub fn complete(&self, op: u64, ending: Ending) -> io::Result<()> {
+        let Ending { at, outcome, accepted, status, stamp } = ending;
+        let at = at.max(self.last.get());
+        self.last.set(at);
         let completion = Completion { op, at, accepted, outcome, status, stamp };
         self.segment.borrow_mut().append(&Record::Complete(completion))
     }
@@ -89,6 +96,8 @@ pub struct Sent<'a> {
 /// How a request ended.
 #[derive(Debug)]
 pub struct Ending {
+    /// When the last of the answer was there, or it was given up.
+    pub at: i64,
     /// What came of it.
     pub outcome: Outcome<'static>,
     /// When it was accepted or reserved, where its outcome came later.
@@ -101,7 +110,7 @@ pub struct Ending {
 
 impl Ending {
     /// Without an answer.
-    pub fn unanswered(outcome: Outcome<'static>) -> Self {
-        Self { outcome, accepted: None, status: None, stamp: None }
+    pub fn unanswered(at: i64, outcome: Outcome<'static>) -> Self {
+        Self { at, outcome, accepted: None, status: None, stamp: None }
     }
 }

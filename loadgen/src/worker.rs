@@ -5,7 +5,9 @@
 //! a task of its own, so a slow answer delays nobody. A buyer who asks again puts that on the
 //! agenda, beside the plan.
 
+mod ahead;
 mod journey;
+mod patience;
 mod saturate;
 mod wire;
 
@@ -15,10 +17,11 @@ use std::collections::BinaryHeap;
 use std::io;
 use std::iter::Peekable;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
+use std::task::{Context, Poll, Waker};
 
 use tokio::runtime::LocalOptions;
 use tokio::sync::{Notify, watch};
@@ -32,9 +35,11 @@ use crate::pace::{Pacer, Pacing};
 use crate::record::{Recorder, Timing};
 use crate::samples::Samples;
 use crate::scenario::{Load, Target};
-use crate::schedule::{Arrival, Schedule};
+use crate::schedule::Schedule;
 use crate::workload::{Order, Workload};
+use ahead::Ahead;
 use journey::{Journey, Prepared};
+use patience::Patience;
 
 /// What every load thread of a run is told.
 #[derive(Clone, Debug)]
@@ -76,8 +81,9 @@ pub struct Job {
 }
 
 impl Job {
-    fn timeout(&self) -> Duration {
-        self.load.timeout.span().to_duration()
+    /// How long a request may take, nanoseconds.
+    fn timeout(&self) -> i64 {
+        self.load.timeout.span().nanos()
     }
 
     fn new_op(&self) -> u64 {
@@ -154,15 +160,26 @@ fn try_run(job: &Job, number: usize) -> io::Result<(Tally, Option<io::Error>)> {
     Ok((tally, broken.or(finished)))
 }
 
+/// The event loop has its turn at least this often: nanoseconds.
+const LONGEST_HOLD: i64 = 5_000_000;
+
+/// Something that a thread does beside its loop. Boxed, it is not copied on its way into the runtime.
+type Task = Pin<Box<dyn Future<Output = io::Result<()>>>>;
+
 struct Worker {
     job: Job,
     recorder: Recorder,
     lanes: Vec<Lane>,
+    patience: Rc<Patience>,
     /// Requests under way.
     in_flight: Cell<usize>,
     /// Tasks that may still do something.
     journeys: Cell<usize>,
+    /// Those of them that wait for an answer and for nothing else.
+    resting: Cell<usize>,
     tally: Cell<Tally>,
+    /// Attempts that have begun and are no tasks yet.
+    begun: RefCell<Vec<Task>>,
     /// How many reads were sent.
     reads: Cell<usize>,
     /// What buyers are going to do besides the plan.
@@ -202,6 +219,8 @@ enum Next {
     Planned,
     Agenda,
     Read,
+    /// Nothing that is known yet.
+    Change,
 }
 
 impl Worker {
@@ -209,12 +228,15 @@ impl Worker {
         let lane = |target: &Target| Lane::new(target.clone(), job.reach.clone());
         let lanes = job.targets.iter().map(lane).collect();
         Self {
+            patience: Rc::new(Patience::new(job.clock)),
             job,
             recorder,
             lanes,
             in_flight: Cell::new(0),
             journeys: Cell::new(0),
+            resting: Cell::new(0),
             tally: Cell::default(),
+            begun: RefCell::default(),
             reads: Cell::new(0),
             agenda: RefCell::default(),
             waits_for: Cell::new(i64::MAX),
@@ -225,6 +247,7 @@ impl Worker {
 
     async fn carry_out(this: &Rc<Self>, number: usize) -> io::Result<()> {
         let pacer = Pacer::new(this.job.clock, this.job.pacing)?;
+        tokio::task::spawn_local(Rc::clone(&this.patience).watch(this.job.stop.subscribe()));
         Self::warm_up(this, number, &pacer).await?;
         match this.job.load.saturate {
             Some(saturate) => Self::saturate(this, number, saturate, &pacer).await?,
@@ -242,35 +265,44 @@ impl Worker {
     /// Sends what is due when it is due, until there is nothing more to come.
     async fn keep_to_the_plan(this: &Rc<Self>, number: usize, pacer: &Pacer) -> io::Result<()> {
         let schedule = Arc::clone(&this.job.schedule);
-        let mut arrivals = schedule.share(number as u64, this.job.threads as u64);
+        let arrivals = schedule.share(number as u64, this.job.threads as u64);
+        let mut planned = Ahead::new(arrivals, |arrival| {
+            let order = this.job.workload.order(&arrival);
+            (this.job.start + arrival.due, this.prepare(order, 0))
+        });
         let mut reads = this.reads(number).peekable();
         let mut stop = this.job.stop.subscribe();
-        let mut planned = this.prepare_next(&mut arrivals);
-        loop {
-            let Some((due, next)) = this.next_due(planned.as_ref(), &mut reads) else {
-                if this.journeys.get() == 0 {
-                    return Ok(());
+        let mut turned = i64::MIN;
+        while let Some((due, next)) = this.next_due(planned.due(), &mut reads) {
+            this.waits_for.set(due);
+            let nap = if this.may_sleep() { pacer.nap(due)? } else { None };
+            if let Some(nap) = nap {
+                this.look();
+                if this.journeys.get() > 0 || due > turned + LONGEST_HOLD {
+                    // Once for the event loop to look what came, and once for the tasks to run.
+                    tokio::task::yield_now().await;
+                    tokio::task::yield_now().await;
+                    turned = due;
                 }
-                this.waits_for.set(i64::MAX);
+                pacer.rise(nap);
+                if *stop.borrow() != Stop::Not {
+                    break;
+                }
+            } else {
+                this.set_out();
+                turned = due;
                 tokio::select! {
                     biased;
-                    _ = stop.wait_for(|s| *s != Stop::Not) => return Ok(()),
+                    _ = stop.wait_for(|s| *s != Stop::Not) => break,
                     () = this.changed.notified() => continue,
+                    waited = pacer.until(due), if next != Next::Change => waited?,
                 }
-            };
-            this.waits_for.set(due);
-            tokio::select! {
-                biased;
-                _ = stop.wait_for(|s| *s != Stop::Not) => break,
-                () = this.changed.notified() => continue,
-                waited = pacer.until(due) => waited?,
             }
             match next {
                 Next::Planned => {
-                    if let Some((_, prepared)) = planned.take() {
+                    if let Some(prepared) = planned.take() {
                         Self::dispatch(this, prepared, due);
                     }
-                    planned = this.prepare_next(&mut arrivals);
                 }
                 Next::Agenda => {
                     let later = this.agenda.borrow_mut().pop();
@@ -282,35 +314,36 @@ impl Worker {
                     reads.next();
                     Self::read(this, due);
                 }
+                Next::Change => {}
             }
         }
-        let left = u64::from(planned.is_some()) + arrivals.count() as u64;
-        this.count(|tally| tally.cancelled += left);
+        this.set_out();
+        this.count(|tally| tally.cancelled += planned.count());
         Ok(())
     }
 
-    /// When something is due next, and what.
+    /// Whether the thread may sleep through whatever comes before the next moment of the plan: all
+    /// that is under way waits for its last answer.
+    fn may_sleep(&self) -> bool {
+        let (resting, begun) = (self.resting.get(), self.begun.borrow().len());
+        resting > 0 && resting == self.journeys.get() + begun && !self.job.workload.retries()
+    }
+
+    /// When something is due next, and what. While tasks are under way something may still change.
     fn next_due(
         &self,
-        planned: Option<&(i64, Prepared)>,
+        planned: Option<i64>,
         reads: &mut Peekable<impl Iterator<Item = i64>>,
     ) -> Option<(i64, Next)> {
-        let planned = planned.map(|(due, _)| (*due, Next::Planned));
+        let planned = planned.map(|due| (due, Next::Planned));
         let agenda = self.agenda.borrow().peek().map(|Reverse(l)| (l.due, Next::Agenda));
         // Reads accompany the load; they do not prolong it.
         let load = planned.into_iter().chain(agenda).min();
-        let busy = load.is_some() || self.journeys.get() > 0;
-        let read = reads.peek().filter(|_| busy).map(|due| (*due, Next::Read));
-        load.into_iter().chain(read).min()
-    }
-
-    fn prepare_next(
-        &self,
-        arrivals: &mut impl Iterator<Item = Arrival>,
-    ) -> Option<(i64, Prepared)> {
-        let arrival = arrivals.next()?;
-        let prepared = self.prepare(self.job.workload.order(&arrival), 0);
-        Some((self.job.start + arrival.due, prepared))
+        let tasks = self.journeys.get() + self.begun.borrow().len();
+        let busy = load.is_some() || tasks > 0;
+        let read = reads.peek().map(|due| (*due, Next::Read));
+        let change = (i64::MAX, Next::Change);
+        busy.then(|| load.into_iter().chain(read).min().unwrap_or(change))
     }
 
     /// The moments at which the campaign is read.
@@ -341,15 +374,35 @@ impl Worker {
         }
         let timing = Timing { due: Some(due), woken: this.job.clock.now() };
         match Journey::begin(this, prepared, timing) {
-            Ok(journey) => this.travel(journey.follow_through()),
+            Ok(mut journey) => {
+                journey.rest();
+                this.begun.borrow_mut().push(Box::pin(Box::new(journey).follow_through()));
+            }
             Err(error) => this.break_off(error),
         }
     }
 
+    /// Looks what came of the attempts that have begun. Those whose answer is there are done with,
+    /// and took no turn of the event loop; the others become tasks.
+    fn look(self: &Rc<Self>) {
+        let begun = self.begun.take();
+        for mut journey in begun {
+            let mut context = Context::from_waker(Waker::noop());
+            match journey.as_mut().poll(&mut context) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => self.break_off(error),
+                Poll::Pending => self.travel(journey),
+            }
+        }
+    }
+
+    /// Makes tasks of the attempts that have begun.
+    fn set_out(self: &Rc<Self>) {
+        self.begun.take().into_iter().for_each(|journey| self.travel(journey));
+    }
+
     /// Runs a task of this thread to its end.
-    fn travel(self: &Rc<Self>, journey: impl Future<Output = io::Result<()>> + 'static) {
-        // Boxed here, it is not copied on its way into the runtime.
-        let journey = Box::pin(journey);
+    fn travel(self: &Rc<Self>, journey: Task) {
         let worker = Rc::clone(self);
         worker.journeys.set(worker.journeys.get() + 1);
         tokio::task::spawn_local(async move {

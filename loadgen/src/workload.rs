@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use rand::rngs::ChaCha8Rng;
@@ -22,6 +23,8 @@ pub struct Workload {
     /// How many arrivals each campaign has.
     arrivals: u64,
     run_key: u64,
+    /// The same as it stands in each key.
+    run: String,
     spread: Spread,
     targets: u64,
     crowd: Crowd,
@@ -51,11 +54,12 @@ impl Workload {
     /// The workload of a scenario whose campaigns have these ids and so many arrivals each, over
     /// so many targets, at least one.
     pub fn new(scenario: &Scenario, campaigns: Vec<String>, arrivals: u64, targets: usize) -> Self {
-        let run_key = ChaCha8Rng::seed_from_u64(scenario.seed).random();
+        let run_key: u64 = ChaCha8Rng::seed_from_u64(scenario.seed).random();
+        let run = format!("-{run_key:016x}-");
         let crowd = Crowd::new(scenario.seed, &scenario.buyers);
         let (spread, targets) = (scenario.load.spread, targets.max(1) as u64);
         let users = scenario.users();
-        Self { campaigns, arrivals, run_key, spread, targets, crowd, users }
+        Self { campaigns, arrivals, run_key, run, spread, targets, crowd, users }
     }
 
     /// The same with what the set-up learned of the users.
@@ -85,6 +89,11 @@ impl Workload {
         self.crowd.buyer(order.buyer.checked_rem(self.arrivals).unwrap_or(order.buyer))
     }
 
+    /// Whether an answer makes some buyer ask again.
+    pub fn retries(&self) -> bool {
+        self.crowd.retries()
+    }
+
     /// A number from 0 to 1 for attempt `op`.
     pub fn luck(&self, op: u64) -> f64 {
         self.crowd.luck(op)
@@ -102,6 +111,18 @@ impl Workload {
         number % self.targets
     }
 
+    /// A buyer's idempotency key. A system whose keys know no campaign must not take the next run
+    /// for a replay.
+    fn key(&self, campaign: u32, buyer: u64) -> String {
+        let campaign = self.campaign(campaign);
+        let mut key = String::with_capacity(campaign.len() + self.run.len() + 16);
+        key.push_str(campaign);
+        key.push_str(&self.run);
+        // Writing to a text cannot fail.
+        let _ = write!(key, "{buyer:x}");
+        key
+    }
+
     /// What an arrival asks.
     pub fn order(&self, arrival: &Arrival) -> Order {
         let before = u64::from(arrival.campaign) * self.arrivals;
@@ -112,8 +133,7 @@ impl Workload {
             buyer,
             target: usize::try_from(self.target(buyer)).unwrap_or(0),
             user: self.users.row(buyer).user().into_owned(),
-            // A system whose keys know no campaign must not take the next run for a replay.
-            key: format!("{}-{:016x}-{buyer:x}", self.campaign(arrival.campaign), self.run_key),
+            key: self.key(arrival.campaign, buyer),
             follows: None,
         };
         if op == first.op {

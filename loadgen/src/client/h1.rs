@@ -9,17 +9,20 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use httparse::Status;
+use hyper::Method;
+use hyper::header::{HOST, HeaderName};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 
 use super::stream::Stream;
-use super::{Broken, Headers, MAX_ANSWER, Whole};
-use crate::mapping::Request;
-use crate::mapping::fields::{self, Fields as _};
+use super::{Broken, Headers, MAX_ANSWER, Whole, announces_body};
+use crate::mapping::{Write, fields};
 
 /// Most headers of an answer.
 const MAX_HEADERS: usize = 96;
 /// Space for an answer, before it proves to be longer.
 const USUAL_ANSWER: usize = 2 * 1024;
+/// The same for a request.
+const USUAL_REQUEST: usize = 512;
 
 /// One connection, with what was read of it and not used.
 #[derive(Debug)]
@@ -37,23 +40,49 @@ pub(super) struct Connection {
 }
 
 /// A request in the form that HTTP/1.1 wants.
-pub(super) fn packed(authority: &str, request: &Request) -> Vec<u8> {
-    let mut out = Vec::with_capacity(256 + request.body.len());
-    // Writing to a vector cannot fail.
-    let _ = write!(out, "{} {} HTTP/1.1\r\nhost: {authority}\r\n", request.method, request.uri);
-    for (name, value) in &request.headers {
-        out.extend_from_slice(name.as_str().as_bytes());
-        out.extend_from_slice(b": ");
-        out.extend_from_slice(value.as_bytes());
-        out.extend_from_slice(b"\r\n");
+pub(super) struct Message<'a> {
+    authority: &'a str,
+    bytes: Vec<u8>,
+    has_host: bool,
+    takes_body: bool,
+}
+
+impl<'a> Message<'a> {
+    pub(super) fn to(authority: &'a str) -> Self {
+        let bytes = Vec::with_capacity(USUAL_REQUEST);
+        Self { authority, bytes, has_host: false, takes_body: false }
     }
-    let takes_body = !matches!(request.method.as_str(), "GET" | "HEAD");
-    if takes_body || !request.body.is_empty() {
-        let _ = write!(out, "content-length: {}\r\n", request.body.len());
+
+    pub(super) fn done(self) -> Vec<u8> {
+        self.bytes
     }
-    out.extend_from_slice(b"\r\n");
-    out.extend_from_slice(&request.body);
-    out
+
+    fn add(&mut self, parts: &[&[u8]]) {
+        parts.iter().for_each(|part| self.bytes.extend_from_slice(part));
+    }
+}
+
+impl Write for Message<'_> {
+    fn line(&mut self, method: &Method, uri: &str) {
+        self.takes_body = announces_body(method);
+        self.add(&[method.as_str().as_bytes(), b" ", uri.as_bytes(), b" HTTP/1.1\r\n"]);
+    }
+
+    fn header(&mut self, name: &HeaderName, value: &[u8]) {
+        self.has_host |= name == HOST;
+        self.add(&[name.as_str().as_bytes(), b": ", value, b"\r\n"]);
+    }
+
+    fn body(&mut self, body: &[u8]) {
+        if !self.has_host {
+            self.add(&[b"host: ", self.authority.as_bytes(), b"\r\n"]);
+        }
+        if self.takes_body || !body.is_empty() {
+            // Writing to a vector cannot fail.
+            let _ = write!(self.bytes, "content-length: {}\r\n", body.len());
+        }
+        self.add(&[b"\r\n", body]);
+    }
 }
 
 impl Connection {
@@ -72,6 +101,16 @@ impl Connection {
 
     pub(super) fn has_written(&self) -> bool {
         self.stream.written().get() > self.before
+    }
+
+    /// Whether all of the request was taken. What TLS takes may lie in its own buffer.
+    pub(super) fn has_left(&self, request: &[u8]) -> bool {
+        self.taken == request.len() && matches!(self.stream, Stream::Plain(_))
+    }
+
+    /// The answer is probably there when it is asked for.
+    pub(super) fn expect(&mut self) {
+        self.stream.expect();
     }
 
     pub(super) fn begin(&mut self, request: &[u8]) {
@@ -145,7 +184,8 @@ impl Connection {
             }
         };
         self.buffer.clear();
-        Ok(Whole { status, headers: Headers::H1(headers), body, reusable })
+        let received = self.stream.received();
+        Ok(Whole { status, headers: Headers::H1(headers), body, reusable, received })
     }
 
     async fn chunks(&mut self, start: usize, reusable: &mut bool) -> Result<Vec<u8>, Broken> {
@@ -232,36 +272,62 @@ impl Head {
             Err(_) => return Err(Broken::Unreadable),
         };
         let status = response.code.unwrap_or_default();
-        let mut headers = fields::Head::with_capacity(response.headers.len(), length);
-        for header in response.headers.iter() {
-            headers.push(header.name, header.value);
-        }
+        let said = Said::of(response.headers);
         let empty = bodiless || matches!(status, 100..200 | 204 | 304);
-        let framing = if empty { Framing::Length(0) } else { framing(&headers)? };
-        let keeps_alive = keeps_alive(&headers, response.version == Some(1));
+        let framing = if empty { Framing::Length(0) } else { said.framing()? };
+        let keeps_alive = match response.version {
+            Some(1) => !said.closes,
+            Some(_) | None => said.keeps_alive,
+        };
+        let headers = fields::Head::of(&bytes[..length]);
         Ok(Some(Self { length, status, headers, framing, keeps_alive }))
     }
 }
 
-fn framing(headers: &fields::Head) -> Result<Framing, Broken> {
-    if let Some(coding) = headers.first("transfer-encoding") {
-        let chunked = coding.eq_ignore_ascii_case("chunked");
-        return if chunked { Ok(Framing::Chunked) } else { Err(Broken::Unreadable) };
-    }
-    let mut lengths = headers.named("content-length");
-    let Some(length) = lengths.next() else { return Ok(Framing::UntilClosed) };
-    if lengths.any(|other| other != length) {
-        return Err(Broken::Unreadable);
-    }
-    length.parse().map(Framing::Length).map_err(|_| Broken::Unreadable)
+/// What the headers say of the connection and of the body's end.
+#[derive(Default)]
+struct Said<'a> {
+    coding: Option<&'a str>,
+    length: Option<&'a str>,
+    /// There are several lengths, and they differ.
+    is_at_odds: bool,
+    closes: bool,
+    keeps_alive: bool,
 }
 
-fn keeps_alive(headers: &fields::Head, is_1_1: bool) -> bool {
-    let mut options = headers.named("connection").flat_map(|v| v.split(',')).map(str::trim);
-    if is_1_1 {
-        !options.any(|o| o.eq_ignore_ascii_case("close"))
-    } else {
-        options.any(|o| o.eq_ignore_ascii_case("keep-alive"))
+impl<'a> Said<'a> {
+    /// One look at each header; a value that is no text is none.
+    fn of(headers: &[httparse::Header<'a>]) -> Self {
+        let mut said = Self::default();
+        for header in headers {
+            let is = |name: &str| header.name.eq_ignore_ascii_case(name);
+            let text = || std::str::from_utf8(header.value).ok();
+            if is("transfer-encoding") {
+                said.coding = said.coding.or_else(text);
+            } else if is("content-length") {
+                let Some(length) = text() else { continue };
+                said.is_at_odds |= said.length.is_some_and(|other| other != length);
+                said.length = Some(length);
+            } else if is("connection") {
+                for option in text().unwrap_or_default().split(',').map(str::trim) {
+                    said.closes |= option.eq_ignore_ascii_case("close");
+                    said.keeps_alive |= option.eq_ignore_ascii_case("keep-alive");
+                }
+            }
+        }
+        said
+    }
+
+    fn framing(&self) -> Result<Framing, Broken> {
+        match (self.coding, self.length) {
+            (Some(coding), _) if coding.eq_ignore_ascii_case("chunked") => Ok(Framing::Chunked),
+            (Some(_), _) => Err(Broken::Unreadable),
+            (None, Some(_)) if self.is_at_odds => Err(Broken::Unreadable),
+            (None, Some(length)) => {
+                length.parse().map(Framing::Length).map_err(|_| Broken::Unreadable)
+            }
+            (None, None) => Ok(Framing::UntilClosed),
+        }
     }
 }
 

@@ -21,7 +21,7 @@ use hyper::http;
 
 use super::reach::Reach;
 use super::stream::Stream;
-use super::{Broken, Headers, MAX_ANSWER, Whole};
+use super::{Broken, Headers, MAX_ANSWER, Whole, announces_body};
 use crate::mapping::Request;
 use crate::scenario::Target;
 
@@ -58,13 +58,17 @@ pub(super) struct Packed {
 
 /// Writes out a request.
 pub(super) fn packed(target: &Target, request: &Request) -> Packed {
-    let uri = format!("{}{}", target.url(), request.uri);
+    let host = request.headers.iter().find(|(name, _)| *name == HOST);
+    let host = host.and_then(|(_, value)| value.to_str().ok());
+    let uri = match host {
+        Some(host) => format!("{}://{host}{}", target.scheme.as_str(), request.uri),
+        None => format!("{}{}", target.url(), request.uri),
+    };
     let mut head = http::Request::builder().method(request.method.clone()).uri(uri);
     for (name, value) in request.headers.iter().filter(|(name, _)| !NOT_HERE.contains(name)) {
         head = head.header(name, value);
     }
-    let takes_body = !matches!(request.method.as_str(), "GET" | "HEAD");
-    if takes_body || !request.body.is_empty() {
+    if announces_body(&request.method) || !request.body.is_empty() {
         head = head.header(CONTENT_LENGTH, request.body.len());
     }
     Packed { head: head.body(()).ok(), body: request.body.clone().into() }
@@ -295,6 +299,8 @@ impl Link {
             headers: Headers::H2(head.headers),
             body,
             reusable: true,
+            // The connection's task reads for all its requests.
+            received: None,
         })
     }
 }

@@ -1,16 +1,20 @@
 //! The bytes below HTTP: TCP, with or without TLS.
 //!
 //! What counts as written is what the kernel took, below TLS: a request that only lies in TLS's own
-//! buffer never left, and goes with its connection.
+//! buffer never left, and goes with its connection. When something came is what the kernel noted as
+//! it received it: how long it lay there until a load thread looked is no time of the system's.
 
 use std::cell::Cell;
-use std::io;
+use std::io::{self, IoSliceMut};
+use std::os::fd::{AsRawFd as _, RawFd};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, cmsg_space, recvmsg, setsockopt, sockopt};
+use nix::sys::time::TimeSpec;
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -20,6 +24,10 @@ use crate::scenario::{Protocol, Scheme, Target};
 
 /// How many bytes the kernel took.
 pub(super) type Written = Rc<Cell<u64>>;
+
+/// Room for what the kernel says besides: when it received the bytes.
+#[repr(align(8))]
+struct Control([u8; cmsg_space::<TimeSpec>()]);
 
 /// A connection to a target.
 #[derive(Debug)]
@@ -33,6 +41,10 @@ pub(super) enum Stream {
 pub(super) struct Counted {
     tcp: TcpStream,
     written: Written,
+    /// When the kernel received what was read last, Unix nanoseconds.
+    received: Option<i64>,
+    /// Whether something is probably there by now, whatever the event loop knows.
+    expects: bool,
 }
 
 impl Stream {
@@ -40,7 +52,9 @@ impl Stream {
     pub(super) async fn open(target: &Target, reach: &Reach) -> io::Result<Self> {
         let tcp = TcpStream::connect(&target.authority).await?;
         tcp.set_nodelay(true)?;
-        let plain = Counted { tcp, written: Rc::default() };
+        // A kernel that does not note it is no reason not to go on.
+        let _ = setsockopt(&tcp, sockopt::ReceiveTimestampns, &true);
+        let plain = Counted { tcp, written: Rc::default(), received: None, expects: false };
         match target.scheme {
             Scheme::Http => Ok(Self::Plain(plain)),
             Scheme::Https => {
@@ -61,6 +75,21 @@ impl Stream {
         match self {
             Self::Plain(counted) => &counted.written,
             Self::Tls(tls) => &tls.get_ref().0.written,
+        }
+    }
+
+    /// When the kernel received what was read last, Unix nanoseconds, where it notes that.
+    pub(super) fn received(&self) -> Option<i64> {
+        match self {
+            Self::Plain(counted) => counted.received,
+            Self::Tls(tls) => tls.get_ref().0.received,
+        }
+    }
+
+    /// The next read looks itself before it asks the event loop.
+    pub(super) fn expect(&mut self) {
+        if let Self::Plain(counted) = self {
+            counted.expects = true;
         }
     }
 
@@ -129,6 +158,29 @@ impl AsyncWrite for Stream {
 }
 
 impl Counted {
+    /// Reads what the event loop says is there.
+    fn read_on(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let (fd, room, received) = (self.tcp.as_raw_fd(), buffer.len(), &mut self.received);
+        let mut read = 0;
+        let tried = self.tcp.try_io(Interest::READABLE, || {
+            (read, *received) = receive(fd, buffer)?;
+            // Less than there was room for is all there is: said so, the event loop waits for more
+            // and need not be told by another system call.
+            if 0 < read && read < room { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+        });
+        match tried {
+            Err(error) if read == 0 => Err(error),
+            Ok(()) | Err(_) => Ok(read),
+        }
+    }
+
+    /// Reads what is there, if anything is.
+    fn look(&mut self, buffer: &mut [u8]) -> Option<usize> {
+        let (read, received) = receive(self.tcp.as_raw_fd(), buffer).ok()?;
+        self.received = received;
+        Some(read)
+    }
+
     fn count(&self, taken: usize) -> Poll<io::Result<usize>> {
         self.written.set(self.written.get() + taken as u64);
         Poll::Ready(Ok(taken))
@@ -141,8 +193,41 @@ impl AsyncRead for Counted {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().tcp).poll_read(context, buffer)
+        let this = self.get_mut();
+        if std::mem::take(&mut this.expects)
+            && let Some(read) = this.look(buffer.initialize_unfilled())
+        {
+            buffer.advance(read);
+            return Poll::Ready(Ok(()));
+        }
+        loop {
+            ready!(this.tcp.poll_read_ready(context))?;
+            match this.read_on(buffer.initialize_unfilled()) {
+                Ok(read) => {
+                    buffer.advance(read);
+                    return Poll::Ready(Ok(()));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
     }
+}
+
+/// Reads from a socket, and says when the kernel received it.
+fn receive(fd: RawFd, buffer: &mut [u8]) -> nix::Result<(usize, Option<i64>)> {
+    let mut control = Control([0; _]);
+    let mut parts = [IoSliceMut::new(buffer)];
+    let control = Some(control.0.as_mut_slice());
+    let message = recvmsg::<()>(fd, &mut parts, control, MsgFlags::empty())?;
+    Ok((message.bytes, message.cmsgs()?.find_map(stamp)))
+}
+
+/// When the kernel received it, where this says so.
+fn stamp(control: ControlMessageOwned) -> Option<i64> {
+    let ControlMessageOwned::ScmTimestampns(at) = control else { return None };
+    Some(at.tv_sec() * 1_000_000_000 + at.tv_nsec())
 }
 
 impl AsyncWrite for Counted {

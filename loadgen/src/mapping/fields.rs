@@ -21,43 +21,26 @@ impl Fields for HeaderMap {
     }
 }
 
-/// A head as it was read. Most answers are asked for none of their headers, or for one: finding
-/// that is cheaper than keeping them all.
+/// The head of an HTTP/1.1 answer as it came, once a parser has found it well-formed. Most answers
+/// are asked for none of their headers, or for one: finding that is cheaper than keeping them all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Head {
-    text: Vec<u8>,
-    /// Where the name and the value of each header begin and end.
-    fields: Vec<[u32; 4]>,
-}
+pub struct Head(Vec<u8>);
 
 impl Head {
-    /// No headers yet, with room for so many of so many bytes in all.
-    pub fn with_capacity(fields: usize, bytes: usize) -> Self {
-        Self { text: Vec::with_capacity(bytes), fields: Vec::with_capacity(fields) }
-    }
-
-    /// Adds a header.
-    pub fn push(&mut self, name: &str, value: &[u8]) {
-        let mut end = |bytes: &[u8]| {
-            self.text.extend_from_slice(bytes);
-            u32::try_from(self.text.len()).unwrap_or(u32::MAX)
-        };
-        let (begin, middle, last) = (end(b""), end(name.as_bytes()), end(value));
-        self.fields.push([begin, middle, middle, last]);
+    /// The head with these bytes, from its status line to the empty line.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(bytes.to_vec())
     }
 
     /// The values of a header that are text, in their order.
     pub fn named<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
-        let is_named = |[begin, end, ..]: &&[u32; 4]| {
-            self.bytes(*begin, *end).eq_ignore_ascii_case(name.as_bytes())
-        };
-        let value =
-            |[.., begin, end]: &[u32; 4]| std::str::from_utf8(self.bytes(*begin, *end)).ok();
-        self.fields.iter().filter(is_named).filter_map(value)
-    }
-
-    fn bytes(&self, from: u32, to: u32) -> &[u8] {
-        self.text.get(from as usize..to as usize).unwrap_or_default()
+        let lines = self.0.split(|b| *b == b'\n').skip(1);
+        lines.filter_map(move |line| {
+            let (found, value) = (line.get(..name.len())?, line.get(name.len()..)?);
+            let value = value.strip_prefix(b":")?;
+            let is_named = found.eq_ignore_ascii_case(name.as_bytes());
+            is_named.then(|| std::str::from_utf8(value.trim_ascii()).ok()).flatten()
+        })
     }
 }
 
@@ -78,12 +61,13 @@ mod tests {
     #[test]
     fn both_find_the_same() {
         let pairs = [("set-cookie", "a=1"), ("x-code", "가"), ("set-cookie", "b=2"), ("empty", "")];
-        let (mut map, mut head) = (HeaderMap::new(), Head::with_capacity(4, 64));
+        let (mut map, mut text) = (HeaderMap::new(), "HTTP/1.1 200 x-code: no\r\n".to_owned());
         for (name, value) in pairs {
             map.append(name, value.parse().unwrap());
-            head.push(&name.to_uppercase(), value.as_bytes());
+            text += &format!("{}:\t{value} \r\n", name.to_uppercase());
         }
-        for name in ["set-cookie", "empty", "absent"] {
+        let head = Head::of(format!("{text}\r\n").as_bytes());
+        for name in ["set-cookie", "empty", "absent", "set", "x-code: no"] {
             assert_eq!(map.all(name), head.all(name), "{name}");
         }
         assert_eq!(head.first("set-cookie"), Some("a=1"));

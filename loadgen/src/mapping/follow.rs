@@ -2,10 +2,12 @@
 //! was reserved. And what is read beside the load.
 
 use contract::outcome::{Observation, Outcome};
+use std::borrow::Cow;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::path::{Path, text_of};
+use super::path::{Found, Path};
 use super::rule::{Answer, Meaning, Rule};
 
 use super::template::RequestTemplate;
@@ -71,12 +73,13 @@ pub enum See {
 
 /// The one value at a path, as a number.
 fn number(path: &Path, answer: &Answer<'_>) -> Option<i64> {
-    text_of(path.one(answer.json()?)?)?.parse().ok()
+    path.one(answer.json()?)?.text()?.parse().ok()
 }
 
 /// All values at a path, as texts.
 fn texts(path: &Path, answer: &Answer<'_>) -> Option<Vec<String>> {
-    path.all(answer.json()?).into_iter().map(text_of).collect()
+    let texts = path.all(answer.json()?).into_iter().map(Found::text);
+    texts.map(|text| text.map(Cow::into_owned)).collect()
 }
 
 impl See {

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::Mapping;
 use super::jwt::Jwt;
 use super::template::{
-    How, Part, Request, RequestTemplate, SETUP_NAMES, Template, Values, path_of,
+    How, Part, Request, RequestTemplate, SETUP_NAMES, Template, Values, Write, path_of,
 };
 use crate::secrets::{self, escaped};
 
@@ -108,7 +108,8 @@ impl RequestTemplate {
             Known { fixed, is_open: |name: &str| (has_token && name == "jwt") || is_open(name) };
         let json = self.json.as_ref().and_then(|json| known.json(json));
         let mut headers = Vec::with_capacity(self.headers.len() + 1);
-        if json.is_some() {
+        let is_told = self.headers.keys().any(|name| name.as_str() == CONTENT_TYPE.as_str());
+        if json.is_some() && !is_told {
             let json = HeaderValue::from_static("application/json");
             headers.push((CONTENT_TYPE, Field::Fixed(json)));
         }
@@ -231,7 +232,11 @@ impl Encode {
                 let quoted = Value::from(value).to_string();
                 quoted[1..quoted.len() - 1].to_owned().into()
             }
-            Self::Json { number: true } if value.parse::<i64>().is_ok() => value.into(),
+            Self::Json { number: true } if let Ok(number) = value.parse::<i64>() => {
+                // As JSON spells it: `007` and `+5` are no numbers there.
+                number.to_string().into()
+            }
+            Self::Json { .. } if value.chars().all(is_plain) => format!("\"{value}\"").into(),
             Self::Json { .. } => Value::from(value).to_string().into(),
         }
     }
@@ -278,33 +283,39 @@ impl Line {
 
     fn fill(&self, values: &impl Values) -> String {
         let mut out = String::with_capacity(96);
+        self.fill_in(&mut out, values);
+        out
+    }
+
+    /// Fills the holes, in place of what `out` holds.
+    fn fill_in(&self, out: &mut String, values: &impl Values) {
+        out.clear();
         for piece in &self.0 {
             match piece {
-                Piece::Text(text) => out += text,
+                Piece::Text(text) => *out += text,
                 Piece::Hole { name, encode } => {
                     if let Some(value) = values.value(name) {
-                        out += &encode.value(&value);
+                        *out += &encode.value(&value);
                     } else if matches!(encode, Encode::Json { .. }) {
-                        out += "null";
+                        *out += "null";
                     }
                 }
             }
         }
-        out
     }
 }
 
 /// What the system gave for a path must not end the request line: whatever cannot stand in a URL is
 /// escaped.
-fn on_one_line(uri: String) -> String {
+fn on_one_line(uri: &mut String) {
     if uri.bytes().all(|b| b.is_ascii_graphic()) {
-        return uri;
+        return;
     }
     let escape = |byte: u8| match byte.is_ascii_graphic() {
         true => char::from(byte).to_string(),
         false => format!("%{byte:02X}"),
     };
-    uri.bytes().map(escape).collect()
+    *uri = uri.bytes().map(escape).collect();
 }
 
 /// Values with a token among them.
@@ -320,29 +331,49 @@ impl<V: Values> Values for WithToken<'_, V> {
 }
 
 impl Form {
-    /// Fills the holes that are left.
-    pub fn fill(&self, values: &impl Values) -> Request {
-        let Some((jwt, claims)) = &self.jwt else { return self.fill_all(values) };
-        let token = jwt.token(&claims.fill(values));
-        self.fill_all(&WithToken { values, token })
+    /// GET of a path that has no holes.
+    pub fn get(path: &str) -> Self {
+        let mut uri = Line::default();
+        uri.text(path);
+        let (headers, body) = (Vec::new(), Line::default());
+        Self { method: Method::GET, uri, cut: false, headers, body, jwt: None }
     }
 
-    fn fill_all(&self, values: &impl Values) -> Request {
-        let uri = self.uri.fill(values);
-        let field = |(name, field): &(HeaderName, Field)| {
-            let value = match field {
-                Field::Fixed(value) => value.clone(),
-                // A value that is no header is left out.
-                Field::Open(line) => line.fill(values).try_into().ok()?,
-            };
-            Some((name.clone(), value))
-        };
-        Request {
-            method: self.method.clone(),
-            uri: on_one_line(if self.cut { path_of(uri) } else { uri }),
-            headers: self.headers.iter().filter_map(field).collect(),
-            body: self.body.fill(values).into_bytes(),
+    /// Fills the holes that are left.
+    pub fn fill(&self, values: &impl Values) -> Request {
+        let mut request = Request::default();
+        self.write(values, &mut request);
+        request
+    }
+
+    /// Fills the holes that are left, and hands the request over part by part.
+    pub fn write(&self, values: &impl Values, out: &mut impl Write) {
+        let Some((jwt, claims)) = &self.jwt else { return self.write_all(values, out) };
+        let token = jwt.token(&claims.fill(values));
+        self.write_all(&WithToken { values, token }, out);
+    }
+
+    fn write_all(&self, values: &impl Values, out: &mut impl Write) {
+        let mut text = self.uri.fill(values);
+        if self.cut {
+            text = path_of(text);
         }
+        on_one_line(&mut text);
+        out.line(&self.method, &text);
+        for (name, field) in &self.headers {
+            match field {
+                Field::Fixed(value) => out.header(name, value.as_bytes()),
+                Field::Open(line) => {
+                    line.fill_in(&mut text, values);
+                    // A value that is no header is left out.
+                    if text.bytes().all(|b| !b.is_ascii_control() || b == b'\t') {
+                        out.header(name, text.as_bytes());
+                    }
+                }
+            }
+        }
+        self.body.fill_in(&mut text, values);
+        out.body(text.as_bytes());
     }
 }
 

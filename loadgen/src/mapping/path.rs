@@ -1,9 +1,13 @@
 //! Paths into JSON (RFC 9535). The plain ones, such as `$.data.code`, are walked directly: every
 //! answer of the load is looked at with them.
 
+use std::borrow::Cow;
+use std::cell::OnceCell;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use serde_json_borrow::Value as Borrowed;
 use serde_json_path::JsonPath;
 
 /// A path into JSON.
@@ -53,31 +57,102 @@ fn plain(text: &str) -> Option<Vec<String>> {
     members.collect()
 }
 
+/// A body that is JSON. Its texts stay where they are: nearly all that is asked of it is a name or
+/// two, so nothing is copied.
+#[derive(Debug)]
+pub(super) struct Json<'a> {
+    borrowed: Borrowed<'a>,
+    /// The same in the form that queries want, made for the first of them.
+    owned: OnceCell<Value>,
+}
+
+/// A value that a path finds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Found<'a> {
+    /// It is there, and null.
+    Null,
+    /// A text, a number or a truth value, as text.
+    Single(Cow<'a, str>),
+    /// A list or an object.
+    Composite,
+}
+
+impl<'a> Json<'a> {
+    /// `None` where the body is no JSON.
+    pub(super) fn parse(body: &'a [u8]) -> Option<Self> {
+        Some(Self { borrowed: serde_json::from_slice(body).ok()?, owned: OnceCell::new() })
+    }
+
+    fn owned(&self) -> &Value {
+        self.owned.get_or_init(|| (&self.borrowed).into())
+    }
+
+    /// The text at the end of a way of members.
+    pub(super) fn text_at(&self, names: &[&str]) -> Option<&str> {
+        walk(&self.borrowed, names)?.as_str()
+    }
+}
+
+/// Member after member. Of several with one name the last counts, as everywhere in serde.
+fn walk<'b>(from: &'b Borrowed<'b>, names: &[impl AsRef<str>]) -> Option<&'b Borrowed<'b>> {
+    names.iter().try_fold(from, |at, name| {
+        let mut found = None;
+        for (other, value) in at.iter_object()? {
+            if other == name.as_ref() {
+                found = Some(value);
+            }
+        }
+        found
+    })
+}
+
 impl Path {
     /// The one value it finds; `None` where it finds none, or several.
-    pub(super) fn one<'a>(&self, json: &'a Value) -> Option<&'a Value> {
+    pub(super) fn one<'b>(&self, json: &'b Json<'_>) -> Option<Found<'b>> {
         match &self.way {
-            Way::Plain(names) => names.iter().try_fold(json, |at, name| at.as_object()?.get(name)),
-            Way::Query(query) => query.query(json).exactly_one().ok(),
+            Way::Plain(names) => walk(&json.borrowed, names).map(Found::borrowed),
+            Way::Query(query) => query.query(json.owned()).exactly_one().ok().map(Found::of),
         }
     }
 
     /// All values it finds.
-    pub(super) fn all<'a>(&self, json: &'a Value) -> Vec<&'a Value> {
+    pub(super) fn all<'b>(&self, json: &'b Json<'_>) -> Vec<Found<'b>> {
         match &self.way {
             Way::Plain(_) => self.one(json).into_iter().collect(),
-            Way::Query(query) => query.query(json).all(),
+            Way::Query(query) => {
+                query.query(json.owned()).all().into_iter().map(Found::of).collect()
+            }
         }
     }
 }
 
-/// A single value as text; nothing for null, lists and objects.
-pub(super) fn text_of(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        Value::Bool(truth) => Some(truth.to_string()),
-        Value::Null | Value::Array(_) | Value::Object(_) => None,
+impl<'a> Found<'a> {
+    /// What a value is.
+    pub(super) fn of(value: &'a Value) -> Self {
+        match value {
+            Value::Null => Self::Null,
+            Value::String(text) => Self::Single(text.into()),
+            Value::Number(number) => Self::Single(number.to_string().into()),
+            Value::Bool(truth) => Self::Single(truth.to_string().into()),
+            Value::Array(_) | Value::Object(_) => Self::Composite,
+        }
+    }
+
+    fn borrowed(value: &'a Borrowed<'_>) -> Self {
+        match value {
+            Borrowed::Null => Self::Null,
+            Borrowed::Str(text) => Self::Single(text.as_ref().into()),
+            Borrowed::Number(_) | Borrowed::Bool(_) => Self::Single(value.to_string().into()),
+            Borrowed::Array(_) | Borrowed::Object(_) => Self::Composite,
+        }
+    }
+
+    /// A single value as text.
+    pub(super) fn text(self) -> Option<Cow<'a, str>> {
+        match self {
+            Self::Single(text) => Some(text),
+            Self::Null | Self::Composite => None,
+        }
     }
 }
 
@@ -105,9 +180,29 @@ mod tests {
             let path = Path::try_from(names.clone()).unwrap();
             prop_assert!(matches!(path.way, Way::Plain(_)));
             let query = JsonPath::parse(&names).unwrap();
-            prop_assert_eq!(path.one(&json), query.query(&json).exactly_one().ok());
-            prop_assert_eq!(path.all(&json), query.query(&json).all());
+            let body = json.to_string();
+            let parsed = Json::parse(body.as_bytes()).unwrap();
+            let one = query.query(&json).exactly_one().ok().map(Found::of);
+            let all: Vec<_> = query.query(&json).all().into_iter().map(Found::of).collect();
+            prop_assert_eq!(path.one(&parsed), one);
+            prop_assert_eq!(path.all(&parsed), all);
         }
+    }
+
+    #[test]
+    fn single_values_are_texts_as_they_are_spelled() {
+        let body = r#"{"a":"x\u00e9\n","b":-7,"c":1.50,"d":true,"e":null,"f":[],"a":18446744073709551615}"#;
+        let json = Json::parse(body.as_bytes()).unwrap();
+        let parsed: Value = serde_json::from_str(body).unwrap();
+        for (name, want) in
+            [("b", "-7"), ("c", "1.5"), ("d", "true"), ("a", "18446744073709551615")]
+        {
+            let path = Path::try_from(format!("$.{name}")).unwrap();
+            assert_eq!(path.one(&json), Some(Found::Single(want.into())), "{name}");
+            assert_eq!(path.one(&json), Some(Found::of(&parsed[name])), "{name}");
+        }
+        assert_eq!(json.text_at(&["c"]), None);
+        assert!(Json::parse(b"{} x").is_none() && Json::parse(b"").is_none());
     }
 
     #[test]

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::fields::Fields;
-use super::path::{Path, text_of};
+use super::path::{Found, Json, Path};
 use super::source::Source;
 use crate::scenario::schema::Text;
 
@@ -28,7 +28,7 @@ pub struct Answer<'a> {
     /// The body, all of it.
     pub body: &'a [u8],
     headers: &'a dyn Fields,
-    json: OnceCell<Option<Value>>,
+    json: OnceCell<Option<Json<'a>>>,
 }
 
 impl<'a> Answer<'a> {
@@ -38,8 +38,8 @@ impl<'a> Answer<'a> {
     }
 
     /// The body as JSON, parsed once.
-    pub(super) fn json(&self) -> Option<&Value> {
-        self.json.get_or_init(|| serde_json::from_slice(self.body).ok()).as_ref()
+    pub(super) fn json(&self) -> Option<&Json<'a>> {
+        self.json.get_or_init(|| Json::parse(self.body)).as_ref()
     }
 
     /// A header by its lower-case name.
@@ -364,7 +364,7 @@ impl Condition {
     /// Whether it holds for a value as text; `None` where there is no value.
     fn holds(&self, found: Option<&str>) -> bool {
         match self {
-            Self::Equals(wanted) => found.is_some() && found == text_of(wanted).as_deref(),
+            Self::Equals(wanted) => found.is_some() && found == Found::of(wanted).text().as_deref(),
             Self::Compare(c) => {
                 let number = found.and_then(|text| text.parse::<f64>().ok());
                 c.exists.is_none_or(|wanted| wanted == found.is_some())
@@ -376,15 +376,12 @@ impl Condition {
     }
 
     /// Whether it holds for what a path finds. A list or an object is there, but has no text.
-    fn holds_in(&self, path: &Path, json: Option<&Value>) -> bool {
-        let found = json.and_then(|json| path.one(json));
-        match (self, found) {
-            (Self::Compare(Comparison { exists: Some(wanted), .. }), Some(v))
-                if v.is_array() || v.is_object() =>
-            {
+    fn holds_in(&self, path: &Path, json: Option<&Json<'_>>) -> bool {
+        match (self, json.and_then(|json| path.one(json))) {
+            (Self::Compare(Comparison { exists: Some(wanted), .. }), Some(Found::Composite)) => {
                 *wanted
             }
-            (condition, found) => condition.holds(found.and_then(text_of).as_deref()),
+            (condition, found) => condition.holds(found.and_then(Found::text).as_deref()),
         }
     }
 }
@@ -453,7 +450,7 @@ impl Rule {
 }
 
 fn connect_code<'a>(answer: &'a Answer<'_>) -> Option<&'a str> {
-    answer.json()?.get("code")?.as_str()
+    answer.json()?.text_at(&["code"])
 }
 
 /// The number of the first rule that matches, from 1.

@@ -1,10 +1,12 @@
 //! Where in an answer a value is.
 
+use std::borrow::Cow;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Answer;
-use super::path::{Path, text_of};
+use super::path::Path;
 
 /// Where in an answer a value is: `$.path` in its JSON, `header:NAME`, `cookie:NAME`, or `body`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -58,20 +60,24 @@ impl std::fmt::Display for Source {
 impl Source {
     /// The value, where the answer has it: one that is a text, a number or a truth value.
     pub fn read(&self, answer: &Answer<'_>) -> Option<String> {
+        self.find(answer).map(Cow::into_owned)
+    }
+
+    fn find<'a>(&self, answer: &'a Answer<'_>) -> Option<Cow<'a, str>> {
         match &self.place {
-            Place::Json(path) => text_of(path.one(answer.json()?)?),
-            Place::Header(name) => Some(answer.header(name)?.to_owned()),
-            Place::Cookie(name) => answer.cookie(name).map(str::to_owned),
+            Place::Json(path) => path.one(answer.json()?)?.text(),
+            Place::Header(name) => answer.header(name).map(Cow::from),
+            Place::Cookie(name) => answer.cookie(name).map(Cow::from),
             Place::Body => {
                 let text = std::str::from_utf8(answer.body).ok()?.trim();
-                (!text.is_empty()).then(|| text.to_owned())
+                (!text.is_empty()).then(|| text.into())
             }
         }
     }
 
     /// The value as a whole number, also where it is one inside a text, as 64-bit numbers often are.
     pub fn read_number(&self, answer: &Answer<'_>) -> Option<i64> {
-        self.read(answer)?.parse().ok()
+        self.find(answer)?.parse().ok()
     }
 }
 

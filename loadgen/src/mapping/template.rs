@@ -353,7 +353,7 @@ impl From<Header> for String {
 }
 
 /// A request whose holes are filled.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Request {
     /// The method.
     pub method: Method,
@@ -368,7 +368,31 @@ pub struct Request {
 impl Request {
     /// GET of a path.
     pub fn get(path: &str) -> Self {
-        Self { method: Method::GET, uri: path.into(), headers: Vec::new(), body: Vec::new() }
+        Self { method: Method::GET, uri: path.into(), ..Self::default() }
+    }
+}
+
+/// Takes a request part by part, in this order.
+pub trait Write {
+    /// The method, and path and query.
+    fn line(&mut self, method: &Method, uri: &str);
+    /// A header, any number of times. The value can be one.
+    fn header(&mut self, name: &HeaderName, value: &[u8]);
+    /// The body, which may be empty.
+    fn body(&mut self, body: &[u8]);
+}
+
+impl Write for Request {
+    fn line(&mut self, method: &Method, uri: &str) {
+        (self.method, self.uri) = (method.clone(), uri.to_owned());
+    }
+
+    fn header(&mut self, name: &HeaderName, value: &[u8]) {
+        self.headers.extend(HeaderValue::from_bytes(value).ok().map(|v| (name.clone(), v)));
+    }
+
+    fn body(&mut self, body: &[u8]) {
+        self.body = body.to_vec();
     }
 }
 
@@ -417,6 +441,12 @@ impl RequestTemplate {
             template.check(&known).map_err(at(format!("query.{name}")))?;
         }
         for (name, template) in &self.headers {
+            if ["content-length", "transfer-encoding"].contains(&name.as_str()) {
+                let name = name.as_str();
+                return Err(format!(
+                    "headers.{name}: the length of a body is always sent; leave it out"
+                ));
+            }
             template.check(&known).map_err(at(format!("headers.{}", name.as_str())))?;
         }
         if let Some(body) = &self.body {

@@ -1,13 +1,12 @@
 //! One attempt of a buyer to get a coupon: the request, what follows an answer that decides nothing
 //! yet, and whether the buyer asks again.
 
+use std::future::pending;
 use std::io;
 use std::rc::Rc;
-use std::time::Duration;
 
 use contract::history::Kind;
 use contract::outcome::{Doubt, Failure, Outcome};
-use tokio::time::Instant;
 
 use super::wire::{Reply, UnderWay, Wanted};
 use super::{Later, Worker};
@@ -32,7 +31,7 @@ pub(super) struct Journey {
     prepared: Prepared,
     timing: Timing,
     link: Option<Link>,
-    hang_up: Option<Instant>,
+    hang_up: Option<i64>,
     under_way: UnderWay,
 }
 
@@ -52,7 +51,7 @@ impl Worker {
     fn pack(&self, form: &Form, order: &Order, told: &Captured) -> Packed {
         let lane = &self.lanes[order.target];
         let row = self.job.workload.row(order);
-        lane.pack(&form.fill(&Asking { order, row, target: lane.authority(), told }))
+        lane.pack(form, &Asking { order, row, target: lane.authority(), told })
     }
 
     /// Reads one campaign, and notes what was seen.
@@ -75,7 +74,7 @@ impl Worker {
         };
         let timing = Timing { due: Some(due), woken: this.job.clock.now() };
         let (worker, which) = (Rc::clone(this), number % reads);
-        this.travel(async move { worker.observe(&order, timing, which).await });
+        this.travel(Box::pin(async move { worker.observe(&order, timing, which).await }));
     }
 
     async fn observe(&self, order: &Order, timing: Timing, which: usize) -> io::Result<()> {
@@ -87,7 +86,7 @@ impl Worker {
             Told::Outcome(seen.unwrap_or(Outcome::Indeterminate(Doubt::Unreadable)))
         };
         let reply = self.fetch(&wanted, None, seen).await?;
-        self.recorder.complete(order.op, self.job.clock.now(), reply.ending())
+        self.recorder.complete(order.op, reply.ending())
     }
 }
 
@@ -100,7 +99,7 @@ impl Journey {
     ) -> io::Result<Self> {
         let under_way = UnderWay::begins(worker);
         let hang_up = worker.job.workload.behaviour(&prepared.order).hang_up;
-        let hang_up = hang_up.map(|after| Instant::now() + after.span().to_duration());
+        let hang_up = hang_up.map(|after| timing.woken + after.span().nanos());
         let Prepared { order, packed, .. } = &prepared;
         let wanted = Wanted { order, kind: Kind::Issue, packed, timing, hang_up };
         let link = worker.send_at_once(&wanted).inspect_err(|_| {
@@ -111,9 +110,17 @@ impl Journey {
         Ok(Self { worker: Rc::clone(worker), prepared, timing, link, hang_up, under_way })
     }
 
+    /// Says that nobody is in a hurry to see the answer, if the request left whole.
+    pub(super) fn rest(&mut self) {
+        let packed = &self.prepared.packed;
+        if self.link.as_mut().is_some_and(|link| link.has_left(packed)) {
+            self.under_way.rests();
+        }
+    }
+
     /// Waits for what comes of it, and writes that down.
-    pub(super) async fn follow_through(self) -> io::Result<()> {
-        let Self { worker, prepared, timing, link, hang_up, under_way } = self;
+    pub(super) async fn follow_through(self: Box<Self>) -> io::Result<()> {
+        let Self { worker, prepared, timing, link, hang_up, under_way } = *self;
         let Prepared { order, packed, tried } = prepared;
         let wanted = Wanted { order: &order, kind: Kind::Issue, packed: &packed, timing, hang_up };
         let recorded = link.is_some();
@@ -132,10 +139,10 @@ impl Journey {
         drop(under_way);
         let retry_after = reply.retry_after;
         let ending = Rc::clone(&worker).settle(&order, reply).await?;
-        let at = worker.job.clock.now();
+        let at = ending.at;
         worker.job.live.done(&ending.outcome, at - timing.due.unwrap_or(timing.woken));
         let retry = worker.retry(&order, tried, &ending.outcome);
-        worker.recorder.complete(order.op, at, ending)?;
+        worker.recorder.complete(order.op, ending)?;
         if let Some(retry) = retry {
             let again = worker.again(&order, retry);
             let wait = retry.wait(tried + 1, worker.job.workload.luck(again.op), retry_after);
@@ -148,7 +155,7 @@ impl Journey {
 impl Worker {
     /// What comes of a request after its first answer.
     async fn settle(self: Rc<Self>, order: &Order, reply: Reply) -> io::Result<Ending> {
-        let accepted = Some(self.job.clock.now());
+        let accepted = Some(reply.at);
         let settled = match &reply.told {
             Told::Outcome(_) | Told::Pending => return Ok(reply.ending()),
             Told::Accepted(told) => match &self.job.mapping.poll {
@@ -171,15 +178,14 @@ impl Worker {
         told: &Captured,
         poll: &Poll,
     ) -> io::Result<Ending> {
-        let give_up = Instant::now() + poll.give_up.span().to_duration();
-        let every = poll.every.span().to_duration();
+        let give_up = self.job.clock.now() + poll.give_up.span().nanos();
+        let every = poll.every.span().nanos();
         loop {
-            let next = Instant::now() + every;
-            if next > give_up {
-                return Ok(Ending::unanswered(Outcome::Indeterminate(Doubt::Undecided)));
+            if self.job.clock.now() + every > give_up {
+                return Ok(self.open_end(Doubt::Undecided));
             }
             if !self.rest(every).await {
-                return Ok(Ending::unanswered(Outcome::Indeterminate(Doubt::Abandoned)));
+                return Ok(self.open_end(Doubt::Abandoned));
             }
             let packed =
                 |step: &Order, forms: &Forms| Some(self.pack(forms.poll.as_ref()?, step, told));
@@ -197,12 +203,12 @@ impl Worker {
         told: &Captured,
         confirm: &Confirm,
     ) -> io::Result<Ending> {
-        let unconfirmed = || Ending::unanswered(Outcome::Indeterminate(Doubt::Unconfirmed));
+        let unconfirmed = || self.open_end(Doubt::Unconfirmed);
         match self.job.workload.behaviour(order).confirm {
             Confirming::Now => {}
             Confirming::Never => return Ok(unconfirmed()),
             Confirming::After(wait) => {
-                if !self.rest(wait.span().to_duration()).await {
+                if !self.rest(wait.span().nanos()).await {
                     return Ok(unconfirmed());
                 }
             }
@@ -238,19 +244,25 @@ impl Worker {
         let wanted = Wanted { order: &step, kind, packed: &packed, timing, hang_up: None };
         let reply = self.exchange(&wanted, None, rules).await?;
         let written = Ending {
+            at: reply.at,
             outcome: reply.outcome(),
             accepted: None,
             status: reply.status,
             stamp: reply.stamp,
         };
-        self.recorder.complete(op, self.job.clock.now(), written)?;
+        self.recorder.complete(op, written)?;
         Ok(reply)
     }
 
-    /// Waits; says whether the run goes on.
-    async fn rest(&self, wait: Duration) -> bool {
-        let pause = tokio::time::sleep(wait);
-        self.patiently(pause, Instant::now() + wait + Duration::from_secs(1)).await.is_ok()
+    /// Nobody knows what came of it, from now on.
+    fn open_end(&self, doubt: Doubt) -> Ending {
+        Ending::unanswered(self.job.clock.now(), Outcome::Indeterminate(doubt))
+    }
+
+    /// Waits so many nanoseconds; says whether the run goes on.
+    async fn rest(&self, wait: i64) -> bool {
+        let waited = self.patience.wait(pending::<()>(), self.job.clock.now() + wait).await;
+        waited != Err(Doubt::Abandoned)
     }
 
     /// The rule by which the buyer asks again, if one does.

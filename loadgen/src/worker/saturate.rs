@@ -1,15 +1,14 @@
 //! What is not paced by the plan: connections that are opened before it, and the load of a
 //! saturating run, where each connection sends the next request once the last is answered.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::rc::Rc;
-
-use tokio::time::Instant;
 
 use super::journey::Journey;
 use super::{Stop, Worker};
 use crate::client::Link;
-use crate::mapping::Request;
+use crate::mapping::Form;
 use crate::pace::Pacer;
 use crate::record::Timing;
 use crate::scenario::{Saturate, WarmUp};
@@ -41,13 +40,13 @@ impl Worker {
             }
             let worker = Rc::clone(this);
             let path = warm_up.path.as_str().to_owned();
-            this.travel(async move {
+            this.travel(Box::pin(async move {
                 if let Some(link) = worker.prove(k % lanes, &path).await {
                     worker.lanes[k % lanes].keep(link);
                     worker.count(|tally| tally.warm_connections += 1);
                 }
                 Ok(())
-            });
+            }));
         }
         Ok(())
     }
@@ -55,14 +54,14 @@ impl Worker {
     /// A new connection to a target over which it answered, if it does.
     async fn prove(&self, target: usize, path: &str) -> Option<Link> {
         let lane = &self.lanes[target];
-        let packed = lane.pack(&Request::get(path));
+        let packed = lane.pack(&Form::get(path), &BTreeMap::new());
         let proof = async {
             let mut link = lane.open().await.ok()?;
             link.begin(&packed);
             let whole = link.answer(&packed).await.ok()?;
             whole.reusable().then_some(link)
         };
-        self.patiently(proof, Instant::now() + self.job.timeout()).await.ok()?
+        self.patience.wait(proof, self.job.clock.now() + self.job.timeout()).await.ok()?
     }
 
     /// As much as this thread's connections carry.
@@ -83,7 +82,7 @@ impl Worker {
         let all = u32::from(wanted.connections) as usize;
         for k in (number..all).step_by(this.job.threads) {
             let worker = Rc::clone(this);
-            this.travel(async move { Self::repeat(&worker, k, end).await });
+            this.travel(Box::pin(async move { Self::repeat(&worker, k, end).await }));
         }
         for due in this.reads(number) {
             tokio::select! {
@@ -105,7 +104,7 @@ impl Worker {
             order.target = target;
             let timing = Timing { due: None, woken: this.job.clock.now() };
             let prepared = this.prepare(order, 0);
-            Journey::begin(this, prepared, timing)?.follow_through().await?;
+            Box::new(Journey::begin(this, prepared, timing)?).follow_through().await?;
         }
         Ok(())
     }

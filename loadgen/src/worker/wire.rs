@@ -5,9 +5,8 @@ use std::rc::Rc;
 
 use contract::history::Kind;
 use contract::outcome::{Doubt, Failure, Outcome};
-use tokio::time::Instant;
 
-use super::{Stop, Worker};
+use super::Worker;
 use crate::client::{Link, Packed, Whole, not_connected};
 use crate::mapping::rule::classify;
 use crate::mapping::{Rule, Told};
@@ -15,18 +14,32 @@ use crate::record::{Ending, Sent, Timing};
 use crate::workload::Order;
 
 /// A request that counts as under way as long as this lives.
-pub(super) struct UnderWay(Rc<Worker>);
+pub(super) struct UnderWay {
+    worker: Rc<Worker>,
+    /// Its answer is all that is awaited.
+    rests: bool,
+}
 
 impl UnderWay {
     pub(super) fn begins(worker: &Rc<Worker>) -> Self {
         worker.in_flight.set(worker.in_flight.get() + 1);
-        Self(Rc::clone(worker))
+        Self { worker: Rc::clone(worker), rests: false }
+    }
+
+    /// From now on its answer is all that is awaited.
+    pub(super) fn rests(&mut self) {
+        if !std::mem::replace(&mut self.rests, true) {
+            self.worker.resting.set(self.worker.resting.get() + 1);
+        }
     }
 }
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        self.0.in_flight.set(self.0.in_flight.get() - 1);
+        self.worker.in_flight.set(self.worker.in_flight.get() - 1);
+        if self.rests {
+            self.worker.resting.set(self.worker.resting.get() - 1);
+        }
     }
 }
 
@@ -37,11 +50,13 @@ pub(super) struct Wanted<'a> {
     pub(super) packed: &'a Packed,
     pub(super) timing: Timing,
     /// The buyer hangs up at this moment.
-    pub(super) hang_up: Option<Instant>,
+    pub(super) hang_up: Option<i64>,
 }
 
 /// What came of it.
 pub(super) struct Reply {
+    /// When it came, or was given up.
+    pub(super) at: i64,
     pub(super) told: Told,
     pub(super) status: Option<u16>,
     pub(super) stamp: Option<i64>,
@@ -50,20 +65,20 @@ pub(super) struct Reply {
 }
 
 impl Reply {
-    fn unanswered(outcome: Outcome<'static>) -> Self {
-        Self { told: Told::Outcome(outcome), status: None, stamp: None, retry_after: None }
+    fn unanswered(at: i64, outcome: Outcome<'static>) -> Self {
+        Self { at, told: Told::Outcome(outcome), status: None, stamp: None, retry_after: None }
     }
 
     /// How a request ended whose answer is the last word.
     pub(super) fn ending(self) -> Ending {
-        let (status, stamp) = (self.status, self.stamp);
+        let (at, status, stamp) = (self.at, self.status, self.stamp);
         let outcome = match self.told {
             Told::Outcome(outcome) => outcome,
             Told::Pending => Outcome::Pending,
             Told::Accepted(_) => Outcome::Indeterminate(Doubt::Undecided),
             Told::Reserved(_) => Outcome::Indeterminate(Doubt::Unconfirmed),
         };
-        Ending { outcome, accepted: None, status, stamp }
+        Ending { at, outcome, accepted: None, status, stamp }
     }
 }
 
@@ -100,34 +115,37 @@ impl Worker {
         begun: Option<Link>,
         understand: impl Fn(&Whole) -> Told,
     ) -> io::Result<Reply> {
-        let give_up = Instant::now() + self.job.timeout();
+        let give_up = wanted.timing.woken + self.job.timeout();
         let lane = &self.lanes[wanted.order.target];
         let mut link = match begun {
             Some(link) => link,
             // Rare, and large with TLS in it: apart, so that what is common stays small.
             None => match Box::pin(self.open(wanted, give_up)).await? {
                 Ok(link) => link,
-                Err(outcome) => return Ok(Reply::unanswered(outcome)),
+                Err(outcome) => return Ok(Reply::unanswered(self.job.clock.now(), outcome)),
             },
         };
         let until = wanted.hang_up.map_or(give_up, |at| at.min(give_up));
-        Ok(match self.patiently(link.answer(wanted.packed), until).await {
+        let answered = self.patience.wait(link.answer(wanted.packed), until).await;
+        let now = || self.job.clock.now();
+        Ok(match answered {
             Ok(Ok(whole)) => {
                 let told = understand(&whole);
+                let at = whole.received.map_or_else(now, |stamp| self.job.clock.noted(stamp));
+                let (status, stamp) = (Some(whole.status), whole.stamp());
                 if whole.reusable() {
                     lane.keep(link);
                 }
-                let (status, stamp) = (Some(whole.status), whole.stamp());
-                Reply { told, status, stamp, retry_after: whole.retry_after() }
+                Reply { at, told, status, stamp, retry_after: whole.retry_after() }
             }
-            Ok(Err(broken)) => Reply::unanswered(broken.outcome()),
+            Ok(Err(broken)) => Reply::unanswered(now(), broken.outcome()),
             Err(_) if !link.has_written() => {
-                Reply::unanswered(Outcome::Failed(Failure::NotWritten))
+                Reply::unanswered(now(), Outcome::Failed(Failure::NotWritten))
             }
             Err(doubt) => {
                 let planned = doubt == Doubt::Timeout && until < give_up;
                 let doubt = if planned { Doubt::HungUp } else { doubt };
-                Reply::unanswered(Outcome::Indeterminate(doubt))
+                Reply::unanswered(now(), Outcome::Indeterminate(doubt))
             }
         })
     }
@@ -136,12 +154,12 @@ impl Worker {
     async fn open(
         &self,
         wanted: &Wanted<'_>,
-        give_up: Instant,
+        give_up: i64,
     ) -> io::Result<Result<Link, Outcome<'static>>> {
         let lane = &self.lanes[wanted.order.target];
         let linked = match lane.idle() {
             Some(link) => Ok(Ok(link)),
-            None => self.patiently(lane.connect(), give_up).await,
+            None => self.patience.wait(lane.connect(), give_up).await,
         };
         self.invoke(wanted)?;
         Ok(match linked {
@@ -161,20 +179,5 @@ impl Worker {
             self.job.samples.add(whole.status, &whole.body);
         }
         told
-    }
-
-    /// Waits for `work`, but not longer than until `give_up`, nor after the run is abandoned.
-    pub(super) async fn patiently<T>(
-        &self,
-        work: impl Future<Output = T>,
-        give_up: Instant,
-    ) -> Result<T, Doubt> {
-        let mut stop = self.job.stop.subscribe();
-        tokio::select! {
-            biased;
-            done = work => Ok(done),
-            () = tokio::time::sleep_until(give_up) => Err(Doubt::Timeout),
-            _ = stop.wait_for(|s| *s == Stop::Everything) => Err(Doubt::Abandoned),
-        }
     }
 }
