@@ -152,7 +152,7 @@ fn check_then_act_on_redis_is_caught() {
     caught_in_the_act(&["--store", &redis.url()]);
 }
 
-/// Waits until the run has an open campaign with coupons issued, and gives its targets.
+/// Waits until the load threads are there, shortly before the first arrival, and gives the targets.
 fn wait_for_load(launch: &Launch, loadgen: &mut Child) -> Vec<RunTarget> {
     let deadline = Instant::now() + Duration::from_secs(60);
     let segment = launch.run.join("history/worker-0.seg");
@@ -174,7 +174,7 @@ fn survives_a_kill(more: &[&str]) {
     let launch = Launch::new();
     let mut child = launch.loadgen("launch.yaml", &SHORT, more).spawn().unwrap();
     let targets = wait_for_load(&launch, &mut child);
-    // Half a second of early birds, then a second of the rush: the middle of the run.
+    // Past the start, in the middle of the rush.
     std::thread::sleep(Duration::from_millis(1_500));
     // Held up first, so that requests are on their way to it when it dies: they stay without answer.
     kill("-STOP", targets[2].pid.unwrap());

@@ -1,4 +1,4 @@
-//! The only place that reads a clock.
+//! The only place that reads a clock for what is recorded.
 //!
 //! The run's time is CLOCK_MONOTONIC in nanoseconds from the run's zero on, tied to the wall clock
 //! once, at zero. A wall clock that is set in mid-run changes nothing here.

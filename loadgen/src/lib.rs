@@ -38,7 +38,7 @@ pub mod worker;
 pub mod workload;
 
 /// Prints to standard output; a reader that went away is no reason to panic.
-fn print(text: &str) {
+pub fn print(text: &str) {
     let _ = std::io::stdout().write_all(text.as_bytes());
 }
 

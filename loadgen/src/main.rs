@@ -226,7 +226,10 @@ fn main() -> ExitCode {
             SOUND.into()
         }
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "loadgen", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "loadgen", &mut script);
+            // A reader that went away is no failure.
+            let _ = std::io::stdout().write_all(&script);
             SOUND.into()
         }
         Command::Man { out } => match manual(out) {
@@ -260,7 +263,8 @@ fn init(file: &Path) -> ExitCode {
     match written {
         Ok(()) => {
             describe_for_editors(&file.with_file_name(SCHEMA));
-            println!("{}: now describe your system in it, then: loadgen probe", file.display());
+            let next = "now describe your system in it, then: loadgen probe";
+            loadgen::print(&format!("{}: {next}\n", file.display()));
             SOUND.into()
         }
         Err(error) => {
@@ -316,7 +320,7 @@ fn validate(scenarios: &[PathBuf]) -> ExitCode {
     let mut code = SOUND;
     for path in scenarios {
         match Scenario::validate(path) {
-            Ok(_) => println!("{}: ok", path.display()),
+            Ok(_) => loadgen::print(&format!("{}: ok\n", path.display())),
             Err(error) => {
                 eprintln!("loadgen: {error}");
                 code = COULD_NOT_RUN;
@@ -329,7 +333,13 @@ fn validate(scenarios: &[PathBuf]) -> ExitCode {
 fn manual(out: Option<PathBuf>) -> std::io::Result<()> {
     match out {
         Some(dir) => clap_mangen::generate_to(Cli::command(), dir),
-        None => clap_mangen::Man::new(Cli::command()).render(&mut std::io::stdout()),
+        None => {
+            let mut page = Vec::new();
+            clap_mangen::Man::new(Cli::command()).render(&mut page)?;
+            // A reader that went away is no failure.
+            let _ = std::io::stdout().write_all(&page);
+            Ok(())
+        }
     }
 }
 

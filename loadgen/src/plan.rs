@@ -4,17 +4,19 @@
 
 mod beside;
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::net::{TcpStream, ToSocketAddrs as _};
 use std::time::Duration;
 
 use rustix::process::{Resource, getrlimit};
 
+use crate::client::MOST_UNDER_WAY;
 use crate::client::reach::{Reach, ReachError};
 use crate::pace::Pacing;
 use crate::report::{table, thousands};
 use crate::run::thread_count;
-use crate::scenario::{Load, Origin, Saturate, Scenario, Span, Target, WarmUp};
+use crate::scenario::{Load, Origin, Protocol, Saturate, Scenario, Span, Target, WarmUp};
 use crate::schedule::Schedule;
 use crate::users::Users;
 
@@ -28,8 +30,6 @@ const STEPS: [i64; 12] = [1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1_200, 3_600];
 const OTHER_FILES: u64 = 64;
 /// How long a target may take to accept a connection.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// In-flight estimates look at no more windows than this.
-const MOST_WINDOWS: i64 = 100_000;
 const SECOND: i64 = 1_000_000_000;
 
 /// Prints the plan of a scenario; says whether nothing stands in its way.
@@ -141,23 +141,16 @@ fn rows(seconds: &[Planned], step: i64) -> Vec<&[Planned]> {
 
 /// The most attempts in flight where every answer takes `latency`. Little's law for the busiest
 /// stretch: what is in flight at a moment is what arrived within the latency before it.
-///
-/// The stretches that are looked at begin on a grid and are longer than the latency by one step of
-/// it, so the estimate is never too low, and at most a tenth of the latency too wide.
 fn in_flight(schedule: &Schedule, latency: i64) -> u64 {
-    if schedule.is_empty() {
-        return 0;
+    let (mut under_way, mut most) = (VecDeque::new(), 0);
+    for arrival in schedule.share(0, 1) {
+        while under_way.front().is_some_and(|due| due + latency <= arrival.due) {
+            under_way.pop_front();
+        }
+        under_way.push_back(arrival.due);
+        most = most.max(under_way.len());
     }
-    let (begin, end) = (schedule.begin(), schedule.end());
-    let grid = (latency / 10).max((end - begin) / MOST_WINDOWS).max(1);
-    let mut busiest = 0;
-    let mut from = begin;
-    while from <= end {
-        let window = schedule.count_before(from + latency + grid) - schedule.count_before(from);
-        busiest = busiest.max(window);
-        from += grid;
-    }
-    busiest
+    most as u64
 }
 
 /// Something that was looked at before the run.
@@ -181,11 +174,17 @@ fn targets(scenario: &Scenario) -> u64 {
     }
 }
 
-/// The most connections that are open at once.
-fn connections(load: &Load, targets: u64) -> u64 {
+/// The most connections that attempts have open at once; polls, confirmations and reads come on top.
+fn connections(load: &Load, targets: u64, protocol: Protocol) -> u64 {
     let under_way = load.saturate.map_or(load.max_in_flight, |saturate| saturate.connections);
     let warm = load.warm_up.as_ref().map_or(0, |warm_up| beside::opened(warm_up, targets));
-    u64::from(u32::from(under_way)).max(warm)
+    let under_way = u64::from(u32::from(under_way));
+    let opened = match protocol {
+        Protocol::Http1 => under_way,
+        // Each target has at least one, and one more for each so many requests.
+        Protocol::Http2 => under_way.div_ceil(MOST_UNDER_WAY as u64) + targets,
+    };
+    opened.max(warm)
 }
 
 /// Connections are opened between the campaign's creation and the first arrival, or not at all.
@@ -198,7 +197,8 @@ fn warm_up(warm_up: &WarmUp, targets: u64, room: Span) -> Finding {
 }
 
 fn preflight(scenario: &Scenario, schedule: &Schedule) -> Vec<Finding> {
-    let wanted = connections(&scenario.load, targets(scenario));
+    let protocol = scenario.system.protocol;
+    let wanted = connections(&scenario.load, targets(scenario), protocol);
     // A run raises the soft limit to the hard one by itself.
     let mut findings = vec![open_files(wanted, getrlimit(Resource::Nofile).maximum)];
     findings.extend(users(&scenario.users(), schedule.buyers()));
@@ -318,7 +318,7 @@ mod tests {
         let steady = schedule("{begin: 0s, stages: [{for: 10s, rate: 1000}]}");
         for (latency, want) in [(50 * 1_000_000, 50), (SECOND, 1_000), (60 * SECOND, 10_000)] {
             let found = in_flight(&steady, latency);
-            assert!(found >= want && found <= want + want / 10 + 1, "{latency}: {found}");
+            assert_eq!(found, want, "{latency}");
         }
         // Little's law on the mean rate would miss the burst.
         let burst = schedule(
@@ -374,7 +374,9 @@ mod tests {
         let load = "{stages: [{for: 1s, rate: 1}], warm_up: {connections: 3000, rate: 1000}}";
         let load: Load = serde_saphyr::from_str(load).unwrap();
         let wanted = load.warm_up.as_ref().unwrap();
-        assert_eq!((connections(&load, 1), connections(&load, 2)), (4_096, 6_000));
+        let opened = |targets, protocol| connections(&load, targets, protocol);
+        let http1 = [1, 2].map(|targets| opened(targets, Protocol::Http1));
+        assert_eq!((http1, opened(1, Protocol::Http2)), ([4_096, 6_000], 3_000));
         let late = warm_up(wanted, 2, Span::from_millis(6_000)).to_string();
         let want = "✗ warm-up: 6s of the 6s before the first arrival: raise campaign.starts_in";
         assert!(late.starts_with(want), "{late}");

@@ -30,19 +30,23 @@ pub struct Progress {
 pub struct Moment {
     /// Since the first campaign's start, nanoseconds; negative before it.
     pub since_start: i64,
-    /// Arrivals a second that the plan wants now.
-    pub planned: u64,
+    /// Arrivals a second that the plan wants now; none where there is no plan.
+    pub planned: Option<u64>,
     /// The counters.
     pub now: Glance,
 }
 
 impl Progress {
-    /// A view of a run with so many arrivals that ask for so many coupons.
-    pub fn new(planned: u64, coupons: u64) -> Self {
-        let style = ProgressStyle::with_template("{bar:30} {percent:>3}%  {msg}")
-            .unwrap_or_else(|_| ProgressStyle::default_bar());
+    /// A view of a run with so many arrivals, if they are planned, that ask for so many coupons.
+    pub fn new(planned: Option<u64>, coupons: u64) -> Self {
+        let template = match planned {
+            Some(_) => "{bar:30} {percent:>3}%  {msg}",
+            None => "{spinner}  {msg}",
+        };
+        let style =
+            ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
         let bar = std::io::stderr().is_terminal().then(|| {
-            let bar = ProgressBar::with_draw_target(Some(planned), ProgressDrawTarget::stderr());
+            let bar = ProgressBar::with_draw_target(planned, ProgressDrawTarget::stderr());
             bar.with_style(style)
         });
         Self { bar, coupons, ticks: 0, last: (i64::MIN, 0), recent: None }
@@ -89,9 +93,9 @@ fn lines(moment: Moment, rate: u64, (coupons, recent): (u64, Option<Recent>)) ->
         false => format!("started {time} ago"),
     };
     let load = format!(
-        "{}/s of {}/s  in flight {}  dropped {}",
+        "{}/s{}  in flight {}  dropped {}",
         thousands(rate),
-        thousands(planned),
+        planned.map_or_else(String::new, |planned| format!(" of {}/s", thousands(planned))),
         thousands(now.in_flight),
         thousands(now.dropped),
     );
@@ -122,7 +126,7 @@ mod tests {
     #[test]
     fn it_says_where_the_run_is() {
         let now = Glance { sent: 10, in_flight: 2, issued: 1_234, ..Glance::default() };
-        let moment = Moment { since_start: -1_250_000_000, planned: 800, now };
+        let moment = Moment { since_start: -1_250_000_000, planned: Some(800), now };
         let recent = Recent { p50: 1_200, p99: 5_600, max: 9_000 };
         let text = lines(moment, 512, (10_000, Some(recent)));
         assert_eq!(text[0], "starts in 1.2 s");
@@ -133,6 +137,10 @@ mod tests {
         );
         let later = Moment { since_start: 3_000_000_000, ..moment };
         assert_eq!(lines(later, 512, (1, None))[0], "started 3.0 s ago");
+        assert_eq!(
+            lines(Moment { planned: None, ..later }, 9, (1, None))[1],
+            "9/s  in flight 2  dropped 0"
+        );
         assert_eq!(per_second(500_000_000, 400), 800);
     }
 }

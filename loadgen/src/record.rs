@@ -42,7 +42,7 @@ impl Recorder {
     /// # Errors
     /// When the disk is full. The request must not be sent then.
     pub fn invoke(&self, request: &Sent<'_>, timing: Timing, at: i64) -> io::Result<()> {
-        let Sent { order, kind, campaign } = *request;
+        let Sent { order, kind, campaign, keyed } = *request;
         let asks = kind != Kind::Read;
         self.last.set(at);
         self.segment.borrow_mut().append(&Record::Invoke(Invocation {
@@ -54,23 +54,24 @@ impl Recorder {
             woken: Some(timing.woken),
             target: u16::try_from(order.target).ok(),
             user: asks.then_some(order.user.as_str().into()),
-            key: asks.then_some(order.key.as_str().into()),
+            key: (asks && keyed).then_some(order.key.as_str().into()),
             follows: order.follows,
         }))
     }
 
-    /// A request is over. Records are in order of time: where a later one was written
+    /// A request is over; gives the time that is written for it. Records are in order of time: where a later one was written
     /// before, that one's time is taken, for an end that is told too late hides no contradiction but
     /// makes none either.
     ///
     /// # Errors
     /// When the disk is full.
-    pub fn complete(&self, op: u64, ending: Ending) -> io::Result<()> {
+    pub fn complete(&self, op: u64, ending: Ending) -> io::Result<i64> {
         let Ending { at, outcome, accepted, status, stamp } = ending;
         let at = at.max(self.last.get());
         self.last.set(at);
         let completion = Completion { op, at, accepted, outcome, status, stamp };
-        self.segment.borrow_mut().append(&Record::Complete(completion))
+        self.segment.borrow_mut().append(&Record::Complete(completion))?;
+        Ok(at)
     }
 
     /// Marks this part as whole.
@@ -91,6 +92,8 @@ pub struct Sent<'a> {
     pub kind: Kind,
     /// The id of the campaign.
     pub campaign: &'a str,
+    /// Whether the system is told the key: one that nobody saw identifies nothing.
+    pub keyed: bool,
 }
 
 /// How a request ended.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use contract::history::clock::{Probe, locate};
 use contract::history::stored::{Record, Segment, StoredPromise};
 use contract::run::{Run, RunCampaign, RunState, SUMMARY_FILE, write_json};
@@ -97,9 +97,14 @@ pub enum RunError {
     /// The campaign starts before the first arrival can be sent.
     #[error(
         "the first arrival would be late: its moment is {0} from now, since the set-up took longer \
-         than planned; raise campaign.starts_in"
+         than planned; raise campaign.starts_in, or name a later start"
     )]
     TooLate(Span),
+    /// The start that was named is past.
+    #[error(
+        "the start is {0}, which is {1} ago: name a later one (--start-at, campaign.starts_at)"
+    )]
+    Past(DateTime<Utc>, Span),
     /// Two campaigns cannot be told apart.
     #[error(
         "two campaigns have the id {0:?}: with campaign.count, mapping.setup must capture an id of \
@@ -131,6 +136,7 @@ pub async fn run(options: &Options) -> Result<Ending, RunError> {
     let scenario = Scenario::load(&options.scenario, &options.overrides)?;
     let schedule = Arc::new(Schedule::of(&scenario));
     scenario.users().enough_for(schedule.buyers())?;
+    not_past(scenario.campaign.starts_at)?;
     let folder = Folder::create(options.out.as_deref(), scenario.name.as_str())?;
     let stop = on_signals()?;
     let clock = Clock::start();
@@ -166,6 +172,13 @@ pub async fn run(options: &Options) -> Result<Ending, RunError> {
     run.save(folder.path())?;
     let ending = conclude(&run, &folder, &observed, &scenario.thresholds)?;
     broken.map_or(Ok(ending), |error| Err(RunError::History(error)))
+}
+
+/// Nothing is created for a start that was.
+fn not_past(start: Option<DateTime<Utc>>) -> Result<(), RunError> {
+    let Some(start) = start else { return Ok(()) };
+    let ago = (Utc::now() - start).num_nanoseconds().unwrap_or(i64::MAX);
+    if ago > 0 { Err(RunError::Past(start, Span::from_nanos(ago))) } else { Ok(()) }
 }
 
 /// Each connection is a file descriptor; the usual soft limit of 1,024 is less than a launch needs.
@@ -327,7 +340,9 @@ impl Launch {
         let (end_watch, watch_ended) = watch::channel(false);
         let watching = tokio::spawn(self.watch_clock(watch_ended));
         let coupons = scenario.campaign.coupons * u64::from(u32::from(scenario.campaign.count));
-        let mut progress = Progress::new(schedule.len(), coupons);
+        let is_planned = scenario.load.saturate.is_none();
+        let arrivals = is_planned.then(|| schedule.len());
+        let mut progress = Progress::new(arrivals, coupons);
         let mut redraw = interval(REDRAW_EVERY);
         redraw.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut threads = std::pin::pin!(spawn_threads(&job, &meter)?);
@@ -336,7 +351,7 @@ impl Launch {
                 tally = &mut threads => break tally,
                 _ = redraw.tick() => {
                     let since_start = clock.now() - start;
-                    let planned = schedule.rate_at(since_start);
+                    let planned = is_planned.then(|| schedule.rate_at(since_start));
                     let moment = Moment { since_start, planned, now: job.live.glance() };
                     progress.show(moment, || job.live.recent());
                 }
@@ -513,7 +528,7 @@ fn spawn_threads(
         let (job, meter) = (job.clone(), Arc::clone(meter));
         std::thread::Builder::new().name(format!("load-{number}")).spawn(move || {
             let done = worker::run(&job, number);
-            meter.thread_ends();
+            meter.thread_ends(done.0.preparation_ns);
             // Nobody listens any more only when the run has failed already.
             let _ = sender.send(done);
         })?;

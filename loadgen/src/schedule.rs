@@ -218,15 +218,17 @@ impl Schedule {
         begin.zip(end).unwrap_or(self.unplanned)
     }
 
-    /// Highest rate of any stage, arrivals a second, with all that may fall together.
+    /// Highest rate of the stages and of each burst together, arrivals a second, with all that may
+    /// fall together.
     pub fn peak_rate(&self) -> f64 {
         let of = |s: &Source| match s {
             Source::Stages { segments, .. } => {
                 segments.iter().map(Segment::peak).fold(0.0, f64::max)
             }
-            Source::Burst { .. } | Source::Echoes(_) => 0.0,
+            Source::Burst { over, count, .. } => burst_rate(*over, *count),
+            Source::Echoes(_) => 0.0,
         };
-        let peak = self.sources.iter().map(of).fold(0.0, f64::max);
+        let peak = self.sources.iter().map(of).sum::<f64>();
         let echoes = self.len_of_one().saturating_sub(self.firsts());
         #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
         let repeated = 1.0 + echoes as f64 / self.firsts().max(1) as f64;
@@ -325,6 +327,13 @@ fn stages(load: &Load, seed: u64) -> Source {
         Arrivals::Poisson => Areas::drawn(area, seed),
     };
     Source::Stages { segments, areas }
+}
+
+/// Arrivals a second of a burst. What is shorter than a second is not over sooner for the threads
+/// that send it.
+#[expect(clippy::cast_precision_loss, reason = "counts and times are far below 2^53")]
+fn burst_rate(over: i64, count: u64) -> f64 {
+    count as f64 / (over as f64 / 1e9).max(1.0)
 }
 
 fn burst(burst: &Burst) -> Source {
@@ -492,6 +501,19 @@ mod tests {
 
     fn all(schedule: &Schedule) -> Vec<Arrival> {
         schedule.share(0, 1).collect()
+    }
+
+    #[test]
+    fn bursts_count_in_the_peak() {
+        let peak = |load: &str| {
+            Schedule::new(&serde_saphyr::from_str::<Load>(load).unwrap(), 1).peak_rate()
+        };
+        let stages = "stages: [{for: 1s, rate: 100}]";
+        assert_eq!(peak(&format!("{{begin: 0s, {stages}}}")), 100.0);
+        let burst = |over| format!("{{at: 0s, requests: 20000, over: {over}}}");
+        assert_eq!(peak(&format!("{{begin: 0s, {stages}, bursts: [{}]}}", burst("2s"))), 10_100.0);
+        // No thread has less than a second's share of it.
+        assert_eq!(peak(&format!("{{begin: 0s, {stages}, bursts: [{}]}}", burst("1ms"))), 20_100.0);
     }
 
     #[test]

@@ -30,24 +30,29 @@ pub struct Meter {
     process_cpu: i64,
     pacing: Pacing,
     busiest_thread_cpu: AtomicI64,
+    /// What load threads used before the load, in its preparation.
+    prepared: AtomicI64,
 }
 
 impl Meter {
     /// Begins to measure.
     pub fn start(clock: Clock, pacing: Pacing) -> Self {
         let (process_cpu, busiest_thread_cpu) = (process_cpu(), AtomicI64::new(0));
-        Self { clock, process_cpu, pacing, busiest_thread_cpu }
+        let prepared = AtomicI64::new(0);
+        Self { clock, process_cpu, pacing, busiest_thread_cpu, prepared }
     }
 
-    /// The current load thread has carried out its share.
-    pub fn thread_ends(&self) {
-        self.busiest_thread_cpu.fetch_max(thread_cpu(), Relaxed);
+    /// The current load thread has carried out its share, of which so much processor time came before
+    /// the load.
+    pub fn thread_ends(&self, prepared: i64) {
+        self.prepared.fetch_add(prepared, Relaxed);
+        self.busiest_thread_cpu.fetch_max(thread_cpu() - prepared, Relaxed);
     }
 
     /// What was measured until now.
     pub fn vitals(&self) -> Vitals {
         Vitals {
-            process_cpu_ns: process_cpu() - self.process_cpu,
+            process_cpu_ns: process_cpu() - self.process_cpu - self.prepared.load(Relaxed),
             busiest_thread_cpu_ns: self.busiest_thread_cpu.load(Relaxed),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             wall_step_ns: self.clock.wall_step(),
@@ -127,9 +132,10 @@ impl SelfCheck {
     fn delivery(&self, accounting: &Accounting) -> Option<String> {
         (self.delivered < DELIVERED_LIMIT).then(|| {
             format!(
-                "{} of {} arrivals were dropped: the load was not the planned one; raise \
-                 load.max_in_flight or lower the rate",
-                accounting.dropped, accounting.planned
+                "{} of {} attempts that were due were dropped: the load was not the planned one; \
+                 raise load.max_in_flight or lower the rate",
+                accounting.dropped,
+                accounting.sent + accounting.dropped
             )
         })
     }
@@ -199,7 +205,7 @@ mod tests {
     fn beyond_a_limit_it_says_which() {
         for (check, want) in [
             (SelfCheck { start_lag_us: Some(101_000.0), ..GOOD }, "start lag's p99 is 101 ms"),
-            (SelfCheck { delivered: 0.9, ..GOOD }, "10 of 100 arrivals were dropped"),
+            (SelfCheck { delivered: 0.9, ..GOOD }, "10 of 100 attempts that were due were dropped"),
             (SelfCheck { busiest_thread_cpu: 0.99, ..GOOD }, "a load thread used 99 %"),
             (SelfCheck { process_cpu: 0.97, ..GOOD }, "the generator used 97 %"),
             (SelfCheck { clock_step_us: -11_000.0, ..GOOD }, "set by -11 ms"),
@@ -234,9 +240,10 @@ mod tests {
         while thread_cpu() < 5_000_000 {
             sum = std::hint::black_box(sum + 1);
         }
-        meter.thread_ends();
+        meter.thread_ends(1_000_000);
         let vitals = meter.vitals();
-        assert!(vitals.busiest_thread_cpu_ns >= 5_000_000, "{vitals:?}");
+        assert!(vitals.busiest_thread_cpu_ns >= 4_000_000, "{vitals:?}");
+        assert!(vitals.process_cpu_ns < process_cpu() - meter.process_cpu, "{vitals:?}");
         assert!(vitals.cores >= 1 && vitals.wall_step_ns.abs() < 10_000_000, "{vitals:?}");
     }
 }

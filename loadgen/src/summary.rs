@@ -1,4 +1,6 @@
-//! The figures of a run, computed from its history; only the self-check knows more.
+//! The figures of a run, computed from its history. What never got into it comes from the load
+//! threads: arrivals that were dropped or cancelled, connections that were warm, and what the
+//! self-check measured; what was sent is held against the history.
 //!
 //! response time = end - intended start, so a stalled generator cannot hide its own queue;
 //! service time = end - actual start; start lag = the moment the generator got to it - intended

@@ -28,7 +28,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::client::Lane;
 use crate::client::reach::Reach;
-use crate::clock::Clock;
+use crate::clock::{Clock, thread_cpu};
 use crate::live::Live;
 use crate::mapping::{Forms, Mapping};
 use crate::pace::{Pacer, Pacing};
@@ -117,6 +117,8 @@ pub struct Tally {
     pub wanted_connections: u64,
     /// Those of them that were proven alive.
     pub warm_connections: u64,
+    /// Processor time that was used before the load, nanoseconds.
+    pub preparation_ns: i64,
 }
 
 impl Tally {
@@ -129,6 +131,7 @@ impl Tally {
             follow_ups: self.follow_ups + other.follow_ups,
             wanted_connections: self.wanted_connections + other.wanted_connections,
             warm_connections: self.warm_connections + other.warm_connections,
+            preparation_ns: self.preparation_ns + other.preparation_ns,
         }
     }
 }
@@ -249,6 +252,7 @@ impl Worker {
         let pacer = Pacer::new(this.job.clock, this.job.pacing)?;
         tokio::task::spawn_local(Rc::clone(&this.patience).watch(this.job.stop.subscribe()));
         Self::warm_up(this, number, &pacer).await?;
+        this.count(|tally| tally.preparation_ns = thread_cpu());
         match this.job.load.saturate {
             Some(saturate) => Self::saturate(this, number, saturate, &pacer).await?,
             None => Self::keep_to_the_plan(this, number, &pacer).await?,

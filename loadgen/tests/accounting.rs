@@ -3,6 +3,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "support/ended.rs"]
+mod ended;
+
 use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -160,8 +163,7 @@ impl Outcome {
     }
 
     fn text(&self) -> String {
-        let all = [&self.output.stdout[..], &self.output.stderr[..]].concat();
-        String::from_utf8(all).unwrap()
+        ended::text(&self.output)
     }
 
     fn summary(&self) -> Value {
@@ -201,7 +203,7 @@ fn run(target: &str, set: &[&str]) -> Outcome {
 fn a_refusing_system_is_a_sound_run() {
     let system = StandIn::start(Manner::Refuses);
     let outcome = run(&system.url(), &[]);
-    assert_eq!(outcome.code(), 0, "{}", outcome.text());
+    ended::assert_sound(Some(outcome.code()), &outcome.text());
     assert_eq!(outcome.summary()["outcomes"]["sold_out"], 100);
     assert_eq!(
         (outcome.count("planned"), outcome.count("sent"), system.requests()),
@@ -298,7 +300,11 @@ fn above_the_limit_arrivals_are_dropped_and_the_run_is_unknown() {
     assert_eq!((outcome.count("sent"), outcome.count("dropped")), (7, 93));
     assert!(outcome.holds());
     assert_eq!(outcome.code(), 3);
-    assert!(outcome.text().contains("93 of 100 arrivals were dropped"), "{}", outcome.text());
+    assert!(
+        outcome.text().contains("93 of 100 attempts that were due were dropped"),
+        "{}",
+        outcome.text()
+    );
 }
 
 #[test]
@@ -338,10 +344,8 @@ fn interrupted(system: &StandIn, signals: &[&str]) -> Outcome {
     let mut command = loadgen(dir.path());
     command.args(["run", "s.yaml", "--out", "run", "--target", &system.url()]);
     command.args(["--set", "load.timeout=60s"]);
-    let child = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
-    while system.requests() < 20 {
-        std::thread::yield_now();
-    }
+    let mut child = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    ended::wait_until(&mut child, || system.requests() >= 20);
     for signal in signals {
         let pid = child.id().to_string();
         assert!(Command::new("kill").args([*signal, &pid]).status().unwrap().success());
@@ -389,9 +393,7 @@ fn interrupted_hard(system: &StandIn) -> tempfile::TempDir {
     let mut command = loadgen(dir.path());
     command.args(["run", "s.yaml", "--out", "run", "--target", &system.url()]);
     let mut child = command.spawn().unwrap();
-    while system.requests() < 20 {
-        std::thread::yield_now();
-    }
+    ended::wait_until(&mut child, || system.requests() >= 20);
     child.kill().unwrap();
     child.wait().unwrap();
     dir

@@ -12,6 +12,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
 
+#[path = "support/ended.rs"]
+mod ended;
+
 use std::collections::HashMap;
 use std::io;
 use std::path::Path;
@@ -283,7 +286,7 @@ fn a_freeze_behind_a_limit_is_no_silence() {
     assert_eq!((count("planned"), count("sent") + count("dropped")), (3_000, 3_000));
     // And those that were due while the answers that had waited were read.
     assert_between(0.03, count("dropped") as f64, (900.0, 1_200.0), "arrivals dropped");
-    assert!(done.text().contains("arrivals were dropped"), "{}", done.text());
+    assert!(done.text().contains("attempts that were due were dropped"), "{}", done.text());
 }
 
 /// The generator itself stands still for a second. The requests of that second were sent late: that
@@ -295,10 +298,9 @@ fn a_stall_of_the_generator_shows_as_it_must() {
     let system = StandIn::freezing(&[]);
     let dir = tempfile::tempdir().unwrap();
     let load = format!("stages: [{{ for: {SECONDS}s, rate: {RATE} }}]");
-    let child = start(dir.path(), &system.url, &load);
-    while std::fs::read_dir(dir.path().join("run/history")).map_or(0, Iterator::count) < 2 {
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    let mut child = start(dir.path(), &system.url, &load);
+    let history = dir.path().join("run/history");
+    ended::wait_until(&mut child, || std::fs::read_dir(&history).map_or(0, Iterator::count) >= 2);
     // In the midst of the load, which begins at most half a second from here.
     std::thread::sleep(Duration::from_millis(1_500));
     let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();

@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "support/ended.rs"]
+mod ended;
 mod tls;
 
 use std::convert::Infallible;
@@ -269,7 +271,7 @@ fn ran(scenario: &Path, url: &str, set: &[&str]) -> Outcome {
     command.args(["--out", "run", "--target", url]);
     command.args(set.iter().flat_map(|assignment| ["--set", assignment]));
     let output = command.output().unwrap();
-    let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    let text = ended::text(&output);
     let summary = std::fs::read(dir.path().join("run/summary.json")).unwrap_or_default();
     let summary = serde_json::from_slice(&summary).unwrap_or_default();
     Outcome { code: output.status.code(), text, summary }
@@ -277,7 +279,7 @@ fn ran(scenario: &Path, url: &str, set: &[&str]) -> Outcome {
 
 /// Every request was answered, the right number of them with a coupon.
 fn is_exact(outcome: &Outcome, seen: &Seen) {
-    assert_eq!(outcome.code, Some(0), "{}", outcome.text);
+    ended::assert_sound(outcome.code, &outcome.text);
     let got = ["issued", "sold_out"].map(|key| outcome.count("outcomes", key));
     assert_eq!(got, [COUPONS, 200 - COUPONS], "{}", outcome.text);
     assert!(outcome.adds_up() && seen.requests() == 200, "{}", outcome.text);
@@ -415,7 +417,7 @@ fn an_abrupt_goodbye_is_told_as_it_was() {
 fn understands(scenario: &str, system: &StandIn, set: &[&str]) {
     let shapes = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios/shapes");
     let outcome = ran(&shapes.join(scenario), &system.url, set);
-    assert_eq!(outcome.code, Some(0), "{}", outcome.text);
+    ended::assert_sound(outcome.code, &outcome.text);
     assert_eq!(outcome.count("outcomes", "issued"), COUPONS, "{}", outcome.text);
     assert_eq!(outcome.count("outcomes", "sold_out"), 180 - COUPONS, "{}", outcome.text);
     assert!(outcome.adds_up(), "{}", outcome.text);
@@ -449,8 +451,8 @@ fn the_reference_server_is_exact_over_http2() {
         .args(["--out", "run", "--set", "system.protocol=http2"])
         .output()
         .unwrap();
-    let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
-    assert_eq!(output.status.code(), Some(0), "{text}");
+    let text = ended::text(&output);
+    ended::assert_sound(output.status.code(), &text);
     let summary = std::fs::read(dir.path().join("run/summary.json")).unwrap();
     let summary: Value = serde_json::from_slice(&summary).unwrap();
     assert_eq!(

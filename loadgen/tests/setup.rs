@@ -3,6 +3,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "support/ended.rs"]
+mod ended;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -168,14 +171,14 @@ fn loadgen(command: &str, scenario: &str, files: &[(&str, &str)]) -> Ended {
         loadgen.arg("--out").arg(&run);
     }
     let output = loadgen.output().unwrap();
-    let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    let text = ended::text(&output);
     Ended { code: output.status.code(), text, run, _dir: dir }
 }
 
 /// Runs the scenario: six requests, five coupons, every answer understood.
 fn runs(scenario: &str, files: &[(&str, &str)]) -> Ended {
     let ended = loadgen("run", scenario, files);
-    assert_eq!(ended.code, Some(0), "{}\n{scenario}", ended.text);
+    ended::assert_sound(ended.code, &ended.text);
     let summary: Value = serde_json::from_str(&ended.file("summary.json")).unwrap();
     assert_eq!(summary["outcomes"]["issued"], 5, "{}", ended.text);
     ended

@@ -4,6 +4,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "support/ended.rs"]
+mod ended;
 #[path = "support/history.rs"]
 mod history;
 
@@ -381,12 +383,8 @@ fn ran(scenario: &str, shape: Shape, targets: usize) -> Ran {
     command.arg("run").arg(shapes().join(scenario)).arg("--out").arg(dir.path().join("run"));
     system.urls.iter().for_each(|url| _ = command.args(["--target", url]));
     let output = command.output().unwrap();
-    let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
-    // Nothing speaks against its figures but a slow test machine.
-    let mut objections = text.lines().filter_map(|line| line.strip_prefix("unknown: "));
-    let slow =
-        output.status.code() == Some(3) && objections.all(|o| o.starts_with("the generator "));
-    assert!(output.status.success() || slow, "{text}");
+    let text = ended::text(&output);
+    ended::assert_sound(output.status.code(), &text);
     Ran { dir, text, issued: system.dispenser.issued() }
 }
 
@@ -407,8 +405,7 @@ fn probed(scenario: &str, shape: Shape, set: &[&str]) -> (Option<i32>, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_loadgen"));
     command.current_dir(dir.path()).arg("probe").arg(shapes().join(scenario));
     let output = command.args(["--target", &system.urls[0]]).args(set).output().unwrap();
-    let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
-    (output.status.code(), text)
+    (output.status.code(), ended::text(&output))
 }
 
 /// The probe understands every answer and says all of this.

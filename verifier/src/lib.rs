@@ -88,9 +88,11 @@ fn subject(args: &CheckArgs, history: &History) -> Vec<String> {
     match &history.run {
         Some((run, dir)) => {
             lines.push(format!("run {}, scenario {}", dir.display(), run.scenario));
-            // The campaigns of a run start together.
-            let starts = run.campaigns.first().map(|c| wall(c.starts_at_unix_ns.div_euclid(1_000)));
-            lines.extend(starts.map(|starts| format!("starts at {starts}")));
+            let starts = run.campaigns.iter().map(|c| c.starts_at_unix_ns.div_euclid(1_000));
+            if let (Some(first), Some(last)) = (starts.clone().min(), starts.max()) {
+                let to = if first == last { String::new() } else { format!(" to {}", wall(last)) };
+                lines.push(format!("starts at {}{to}", wall(first)));
+            }
         }
         None => lines.push(format!("history {}", history.path.display())),
     }

@@ -13,6 +13,7 @@
     reason = "figures for people, far below 2^53"
 )]
 
+mod bare;
 mod measure;
 mod pace;
 mod report;
@@ -66,6 +67,7 @@ fn main() {
     match arguments.split_first() {
         Some((role, rest)) if role == server::ROLE => return server::run(rest),
         Some((role, rest)) if role == watch::ROLE => return watch::run(rest),
+        Some((role, rest)) if role == bare::ROLE => return bare::run(rest),
         _ => {}
     }
     let quick = arguments.iter().any(|a| a == "--quick");

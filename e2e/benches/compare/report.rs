@@ -32,6 +32,10 @@ each answer matched against the mapping and its coupon recorded, the figures at 
   request: with starting up and with the final report, which weigh the more the shorter a run is.
 - **Peak** is the most memory that was resident, in the whole life of the process.
 - **Rates** are what the server counted.
+- **bare** is no load generator: it sleeps until each moment, writes the same bytes each time, reads
+  what has come, and does nothing else. wrk2 is cheaper than it where it sends several requests at
+  once, which shows in its arrival error. So no tool that keeps to the plan can reach 1.2 times
+  wrk2's processor time where the bare one needs more.
 ";
 
 pub(crate) fn title(load: Load) -> String {
@@ -87,6 +91,7 @@ fn open(series: &Series) -> Table {
         "max µs",
         "CPU µs",
         "x wrk2",
+        "x bare",
         "whole µs",
         "peak MiB",
     ]);
@@ -101,6 +106,7 @@ fn open(series: &Series) -> Table {
             shown(figure(&|s| Some(s.error?.max)), 0),
             shown(cpu, 1),
             shown(ratio(cpu, cpu_of(series, Tool::Wrk2)), 2),
+            shown(ratio(cpu, cpu_of(series, Tool::Bare)), 2),
             shown(figure(&|s| Some(s.whole_us)), 1),
             shown(figure(&|s| Some(s.peak_mib)), 1),
         ]);
@@ -113,6 +119,7 @@ fn open(series: &Series) -> Table {
         own(&|s| Some(s.own?.p50)),
         own(&|s| Some(s.own?.p99)),
         own(&|s| Some(s.own?.max)),
+        blank(),
         blank(),
         blank(),
         blank(),
@@ -199,6 +206,8 @@ fn goals(figures: &Figures) -> Table {
         goal(&format!("arrival error p99 at {rate}/s"), true, 250.0, "µs", p99);
         let cpu = ratio(cpu_of(series, Tool::Loadgen), cpu_of(series, Tool::Wrk2));
         goal(&format!("CPU a request at {rate}/s, wrk2's"), true, 1.2, "x", cpu);
+        let cpu = ratio(cpu_of(series, Tool::Loadgen), cpu_of(series, Tool::Bare));
+        goal(&format!("CPU a request at {rate}/s, the bare one's"), true, 1.2, "x", cpu);
     }
     for peer in [Tool::K6, Tool::Vegeta] {
         let cpu = ratio(cpu_of(slow, Tool::Loadgen), cpu_of(slow, peer));

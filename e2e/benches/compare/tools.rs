@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use super::bare;
+
 /// A load generator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tool {
@@ -13,6 +15,8 @@ pub(crate) enum Tool {
     Oha,
     Vegeta,
     K6,
+    /// No load generator, but the least that one can cost; see [`bare`].
+    Bare,
 }
 
 /// What it is told to do.
@@ -27,14 +31,14 @@ pub(crate) enum Load {
 /// Connections of a tool that wants to be told. loadgen opens what it needs at an open rate.
 pub(crate) const CONNECTIONS: u32 = 50;
 /// What each tool asks. loadgen has a user and a key of its own in each request, of that length.
-const PATH: &str = "/campaigns/1/coupons";
-const BODY: &str = r#"{"user":"u0000000000000000"}"#;
-const KEY: &str = "idempotency-key: 00000000-0000-4000-8000-000000000000";
-const TYPE: &str = "content-type: application/json";
+pub(crate) const PATH: &str = "/campaigns/1/coupons";
+pub(crate) const BODY: &str = r#"{"user":"u0000000000000000"}"#;
+pub(crate) const KEY: &str = "idempotency-key: 00000000-0000-4000-8000-000000000000";
+pub(crate) const TYPE: &str = "content-type: application/json";
 
 impl Tool {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Loadgen, Self::Wrk, Self::Wrk2, Self::Oha, Self::Vegeta, Self::K6];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Loadgen, Self::Bare, Self::Wrk, Self::Wrk2, Self::Oha, Self::Vegeta, Self::K6];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -44,13 +48,16 @@ impl Tool {
             Self::Oha => "oha",
             Self::Vegeta => "vegeta",
             Self::K6 => "k6",
+            Self::Bare => "bare",
         }
     }
 
     /// Where it is, if it is installed.
     pub(crate) fn find(self) -> Option<PathBuf> {
-        if self == Self::Loadgen {
-            return Some(e2e::binary("loadgen"));
+        match self {
+            Self::Loadgen => return Some(e2e::binary("loadgen")),
+            Self::Bare => return std::env::current_exe().ok(),
+            Self::Wrk | Self::Wrk2 | Self::Oha | Self::Vegeta | Self::K6 => {}
         }
         let path = std::env::var_os("PATH")?;
         std::env::split_paths(&path).map(|dir| dir.join(self.name())).find(|p| p.is_file())
@@ -60,7 +67,7 @@ impl Tool {
     pub(crate) fn can(self, load: Load) -> bool {
         match load {
             Load::Open { .. } => self != Self::Wrk,
-            Load::Saturating { .. } => self != Self::Wrk2,
+            Load::Saturating { .. } => !matches!(self, Self::Wrk2 | Self::Bare),
         }
     }
 
@@ -74,6 +81,7 @@ impl Tool {
             Self::Oha => oha(&mut command, load, &url),
             Self::Vegeta => vegeta(&mut command, load, &url, dir),
             Self::K6 => k6(&mut command, load, &url, dir),
+            Self::Bare => bare(&mut command, load, port),
         }
         command.current_dir(dir);
         command
@@ -124,6 +132,13 @@ pub(crate) fn scenario(command: &mut Command, load: &str, url: &str, dir: &Path)
     );
     std::fs::write(dir.join("bench.yaml"), text).unwrap();
     command.args(["run", "bench.yaml", "--out", "run"]);
+}
+
+fn bare(command: &mut Command, load: Load, port: u16) {
+    if let Load::Open { rate, time } = load {
+        let numbers = [u64::from(rate), time.as_secs(), u64::from(port)];
+        command.arg(bare::ROLE).args(numbers.map(|n| n.to_string()));
+    }
 }
 
 fn wrk(command: &mut Command, load: Load, url: &str, dir: &Path) {

@@ -47,7 +47,7 @@ impl<W: Write> Table<W> {
     /// Writes the first line.
     pub(super) fn new(out: W) -> io::Result<Self> {
         let mut out = csv::Writer::from_writer(out);
-        out.write_record(COLUMNS)?;
+        out.write_record(COLUMNS).map_err(plain)?;
         Ok(Self { out, open: BTreeMap::new() })
     }
 
@@ -76,7 +76,15 @@ impl<W: Write> Table<W> {
 
     fn write(&mut self, mut line: ByteRecord, ended: &Ended<'_>) -> io::Result<()> {
         ended.push_to(&mut line);
-        Ok(self.out.write_byte_record(&line)?)
+        self.out.write_byte_record(&line).map_err(plain)
+    }
+}
+
+/// The error as the system gave it: that a reader went away is known by its kind.
+fn plain(error: csv::Error) -> io::Error {
+    match error.into_kind() {
+        csv::ErrorKind::Io(error) => error,
+        other => io::Error::other(format!("{other:?}")),
     }
 }
 
@@ -185,6 +193,27 @@ impl<'a> Ended<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A pipe whose reader has seen enough.
+    struct Closed;
+
+    impl Write for Closed {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+    }
+
+    #[test]
+    fn a_reader_that_went_away_is_known_as_that() {
+        let mut table = Table::new(Closed).unwrap();
+        let begun = ByteRecord::from(vec!["x".repeat(100_000)]);
+        let error = table.write(begun, &Ended::never()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+    }
     use contract::outcome::{Coupon, Failure};
 
     fn invoke(op: u64, kind: Kind) -> Event<'static> {

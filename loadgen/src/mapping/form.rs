@@ -26,6 +26,8 @@ pub struct Form {
     body: Line,
     /// The token `{jwt}` and its claims.
     jwt: Option<(Jwt, Line)>,
+    /// Whether it carries the buyer's key, as it is or as a UUID.
+    is_keyed: bool,
 }
 
 /// All that is asked of one campaign during the load.
@@ -74,6 +76,12 @@ struct Line(Vec<Piece>);
 enum Piece {
     Text(String),
     Hole { name: String, encode: Encode },
+}
+
+impl Piece {
+    fn is_key(&self) -> bool {
+        matches!(self, Self::Hole { name, .. } if name == "key" || name == "uuid")
+    }
 }
 
 /// How a value is put into its hole.
@@ -127,7 +135,9 @@ impl RequestTemplate {
             headers,
             body: json.or_else(raw).unwrap_or_default(),
             jwt,
+            is_keyed: false,
         }
+        .looked_over()
     }
 
     fn uri<V: Values, O: Fn(&str) -> bool>(&self, known: &Known<'_, V, O>) -> Line {
@@ -336,7 +346,23 @@ impl Form {
         let mut uri = Line::default();
         uri.text(path);
         let (headers, body) = (Vec::new(), Line::default());
-        Self { method: Method::GET, uri, cut: false, headers, body, jwt: None }
+        Self { method: Method::GET, uri, cut: false, headers, body, jwt: None, is_keyed: false }
+    }
+
+    fn looked_over(mut self) -> Self {
+        let fields = self.headers.iter().filter_map(|(_, field)| match field {
+            Field::Open(line) => Some(line),
+            Field::Fixed(_) => None,
+        });
+        let claims = self.jwt.iter().map(|(_, claims)| claims);
+        let lines = [&self.uri, &self.body].into_iter().chain(fields).chain(claims);
+        self.is_keyed = lines.flat_map(|line| &line.0).any(Piece::is_key);
+        self
+    }
+
+    /// Whether the system sees the buyer's key.
+    pub fn is_keyed(&self) -> bool {
+        self.is_keyed
     }
 
     /// Fills the holes that are left.
@@ -409,6 +435,20 @@ mod tests {
             assert_eq!(json["text"], format!("x\"y of {user}"));
             assert!(json.get("none").is_none());
         }
+    }
+
+    #[test]
+    fn a_key_that_is_not_sent_is_none() {
+        let is_keyed = |yaml| template(yaml).form(&values(&[]), |_| true).is_keyed();
+        for yaml in [
+            "{path: '/{key}'}",
+            "{path: /, headers: {k: 'x {uuid}'}}",
+            "{path: /, json: {a: ['{key}']}}",
+            "{path: /, headers: {a: '{jwt}'}, jwt: {claims: {jti: '{uuid}'}}}",
+        ] {
+            assert!(is_keyed(yaml), "{yaml}");
+        }
+        assert!(!is_keyed("{path: '/{user}', headers: {key: '{n}'}, json: {key: '{user}'}}"));
     }
 
     #[test]

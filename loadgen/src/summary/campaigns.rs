@@ -10,6 +10,8 @@ use serde::Serialize;
 
 use super::Launch;
 
+/// So many coupons of a campaign are told apart, whatever memory there is.
+const KEPT: u64 = 1_000_000;
 /// So many names of campaigns are listed.
 const LISTED: usize = 20;
 
@@ -29,7 +31,7 @@ pub struct CampaignsSummary {
     pub over: u64,
     /// So many said "sold out" and acknowledged fewer.
     pub short: u64,
-    /// So many never said "sold out", and acknowledged fewer.
+    /// The others: they acknowledged fewer, and "sold out" was never said, or is not final there.
     pub never_sold_out: u64,
     /// The first of those that acknowledged more.
     pub over_ids: Vec<String>,
@@ -76,10 +78,10 @@ pub(super) struct Campaign {
     restock: bool,
     /// Where its start lies; nothing where it could be anywhere.
     start: Option<Window>,
-    /// Answers with a coupon.
+    /// Coupons that were acknowledged.
     issued: u64,
     /// The coupons in these answers, as hashes of their codes: a request that is repeated gets its
-    /// coupon again. Only of several campaigns, and at most one more than there are coupons.
+    /// coupon again. At most one more than there are coupons, and never more than [`KEPT`].
     acknowledged: HashSet<u64>,
     first_issued: Option<i64>,
     last_issued: Option<i64>,
@@ -180,15 +182,16 @@ impl Campaigns {
 
     /// A coupon was acknowledged.
     pub(super) fn issued(&mut self, number: Option<usize>, at: i64, code: &str) {
-        let several = self.list.len() > 1;
         let Some(campaign) = number.and_then(|n| self.list.get_mut(n)) else { return };
-        campaign.issued += 1;
-        campaign.first_issued.get_or_insert(at);
-        campaign.last_issued = Some(at);
-        if several && campaign.acknowledged.len() as u64 <= campaign.coupons {
-            let mut hasher = DefaultHasher::new();
-            code.hash(&mut hasher);
-            campaign.acknowledged.insert(hasher.finish());
+        let mut hasher = DefaultHasher::new();
+        code.hash(&mut hasher);
+        let room = campaign.acknowledged.len() as u64 <= campaign.coupons.min(KEPT);
+        let is_new = room && campaign.acknowledged.insert(hasher.finish());
+        // Beyond the coupons there are, nothing is kept, and each answer counts.
+        if is_new || !room {
+            campaign.issued += 1;
+            campaign.first_issued.get_or_insert(at);
+            campaign.last_issued = Some(at);
         }
     }
 
@@ -225,11 +228,17 @@ impl Campaigns {
             time_to_sell_out_us: figures(|l| l.time_to_sell_out_us),
             issue_rate: figures(|l| l.issue_rate),
         };
+        // What did not happen in one of them did not happen in the worst.
+        let all = |f: fn(&Launch) -> Option<f64>| {
+            each.len() == self.list.len() && each.iter().all(|l| f(l).is_some())
+        };
+        let worst = |across: Option<Across>, f| across.filter(|_| all(f));
         Some(Launch {
             start_uncertainty_us: figures(|l| Some(l.start_uncertainty_us))?.most,
-            start_delay_us: across.start_delay_us.map(|a| a.most),
-            time_to_sell_out_us: across.time_to_sell_out_us.map(|a| a.most),
-            issue_rate: across.issue_rate.map(|a| a.least),
+            start_delay_us: worst(across.start_delay_us, |l| l.start_delay_us).map(|a| a.most),
+            time_to_sell_out_us: worst(across.time_to_sell_out_us, |l| l.time_to_sell_out_us)
+                .map(|a| a.most),
+            issue_rate: worst(across.issue_rate, |l| l.issue_rate).map(|a| a.least),
             across: (self.list.len() > 1).then_some(across),
         })
     }

@@ -43,7 +43,7 @@ impl Worker {
     }
 
     /// What is asked of the campaign of an order.
-    fn forms(&self, order: &Order) -> &Forms {
+    pub(super) fn forms(&self, order: &Order) -> &Forms {
         let last = self.job.forms.len() - 1;
         &self.job.forms[last.min(order.campaign as usize)]
     }
@@ -86,7 +86,7 @@ impl Worker {
             Told::Outcome(seen.unwrap_or(Outcome::Indeterminate(Doubt::Unreadable)))
         };
         let reply = self.fetch(&wanted, None, seen).await?;
-        self.recorder.complete(order.op, reply.ending())
+        self.recorder.complete(order.op, reply.ending()).map(drop)
     }
 }
 
@@ -139,10 +139,10 @@ impl Journey {
         drop(under_way);
         let retry_after = reply.retry_after;
         let ending = Rc::clone(&worker).settle(&order, reply).await?;
-        let at = ending.at;
-        worker.job.live.done(&ending.outcome, at - timing.due.unwrap_or(timing.woken));
+        let since = timing.due.unwrap_or(timing.woken);
+        worker.job.live.done(&ending.outcome, ending.at - since);
         let retry = worker.retry(&order, tried, &ending.outcome);
-        worker.recorder.complete(order.op, ending)?;
+        let at = worker.recorder.complete(order.op, ending)?;
         if let Some(retry) = retry {
             let again = worker.again(&order, retry);
             let wait = retry.wait(tried + 1, worker.job.workload.luck(again.op), retry_after);

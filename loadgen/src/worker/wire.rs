@@ -94,7 +94,9 @@ impl Worker {
     fn invoke(&self, wanted: &Wanted<'_>) -> io::Result<()> {
         let Wanted { order, kind, timing, .. } = *wanted;
         let campaign = self.job.workload.campaign(order.campaign);
-        self.recorder.invoke(&Sent { order, kind, campaign }, timing, self.job.clock.now())
+        let keyed = self.forms(order).issue.is_keyed();
+        let sent = Sent { order, kind, campaign, keyed };
+        self.recorder.invoke(&sent, timing, self.job.clock.now())
     }
 
     /// The answer to a request, on the link that it left on already, or on a new one.
