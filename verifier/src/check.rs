@@ -2,6 +2,8 @@
 //! `verifier checks` prints.
 
 mod contradicting_counts;
+mod contradicting_snapshots;
+mod contradiction;
 mod duplicate_code;
 mod early_issue;
 mod evidence;
@@ -15,8 +17,9 @@ mod malformed_code;
 mod over_issued;
 mod per_user_limit;
 mod phantom;
+mod refused_holder;
 #[cfg(test)]
-mod sample;
+pub(crate) mod sample;
 mod thin_load;
 mod under_issued;
 mod unfounded_already_issued;
@@ -54,6 +57,8 @@ pub enum Needs {
     WholeOrStore,
     /// Any history. What the store adds to it needs one without a hole.
     WholeForStore,
+    /// A history without a hole. What is there is judged in any.
+    WholeHistory,
     /// The settled store.
     Store,
     /// The settled store and a history without a hole.
@@ -96,8 +101,37 @@ pub enum Claim {
     AfterStart,
     /// All were told the same code.
     SameCode,
-    /// The first and the last were told the same rank, or the same number left.
-    SameRank,
+    /// Answers told ranks that one coupon, or this campaign, cannot have.
+    Ranks,
+    /// All are of one user.
+    SameUser,
+    /// All are of one user and carry one key.
+    SameKey,
+    /// Nothing that its user had asked for by the end of the first can have consumed a coupon.
+    NoRequest,
+    /// Two users were told one code, or one user two.
+    OtherCode,
+    /// A read saw a number of coupons that there never can be.
+    Impossible,
+    /// A list holds a code that nobody was told and the store does not hold.
+    Unstored,
+    /// Of two lists, neither holds all of the other.
+    ListsDiffer,
+    /// More of them consumed a coupon than there are numbers above the one and up to the other.
+    Crowded {
+        /// Coupons before them.
+        above: u64,
+        /// The last of them.
+        upto: u64,
+    },
+    /// Fewer requests of the campaign can have consumed a coupon than there are numbers above the one
+    /// and up to the other, all of which were consumed.
+    Hollow {
+        /// Coupons before them.
+        above: u64,
+        /// The last of them.
+        upto: u64,
+    },
 }
 
 /// Every check there is, in the order in which they are reported.
@@ -114,8 +148,10 @@ pub const CHECKS: &[Check] = &[
     gate_flapped::CHECK,
     per_user_limit::CHECK,
     unfounded_already_issued::CHECK,
+    refused_holder::CHECK,
     idempotency::CHECK,
     contradicting_counts::CHECK,
+    contradicting_snapshots::CHECK,
     lost::CHECK,
     phantom::CHECK,
     wrong_refusal::CHECK,
@@ -161,6 +197,7 @@ impl Needs {
             Self::Start => "history with a placed start",
             Self::WholeOrStore => "whole history, or store",
             Self::WholeForStore => "history; with a store, a whole one",
+            Self::WholeHistory => "whole history",
             Self::Store => "store",
             Self::WholeAndStore => "whole history and store",
         }
@@ -182,6 +219,7 @@ impl Needs {
             Self::Start => unplaced(),
             Self::WholeOrStore => unread().and(hole()),
             Self::WholeForStore => hole().filter(|_| e.join.is_some() && !e.pending.is_empty()),
+            Self::WholeHistory => hole(),
             Self::Store => unread(),
             Self::WholeAndStore => unread().or_else(hole),
         }

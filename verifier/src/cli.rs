@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::procedure::Condition;
+
 /// What `verifier --help` ends with.
 const AFTER_HELP: &str = "\
 Exit codes:
@@ -57,6 +59,13 @@ pub struct CheckArgs {
     /// How long the store must stand still where something is missing in it, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = seconds)]
     pub settle: Duration,
+    /// Reads may show a state that is so old, in seconds
+    #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = seconds)]
+    pub read_lag: Duration,
+    /// A condition of the procedure to leave out, for tests.
+    #[doc(hidden)]
+    #[arg(skip)]
+    pub without: Option<Condition>,
     /// How to report
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub format: Format,

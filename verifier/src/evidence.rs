@@ -11,16 +11,20 @@ pub mod join;
 pub mod keys;
 pub mod ledger;
 pub mod load;
+pub mod reads;
 pub mod shared;
 
 use std::collections::HashSet;
 
-use contract::campaign::{PerUser, Window};
+use contract::campaign::{PerUser, Precedence, Window};
+
+use crate::procedure::Contradiction;
 
 use acknowledged::Acknowledged;
 use join::Join;
 use ledger::Ledger;
 use load::Load;
+use reads::Reads;
 
 /// Everything known about a run.
 #[derive(Debug, Default)]
@@ -54,13 +58,26 @@ pub struct CampaignEvidence {
     pub first_sold_out: Option<Op>,
     /// The `already_issued` that was answered first.
     pub first_already: Option<Op>,
-    /// The answers `already_issued` that named a code: the first for each user and code.
+    /// The `already_issued` that was sent last.
+    pub last_already: Option<Op>,
+    /// The answers `already_issued`: the first for each user and code, and for each user without.
     pub holders: Vec<Op>,
-    /// Idempotency keys, with their users, under which a coupon was told and which may have been
-    /// refused as well.
+    /// Idempotency keys, with their users, under which a coupon was or may have been consumed and
+    /// which may have been refused as well.
     pub suspects: HashSet<Group>,
     /// Refusals under those keys.
     pub repeats: Vec<Op>,
+    /// Users who hold or may hold a coupon and may have been told "sold out"; only where a holder
+    /// must never be.
+    pub suspected_users: HashSet<Box<str>>,
+    /// The first "sold out" that each of them was told.
+    pub refused_users: Vec<Op>,
+    /// What reads saw.
+    pub reads: Reads,
+    /// Reads may show a state that is so old, in nanoseconds.
+    pub read_lag: i64,
+    /// What cannot be, as far as the procedure found it.
+    pub contradictions: Vec<Contradiction>,
     /// The `not_started` that was sent last.
     pub last_not_started: Option<Op>,
     /// Whether anybody contested anything.
@@ -150,6 +167,12 @@ pub enum Said {
     Failed,
     /// Nobody knows.
     Unknown,
+    /// A read: so many coupons had been issued.
+    Counted(i64),
+    /// A read: so many were left.
+    Left(i64),
+    /// A read: a list of so many codes.
+    Listed(usize),
 }
 
 /// A code that two campaigns gave out.
@@ -226,6 +249,11 @@ impl CampaignEvidence {
         self.first_sold_out.as_ref().filter(|_| !self.restock)
     }
 
+    /// What a holder is told once all are gone, where a user may hold one coupon.
+    pub fn precedence(&self) -> Option<Precedence> {
+        self.per_user.filter(|p| p.limit == 1).map(|p| p.precedence)
+    }
+
     /// The coupon that was acknowledged first.
     pub fn first_issued(&self) -> Option<&Op> {
         self.acknowledged.iter().map(|c| &c.told).min_by_key(|op| (op.end(), op.op))
@@ -250,6 +278,7 @@ impl Op {
             Said::AlreadyIssued(code) => code.as_deref(),
             Said::SoldOut | Said::NotStarted => None,
             Said::Failed | Said::Unknown => None,
+            Said::Counted(_) | Said::Left(_) | Said::Listed(_) => None,
         }
     }
 }

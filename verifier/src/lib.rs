@@ -7,6 +7,7 @@
 pub mod check;
 pub mod cli;
 pub mod evidence;
+pub mod procedure;
 pub mod report;
 pub mod source;
 pub mod verdict;
@@ -48,6 +49,11 @@ pub fn check(args: &CheckArgs) -> Result<Report> {
     }
     shared::find(&mut evidence.campaigns);
     history.find_refusals(&mut evidence.campaigns)?;
+    for at in &selected {
+        let campaign = &mut evidence.campaigns[*at];
+        campaign.read_lag = i64::try_from(args.read_lag.as_nanos()).unwrap_or(i64::MAX);
+        campaign.contradictions = procedure::decide_without(campaign, args.without);
+    }
     let mut report = judge(evidence, &selected);
     report.subject = subject(args, &history);
     witness::recheck(&history, &mut report)?;

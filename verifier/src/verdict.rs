@@ -35,7 +35,7 @@ pub struct Judged {
     pub evidence: CampaignEvidence,
     /// The verdict.
     pub verdict: Verdict,
-    /// One entry a check, in the order of [`CHECKS`]; then what is there and not judged yet.
+    /// One entry a check, in the order of [`CHECKS`].
     pub results: Vec<Checked>,
 }
 
@@ -75,7 +75,7 @@ pub fn judge(campaigns: Vec<CampaignEvidence>, gaps: Vec<String>) -> Report {
 }
 
 fn judge_one(evidence: CampaignEvidence) -> Judged {
-    let open: Vec<(&str, String)> = not_judged_yet(&evidence).collect();
+    let open: Vec<(&str, String)> = not_judged(&evidence).collect();
     let results: Vec<Checked> = CHECKS
         .iter()
         .map(|check| {
@@ -85,14 +85,6 @@ fn judge_one(evidence: CampaignEvidence) -> Judged {
             let not_run = missing.filter(|_| found.is_empty());
             Checked { check: check.name, weight: check.weight, found, not_run }
         })
-        .chain((open.iter().filter(|(name, _)| CHECKS.iter().all(|c| c.name != *name))).map(
-            |(check, why)| Checked {
-                check,
-                weight: Weight::Proof,
-                found: Vec::new(),
-                not_run: Some(why.clone()),
-            },
-        ))
         .collect();
     let verdict = worst(&results);
     Judged { evidence, verdict, results }
@@ -122,24 +114,24 @@ impl Report {
     }
 }
 
-/// Facts in the evidence that no check looks at yet: green must not hide them.
-fn not_judged_yet(e: &CampaignEvidence) -> impl Iterator<Item = (&'static str, String)> {
-    let told_holder = e.per_user.is_some() && e.counts.already_issued > 0;
-    let refused_holder = e.per_user.is_some() && e.counts.sold_out > 0;
+/// Facts in the evidence that no check looks at: green must not hide them.
+fn not_judged(e: &CampaignEvidence) -> impl Iterator<Item = (&'static str, String)> {
+    let limited = e.per_user.is_some_and(|limit| limit.limit > 0);
     let facts = [
-        ("contradicting-counts", e.counts.ranked > 0, "the order in time of ranks that were told"),
-        ("contradicting-snapshots", e.counts.reads > 0, "reads of counts and lists"),
-        ("unfounded-already-issued", told_holder, "whether who is told so holds a coupon"),
-        ("refused-holder", refused_holder, "whether holders are told so"),
+        ("issued-after-sold-out", e.counts.sold_out > 0),
+        ("under-issued", e.counts.sold_out > 0),
+        ("unfounded-already-issued", limited && e.counts.already_issued > 0),
+        ("refused-holder", limited && e.counts.sold_out > 0),
+        ("contradicting-counts", e.counts.ranked > 0 || !e.reads.is_empty()),
+        ("contradicting-snapshots", !e.reads.lists.is_empty()),
     ];
-    let unjudged = facts
-        .into_iter()
-        .filter(|(_, seen, _)| *seen)
-        .map(|(check, _, what)| (check, format!("this version does not judge {what}")));
-    let restocked = ["issued-after-sold-out", "under-issued"].into_iter().filter(|_| e.restock);
-    unjudged.chain(restocked.map(|check| {
-        (check, "coupons may come back in this campaign, so \"sold out\" is not final".to_owned())
-    }))
+    let why = match e.per_user {
+        _ if e.restock => Some("not proven: coupons may come back in this campaign"),
+        Some(limit) if limit.limit > 1 => Some("not proven: a user may hold several coupons"),
+        Some(_) | None => None,
+    };
+    let seen = facts.into_iter().filter(|(_, seen)| *seen);
+    why.into_iter().flat_map(move |why| seen.clone().map(move |(check, _)| (check, why.to_owned())))
 }
 
 impl Judged {
@@ -151,8 +143,9 @@ impl Judged {
                 let why = wrong(&self.evidence, violation);
                 gaps.extend(why.iter().map(|why| {
                     format!(
-                        "internal error: the witness of {} does not hold: {why}; please report this",
-                        result.check
+                        "internal error: the witness of {} does not hold: {why}, so that it is not \
+                         proven that {}; please report this",
+                        result.check, violation.sentence
                     )
                 }));
                 why.is_none()

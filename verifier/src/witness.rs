@@ -1,32 +1,66 @@
 //! Checks every witness again before it is printed.
 //!
 //! The operations are read once more from the raw history, and the claim is checked on those facts
-//! alone, by a routine that shares nothing with the checks. A witness that does not hold is a bug
-//! in the verifier: that one violation is withdrawn then, and nothing is called valid.
+//! alone, by routines that share nothing with the checks ([`claim`]) nor with the procedure
+//! ([`order`]). A witness that does not hold is a bug in the verifier: that one violation is withdrawn
+//! then, and nothing is called valid.
+
+mod claim;
+mod order;
 
 use std::collections::{HashMap, HashSet};
 
 use anyhow::{Result, anyhow, ensure};
-use contract::campaign::Window;
-use contract::history::Event;
+use contract::campaign::{PerUser, Precedence, Window};
+use contract::history::{Event, Invocation, Kind, Promise};
 use contract::outcome::Outcome;
 
 use crate::check::{Claim, Violation};
-use crate::evidence::{Op, Said};
+use crate::evidence::{CampaignEvidence, Op, Said};
 use crate::source::history::History;
-use crate::verdict::{Judged, Report};
+use crate::verdict::Report;
 
 /// An operation as the history has it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Raw {
-    invoked: Option<i64>,
+    sent: Option<Sent>,
     completed: Option<(i64, Outcome<'static>)>,
+}
+
+/// Its beginning.
+#[derive(Debug)]
+struct Sent {
+    campaign: Box<str>,
+    is_read: bool,
+    at: i64,
+    user: Option<Box<str>>,
+    key: Option<Box<str>>,
+}
+
+/// What a campaign promised.
+#[derive(Clone, Copy, Debug)]
+struct Terms {
+    coupons: u64,
+    starts_at: Window,
+    per_user: Option<PerUser>,
 }
 
 #[derive(Debug, Default)]
 struct Facts {
     ops: HashMap<u64, Raw>,
-    starts: HashMap<String, Window>,
+    terms: HashMap<String, Terms>,
+}
+
+/// What of the history is read again.
+#[derive(Debug, Default)]
+struct Wanted {
+    ops: HashSet<u64>,
+    /// Everything that these users of a campaign asked for.
+    users: HashMap<String, HashSet<Box<str>>>,
+    /// Everything that was asked for under these keys in a campaign.
+    keys: HashMap<String, HashSet<Box<str>>>,
+    /// Everything in these campaigns.
+    campaigns: HashSet<String>,
 }
 
 /// Checks the witnesses of all violations, and withdraws those that do not hold.
@@ -34,53 +68,90 @@ struct Facts {
 /// # Errors
 /// When the history can no longer be read.
 pub fn recheck(history: &History, report: &mut Report) -> Result<()> {
-    let violations = report.campaigns.iter().flat_map(Judged::violations);
-    let wanted: HashSet<u64> =
-        violations.flat_map(|(_, v)| v.witness.iter().map(|op| op.op)).collect();
-    if !wanted.is_empty() {
+    let mut wanted = Wanted::default();
+    for judged in &report.campaigns {
+        judged.violations().for_each(|(_, v)| wanted.add(&judged.evidence.name, v));
+    }
+    if !wanted.ops.is_empty() {
         let facts = reread(history, &wanted)?;
-        report.withdraw(|e, v| holds(v, &e.name, &facts).err().map(|why| why.to_string()));
+        report.withdraw(|e, v| holds(v, e, &facts).err().map(|why| why.to_string()));
     }
     Ok(())
 }
 
+impl Wanted {
+    fn add(&mut self, campaign: &str, violation: &Violation) {
+        self.ops.extend(violation.witness.iter().map(|op| op.op));
+        if matches!(violation.claim, Claim::Hollow { .. }) {
+            self.campaigns.insert(campaign.to_owned());
+        }
+        if !matches!(violation.claim, Claim::NoRequest | Claim::Crowded { .. }) {
+            return;
+        }
+        let named =
+            |of: fn(&Op) -> &Option<Box<str>>| violation.witness.iter().filter_map(of_op(of));
+        let users = self.users.entry(campaign.to_owned()).or_default();
+        users.extend(named(|op| &op.user));
+        let keys = self.keys.entry(campaign.to_owned()).or_default();
+        keys.extend(named(|op| &op.key));
+    }
+
+    fn wants(&self, i: &Invocation<'_>) -> bool {
+        let campaign = i.campaign.as_ref();
+        let named = |names: &HashMap<String, HashSet<Box<str>>>, name: Option<&str>| {
+            names.get(campaign).zip(name).is_some_and(|(names, name)| names.contains(name))
+        };
+        self.ops.contains(&i.op)
+            || self.campaigns.contains(campaign)
+            || named(&self.users, i.user.as_deref())
+            || named(&self.keys, i.key.as_deref())
+    }
+}
+
+fn of_op(of: fn(&Op) -> &Option<Box<str>>) -> impl Fn(&Op) -> Option<Box<str>> {
+    move |op| of(op).clone()
+}
+
 /// What counts where records contradict each other: the first description of a campaign, the first
 /// end of an operation, and the first beginning in a campaign that was described by then.
-fn reread(history: &History, wanted: &HashSet<u64>) -> Result<Facts> {
+fn reread(history: &History, wanted: &Wanted) -> Result<Facts> {
     let mut facts = Facts::default();
     history.read(&mut |event| facts.take(event, wanted))?;
     Ok(facts)
 }
 
 impl Facts {
-    fn take(&mut self, event: Event<'_>, wanted: &HashSet<u64>) {
+    fn take(&mut self, event: Event<'_>, wanted: &Wanted) {
         match event {
             Event::Campaign(p) => {
-                self.starts.entry(p.campaign.into_owned()).or_insert(p.starts_at);
+                let terms = Terms::of(&p);
+                self.terms.entry(p.campaign.into_owned()).or_insert(terms);
             }
             Event::Invoke(i) => {
-                if wanted.contains(&i.op) && self.starts.contains_key(i.campaign.as_ref()) {
-                    self.raw(i.op).invoked.get_or_insert(i.at);
+                let asks = matches!(i.kind, Kind::Issue | Kind::Read);
+                if asks && self.terms.contains_key(i.campaign.as_ref()) && wanted.wants(&i) {
+                    let sent = Sent {
+                        campaign: i.campaign.as_ref().into(),
+                        is_read: i.kind == Kind::Read,
+                        at: i.at,
+                        user: i.user.map(|user| user.as_ref().into()),
+                        key: i.key.map(|key| key.as_ref().into()),
+                    };
+                    self.ops.entry(i.op).or_default().sent.get_or_insert(sent);
                 }
             }
             Event::Complete(c) => {
-                if wanted.contains(&c.op) {
+                if wanted.ops.contains(&c.op) || self.ops.contains_key(&c.op) {
                     let end = || (c.at, c.outcome.into_owned());
-                    self.raw(c.op).completed.get_or_insert_with(end);
+                    self.ops.entry(c.op).or_default().completed.get_or_insert_with(end);
                 }
             }
         }
     }
-}
-
-impl Facts {
-    fn raw(&mut self, op: u64) -> &mut Raw {
-        self.ops.entry(op).or_insert(Raw { invoked: None, completed: None })
-    }
 
     fn sent(&self, op: &Op) -> Result<i64> {
-        let raw = self.ops.get(&op.op).and_then(|raw| raw.invoked);
-        raw.ok_or_else(|| anyhow!("#{} was never sent", op.op))
+        let sent = self.ops.get(&op.op).and_then(|raw| raw.sent.as_ref());
+        sent.map(|sent| sent.at).ok_or_else(|| anyhow!("#{} was never sent", op.op))
     }
 
     fn over(&self, op: &Op) -> Result<i64> {
@@ -88,56 +159,60 @@ impl Facts {
         raw.map(|(at, _)| *at).ok_or_else(|| anyhow!("#{} was never completed", op.op))
     }
 
-    fn rank(&self, op: &Op) -> (Option<i64>, Option<i64>) {
-        match self.ops.get(&op.op).and_then(|raw| raw.completed.as_ref()) {
-            Some((_, Outcome::Issued(coupon))) => (coupon.seq, coupon.remaining),
-            _ => (None, None),
-        }
-    }
-
-    fn code(&self, op: &Op) -> Option<&str> {
-        match &self.ops.get(&op.op)?.completed.as_ref()?.1 {
-            Outcome::Issued(coupon) => Some(&coupon.code),
-            Outcome::SoldOut | Outcome::NotStarted | Outcome::AlreadyIssued(_) => None,
-            Outcome::Failed(_) | Outcome::Indeterminate(_) => None,
-            Outcome::Read(_) | Outcome::Pending => None,
-        }
+    /// An operation of the witness.
+    fn raw(&self, op: &Op) -> Result<&Raw> {
+        self.ops.get(&op.op).ok_or_else(|| anyhow!("#{} is not in the history", op.op))
     }
 }
 
-fn holds(violation: &Violation, campaign: &str, facts: &Facts) -> Result<()> {
+impl Terms {
+    fn of(p: &Promise<'_>) -> Self {
+        Self { coupons: p.coupons, starts_at: p.starts_at, per_user: p.per_user }
+    }
+
+    fn precedence(&self) -> Option<Precedence> {
+        self.per_user.filter(|p| p.limit == 1).map(|p| p.precedence)
+    }
+}
+
+impl Raw {
+    fn user(&self) -> Option<&str> {
+        self.sent.as_ref()?.user.as_deref()
+    }
+
+    fn key(&self) -> Option<&str> {
+        self.sent.as_ref()?.key.as_deref()
+    }
+
+    fn outcome(&self) -> Option<&Outcome<'static>> {
+        self.completed.as_ref().map(|(_, outcome)| outcome)
+    }
+
+    /// The code that it was told.
+    fn code(&self) -> Option<&str> {
+        match self.outcome()? {
+            Outcome::Issued(coupon) => Some(&coupon.code),
+            Outcome::AlreadyIssued(code) => code.as_deref(),
+            Outcome::SoldOut | Outcome::NotStarted | Outcome::Failed(_) => None,
+            Outcome::Indeterminate(_) | Outcome::Read(_) | Outcome::Pending => None,
+        }
+    }
+
+    /// Whether nobody knows what came of it.
+    fn is_lost(&self) -> bool {
+        matches!(self.outcome(), None | Some(Outcome::Indeterminate(_) | Outcome::Pending))
+            && self.sent.as_ref().is_some_and(|sent| !sent.is_read)
+    }
+}
+
+fn holds(violation: &Violation, e: &CampaignEvidence, facts: &Facts) -> Result<()> {
     let ops = &violation.witness;
     for op in ops {
         was_told(op, facts)?;
     }
     let distinct: HashSet<u64> = ops.iter().map(|op| op.op).collect();
     ensure!(distinct.len() == ops.len(), "an operation stands in it twice");
-    let start = facts.starts.get(campaign);
-    match (violation.claim, ops.as_slice()) {
-        (Claim::Told, _) => {}
-        (Claim::Before, [a, b]) => {
-            ensure!(facts.over(a)? < facts.sent(b)?, "#{} is not before #{}", a.op, b.op);
-        }
-        (Claim::BeforeStart, [a, ..]) => {
-            let over = facts.over(a)?;
-            ensure!(start.is_some_and(|s| over < s.earliest), "#{} is not early", a.op);
-        }
-        (Claim::AfterStart, [a, ..]) => {
-            let sent = facts.sent(a)?;
-            ensure!(start.is_some_and(|s| sent > s.latest), "#{} is not late", a.op);
-        }
-        (Claim::SameCode, [a, .., b]) => {
-            let code = facts.code(a);
-            ensure!(code.is_some() && code == facts.code(b), "the codes differ");
-        }
-        (Claim::SameRank, [a, .., b]) => {
-            let (a, b) = (facts.rank(a), facts.rank(b));
-            let same = |a: Option<i64>, b: Option<i64>| a.is_some() && a == b;
-            ensure!(same(a.0, b.0) || same(a.1, b.1), "the ranks differ");
-        }
-        (claim, _) => return Err(anyhow!("{claim:?} needs other operations")),
-    }
-    Ok(())
+    claim::holds(violation.claim, ops, e, facts)
 }
 
 /// The history says of the operation what the witness says.
@@ -150,6 +225,7 @@ fn was_told(op: &Op, facts: &Facts) -> Result<()> {
         | (Said::NotStarted, Some(Outcome::NotStarted))
         | (Said::Failed, Some(Outcome::Failed(_)))
         | (Said::Unknown, None | Some(Outcome::Indeterminate(_))) => true,
+        (Said::Counted(_) | Said::Left(_) | Said::Listed(_), Some(Outcome::Read(_))) => true,
         // Its records contradict each other, which the evidence says; nothing is built on its end.
         (Said::Unknown, Some(_)) => return Ok(()),
         _ => false,
@@ -170,31 +246,31 @@ fn was_told(op: &Op, facts: &Facts) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use contract::outcome::Coupon;
+    use crate::check::sample::{Sample, campaign};
 
     fn op(op: u64, invoked: i64, completed: i64, said: Said) -> Op {
         let completed = Some(completed);
         Op { op, target: None, user: None, key: None, invoked, completed, said }
     }
 
-    fn facts() -> Facts {
+    fn two() -> Sample {
+        campaign(1).starts(100, 110).sold_out(10, 20).issued("가", 21, 30)
+    }
+
+    /// Whether a claim about these operations of a campaign holds.
+    fn check(sample: Sample, claim: Claim, witness: Vec<Op>) -> bool {
+        let wanted = Wanted { campaigns: ["c".to_owned()].into(), ..Wanted::default() };
         let mut facts = Facts::default();
-        facts.starts.insert("c".into(), Window { earliest: 100, latest: 110 });
-        let coupon = Coupon { code: "가".into(), seq: None, remaining: None, order: None };
-        for (op, invoked, completed, outcome) in
-            [(1, 10, 20, Outcome::SoldOut), (2, 21, 30, Outcome::Issued(coupon))]
-        {
-            let completed = Some((completed, outcome));
-            facts.ops.insert(op, Raw { invoked: Some(invoked), completed });
-        }
-        facts
+        sample.events().into_iter().for_each(|event| facts.take(event, &wanted));
+        let violation = Violation { claim, witness, ..Violation::default() };
+        holds(&violation, &sample.evidence(), &facts).is_ok()
     }
 
     #[test]
     fn the_first_description_wins_and_strangers_do_not_count() {
         use contract::history::{Invocation, Kind, Promise};
         let mut facts = Facts::default();
-        let wanted = HashSet::from([1]);
+        let wanted = Wanted { ops: [1].into(), ..Wanted::default() };
         let promise = |earliest| {
             let starts_at = Window { earliest, latest: earliest };
             Event::Campaign(Promise {
@@ -226,8 +302,8 @@ mod tests {
         for event in [promise(100), promise(200), invoke("x", 5), invoke("c", 7), invoke("c", 9)] {
             facts.take(event, &wanted);
         }
-        assert_eq!(facts.starts["c"].earliest, 100);
-        assert_eq!(facts.ops[&1].invoked, Some(7));
+        assert_eq!(facts.terms["c"].starts_at.earliest, 100);
+        assert_eq!(facts.ops[&1].sent.as_ref().unwrap().at, 7);
     }
 
     #[test]
@@ -250,20 +326,17 @@ mod tests {
         assert!(said.iter().any(|s| s.contains("please report")), "{said:?}");
     }
 
-    fn check(claim: Claim, witness: Vec<Op>) -> bool {
-        holds(&Violation { claim, witness, ..Violation::default() }, "c", &facts()).is_ok()
-    }
-
     #[test]
     fn a_true_witness_holds() {
         let (a, b) = (op(1, 10, 20, Said::SoldOut), op(2, 21, 30, Said::Issued("가".into())));
-        assert!(check(Claim::Before, vec![a, b.clone()]));
-        assert!(check(Claim::BeforeStart, vec![b]));
+        assert!(check(two(), Claim::Before, vec![a, b.clone()]));
+        assert!(check(two(), Claim::BeforeStart, vec![b]));
     }
 
     #[test]
     fn a_false_witness_does_not() {
         let (a, b) = (op(1, 10, 20, Said::SoldOut), op(2, 21, 30, Said::Issued("가".into())));
+        let check = |claim, witness| check(two(), claim, witness);
         assert!(!check(Claim::Before, vec![b.clone(), a.clone()]), "the other way round");
         assert!(!check(Claim::AfterStart, vec![b.clone()]), "before the start");
         assert!(!check(Claim::SameCode, vec![a.clone(), b.clone()]));
@@ -271,5 +344,42 @@ mod tests {
         assert!(!check(Claim::Told, vec![op(1, 10, 19, Said::SoldOut)]));
         assert!(!check(Claim::Told, vec![op(3, 10, 20, Said::SoldOut)]));
         assert!(!check(Claim::Before, vec![a.clone(), a]));
+    }
+
+    #[test]
+    fn numbers_are_counted_again() {
+        let read = |n, count, from, to| op(n, from, to, Said::Counted(count));
+        let got = |n, code: &str, from, to| op(n, from, to, Said::Issued(code.into()));
+        let story =
+            || campaign(5).counted(1, 110, 120).issued("가", 121, 130).issued("나", 125, 130);
+        let late = |count| story().counted(count, 131, 140);
+        let ops = |count| {
+            let told = [got(2, "가", 121, 130), got(3, "나", 125, 130)];
+            [vec![read(1, 1, 110, 120)], told.to_vec(), vec![read(4, count, 131, 140)]].concat()
+        };
+        let crowded = |upto| Claim::Crowded { above: 1, upto };
+        assert!(check(late(2), crowded(2), ops(2)), "two between 1 and 2");
+        assert!(!check(late(3), crowded(3), ops(3)), "two between 1 and 3");
+        assert!(!check(late(2), crowded(2), ops(2)[1..].to_vec()), "without the read before");
+        let hollow = |upto| Claim::Hollow { above: 1, upto };
+        assert!(check(late(4), hollow(4), vec![read(4, 4, 131, 140), read(1, 1, 110, 120)]));
+        assert!(!check(late(3), hollow(3), vec![read(4, 3, 131, 140), read(1, 1, 110, 120)]));
+        let lost = late(4).unclear(135, 150);
+        assert!(!check(lost, hollow(4), vec![read(4, 4, 131, 140), read(1, 1, 110, 120)]));
+    }
+
+    #[test]
+    fn lists_and_holders_are_looked_at_again() {
+        let list = |n, from, to| op(n, from, to, Said::Listed(1));
+        let lists = |b| campaign(3).listed(&["가"], 110, 120).listed(&[b], 110, 130);
+        let both = || vec![list(1, 110, 120), list(2, 110, 130)];
+        assert!(check(lists("나"), Claim::ListsDiffer, both()));
+        assert!(!check(lists("가"), Claim::ListsDiffer, both()));
+        let told =
+            |sent| campaign(3).one_per_user().user("u").already(None, 110, 120).unclear(sent, 140);
+        let mut already = op(1, 110, 120, Said::AlreadyIssued(None));
+        already.user = Some("u".into());
+        assert!(check(told(121), Claim::NoRequest, vec![already.clone()]));
+        assert!(!check(told(120), Claim::NoRequest, vec![already]));
     }
 }

@@ -1,69 +1,38 @@
-//! What answers say of ranks fits together: every rank lies between 1 and N, no two coupons have the
-//! same, and what was left after a coupon follows from its rank.
+//! What answers and reads say of numbers fits together: every rank lies between 1 and N, what was left
+//! after a coupon follows from its rank, and all numbers can have been seen in one order.
 
-use std::collections::BTreeMap;
-
-use super::{Check, Claim, Needs, Violation, Weight, capped};
+use super::{Check, Claim, Needs, Violation, Weight, capped, contradiction};
+use crate::evidence::CampaignEvidence;
 use crate::evidence::acknowledged::Coupon;
-use crate::evidence::{CampaignEvidence, Op};
-use crate::wording::{count, signed, size};
+use crate::wording::count;
 
 pub(super) const CHECK: Check = Check {
     name: "contradicting-counts",
-    rule: "ranks in answers lie between 1 and N, none is told for two coupons, and what is left fits",
+    rule: "ranks and counts that were told can all have been true, in the order in which they were",
     needs: Needs::History,
     weight: Weight::Proof,
-    benign: "coupons were given back or added during the run",
+    benign: "coupons were given back or added during the run; or reads lag, and --read-lag does not say so",
     find,
 };
 
 fn find(e: &CampaignEvidence) -> Vec<Violation> {
-    let impossible = e.acknowledged.iter().filter_map(|c| {
-        let sentence = impossible(e.coupons, c)?;
-        Some(Violation::new(sentence).witness([&c.told]))
-    });
-    let seqs = twice(e, |c| c.rank.seq, "rank");
-    let left = twice(e, |c| c.rank.remaining.filter(|_| c.rank.seq.is_none()), "number left");
-    capped(impossible.chain(seqs).chain(left).collect())
+    let ranks = e.acknowledged.iter().filter_map(|c| rank(e.coupons, c));
+    capped(ranks.chain(contradiction::of_check(e, CHECK.name)).collect())
 }
 
-fn impossible(coupons: u64, c: &Coupon) -> Option<String> {
-    let of = format!("the coupon {} was told", c.code());
-    let (all, wide) = (count(coupons), i128::from(coupons));
-    let rank = c.rank.seq.filter(|seq| !(1..=wide).contains(&i128::from(*seq)));
-    let left = c.rank.remaining.filter(|left| !(0..wide).contains(&i128::from(*left)));
-    match (c.rank.seq, c.rank.remaining) {
-        _ if rank.is_some() => {
-            Some(format!("{of} as number {} of {all}", signed(rank.unwrap_or_default())))
-        }
-        _ if left.is_some() => {
-            Some(format!("{of} with {} of {all} left", signed(left.unwrap_or_default())))
-        }
-        (Some(seq), Some(left)) if i128::from(seq) + i128::from(left) != wide => {
-            Some(format!("{of} as number {} of {all} with {} left", signed(seq), signed(left)))
-        }
-        _ => None,
-    }
-}
-
-fn twice(
-    e: &CampaignEvidence,
-    told: impl Fn(&Coupon) -> Option<i64>,
-    what: &str,
-) -> Vec<Violation> {
-    let mut by_value: BTreeMap<i64, Vec<&Op>> = BTreeMap::new();
-    for coupon in e.acknowledged.iter() {
-        if let Some(value) = told(coupon) {
-            by_value.entry(value).or_default().push(&coupon.told);
-        }
-    }
-    let twice = by_value.into_iter().filter(|(_, ops)| ops.len() > 1);
-    let violation = |(value, ops): (i64, Vec<&Op>)| {
-        let sentence =
-            format!("the {what} {} was told for {} coupons", signed(value), size(ops.len()));
-        Violation::new(sentence).witness(ops).claim(Claim::SameRank)
+/// A coupon whose rank cannot be: outside the campaign, or not the same in every answer.
+fn rank(coupons: u64, coupon: &Coupon) -> Option<Violation> {
+    let (first, op) = coupon.ranks(coupons).next()?;
+    let outside = |rank: i128| !(1..=i128::from(coupons)).contains(&rank);
+    let of = format!("the coupon {} was told", coupon.code());
+    let (other, again) =
+        coupon.ranks(coupons).find(|(rank, _)| *rank != first || outside(*rank))?;
+    let sentence = if other == first {
+        format!("{of} as number {first} of {}", count(coupons))
+    } else {
+        format!("{of} as number {first} of {} and as number {other}", count(coupons))
     };
-    twice.map(violation).collect()
+    Some(Violation::new(sentence).witness([op, again]).claim(Claim::Ranks))
 }
 
 #[cfg(test)]
@@ -72,7 +41,7 @@ mod tests {
     use super::*;
 
     fn said(ranks: &[(Option<i64>, Option<i64>)]) -> String {
-        let mut e = campaign(3).key("k");
+        let mut e = campaign(3);
         for (code, rank) in ["가", "나", "다"].into_iter().zip(ranks) {
             e = e.ranked(code, *rank, 110, 120);
         }
@@ -90,10 +59,43 @@ mod tests {
     fn rejects_ranks_that_do_not() {
         assert_eq!(said(&[(Some(0), None)]), "the coupon 가 was told as number 0 of 3");
         assert_eq!(said(&[(Some(4), None)]), "the coupon 가 was told as number 4 of 3");
-        assert_eq!(said(&[(None, Some(3))]), "the coupon 가 was told with 3 of 3 left");
-        assert_eq!(said(&[(None, Some(-1))]), "the coupon 가 was told with -1 of 3 left");
-        assert!(said(&[(Some(1), Some(1))]).ends_with("number 1 of 3 with 1 left"));
-        assert_eq!(said(&[(Some(2), None); 2]), "the rank 2 was told for 2 coupons");
-        assert_eq!(said(&[(None, Some(2)); 3]), "the number left 2 was told for 3 coupons");
+        assert_eq!(said(&[(None, Some(3))]), "the coupon 가 was told as number 0 of 3");
+        assert_eq!(said(&[(None, Some(-1))]), "the coupon 가 was told as number 4 of 3");
+        assert!(said(&[(Some(1), Some(1))]).ends_with("as number 1 of 3 and as number 2"));
+        let twice = "2 coupons must be among number 2 to 2, which are 1";
+        assert_eq!(said(&[(Some(2), None); 2]), twice);
+        assert_eq!(said(&[(None, Some(1)); 2]), twice);
+        let e = campaign(3).key("k").ranked("가", (Some(1), None), 110, 120);
+        let e = e.ranked("가", (Some(2), None), 130, 140).evidence();
+        assert!(find(&e)[0].sentence.ends_with("as number 2"), "a replay with another rank");
+    }
+
+    #[test]
+    fn rejects_ranks_against_the_order_in_time() {
+        let e = campaign(3).ranked("가", (Some(2), None), 110, 120);
+        let e = e.ranked("나", (Some(1), None), 121, 130).evidence();
+        assert_eq!(find(&e)[0].witness.iter().map(|op| op.op).collect::<Vec<_>>(), [1, 2]);
+    }
+
+    #[test]
+    fn accepts_reads_that_cross_and_rejects_those_that_do_not() {
+        let e =
+            |sent| campaign(3).issued("가", 110, 150).counted(1, 120, 130).counted(0, sent, 140);
+        assert_eq!(find(&e(130).evidence()), []);
+        assert_eq!(find(&e(131).evidence())[0].witness.len(), 2);
+        let mut lagging = e(131).evidence();
+        lagging.read_lag = 1;
+        lagging.contradictions = crate::procedure::decide(&lagging);
+        assert_eq!(find(&lagging), []);
+    }
+
+    #[test]
+    fn rejects_a_count_that_nobody_can_have_made() {
+        let e = campaign(3).issued("가", 110, 150).counted(2, 120, 130);
+        assert!(find(&e.evidence())[0].sentence.contains("at most 1"));
+        assert!(find(&campaign(3).counted(4, 120, 130).evidence())[0].sentence.contains("of 3"));
+        let mut holed = campaign(3).issued("가", 110, 150).counted(2, 120, 130).evidence();
+        holed.whole = false;
+        assert_eq!(crate::procedure::decide(&holed), [], "a request may be missing");
     }
 }

@@ -27,6 +27,7 @@ fn by_answer(e: &CampaignEvidence, op: &Op) -> Violation {
         Said::SoldOut => "\"sold out\" was answered",
         Said::AlreadyIssued(_) => "\"already issued\" was answered",
         Said::Issued(_) | Said::NotStarted | Said::Failed | Said::Unknown => "a coupon was issued",
+        Said::Counted(_) | Said::Left(_) | Said::Listed(_) => "a coupon was issued",
     };
     let margin = span(e.starts_at.earliest.saturating_sub(op.end()));
     let width = span(e.starts_at.width());

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::{Check, Claim, Needs, Violation, Weight, capped};
+use super::{Check, Claim, Needs, Violation, Weight, capped, contradiction};
 use crate::evidence::{CampaignEvidence, Group, Op, Said};
 use crate::wording::size;
 
@@ -30,7 +30,11 @@ fn find(e: &CampaignEvidence) -> Vec<Violation> {
         group.codes.insert(code);
         group.told.push(told);
     }
-    for row in e.ledger().map(|l| l.rows.as_slice()).unwrap_or_default() {
+    // A row that does not say whose it is may carry the same key of another user.
+    let asked = e.acknowledged.iter().map(|c| &c.told).chain(&e.pending);
+    let users = asked.into_iter().any(|op| op.user.is_some());
+    let rows = e.ledger().map(|l| l.rows.as_slice()).unwrap_or_default();
+    for row in rows.iter().filter(|row| row.user.is_some() || !users) {
         let Some(key) = row.key.as_deref() else { continue };
         groups.entry((row.user.as_deref(), key)).or_default().codes.insert(&row.code);
     }
@@ -45,11 +49,13 @@ fn find(e: &CampaignEvidence) -> Vec<Violation> {
         .witness(got.told)
     };
     let broken: Vec<Violation> = broken.map(violation).collect();
-    capped(broken.into_iter().chain(refused(e)).collect())
+    let lost = contradiction::of_check(e, CHECK.name);
+    capped(broken.into_iter().chain(refused(e)).chain(lost).collect())
 }
 
-/// Requests that were refused although the same request had been told a coupon before they were
-/// sent.
+/// Requests that were refused although the same request got a coupon. "Sold out" is wrong whenever it
+/// was told: before it the coupon was there to be told again, and after it none was issued. "Not
+/// started" is wrong only after the coupon.
 fn refused(e: &CampaignEvidence) -> impl Iterator<Item = Violation> {
     let mut first: HashMap<Group, &Op> = HashMap::new();
     let told = e.acknowledged.iter().map(|c| &c.told).filter(|_| !e.repeats.is_empty());
@@ -60,12 +66,14 @@ fn refused(e: &CampaignEvidence) -> impl Iterator<Item = Violation> {
         }
     }
     e.repeats.iter().filter_map(move |op| {
-        let told = first.get(&op.group()?).filter(|told| told.end() < op.invoked)?;
+        let after = |told: &&&Op| told.end() < op.invoked;
+        let never = op.said == Said::SoldOut && !e.restock;
+        let told = first.get(&op.group()?).filter(|told| never || after(told))?;
         let what = if op.said == Said::SoldOut { "sold out" } else { "not started" };
         let key = op.key.as_deref().unwrap_or_default();
-        let sentence =
-            format!("the idempotency key {key} had been told a coupon, and then \"{what}\"");
-        Some(Violation::new(sentence).witness([told, op]).claim(Claim::Before))
+        let sentence = format!("the idempotency key {key} was told a coupon, and also \"{what}\"");
+        let claim = if after(&told) { Claim::Before } else { Claim::SameKey };
+        Some(Violation::new(sentence).witness([told, op]).claim(claim))
     })
 }
 
@@ -94,13 +102,21 @@ mod tests {
 
     #[test]
     fn rejects_a_refusal_after_the_coupon() {
-        for (sent, want) in [(120, 0), (121, 1)] {
+        for (sent, want) in [(119, 1), (121, 1)] {
             let e = campaign(1).key("k").user("u").issued("가", 110, 120).sold_out(sent, 130);
-            let mut e = e.evidence();
-            assert_eq!(e.suspects.len(), 1);
-            e.repeats = e.first_sold_out.iter().cloned().collect();
-            assert_eq!(find(&e).len(), want);
+            assert_eq!(find(&e.evidence()).len(), want);
         }
+    }
+
+    #[test]
+    fn accepts_a_second_row_that_may_be_of_another_user() {
+        let e = campaign(3).key("k").user("u").issued("가", 110, 120);
+        let e = e.user("v").unclear(130, 140).store(2).row(1, "가", 1).row(2, "나", 1);
+        let mut e = e.evidence();
+        if let crate::evidence::Store::Settled(ledger) = &mut e.store {
+            ledger.rows.iter_mut().for_each(|row| row.user = None);
+        }
+        assert_eq!(find(&e), []);
     }
 
     #[test]

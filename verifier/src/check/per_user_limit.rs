@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Check, Needs, Violation, Weight, capped};
+use super::{Check, Needs, Violation, Weight, capped, contradiction};
 use crate::evidence::{CampaignEvidence, Op};
 use crate::wording::size;
 
@@ -35,7 +35,8 @@ fn find(e: &CampaignEvidence) -> Vec<Violation> {
         ))
         .witness(held.told)
     };
-    capped(over.map(violation).collect())
+    let lost = contradiction::of_check(e, CHECK.name);
+    capped(over.map(violation).chain(lost).collect())
 }
 
 fn limit(e: &CampaignEvidence) -> Option<usize> {
@@ -80,6 +81,19 @@ mod tests {
             ledger.per_user_limit = Some(0);
         }
         assert_eq!(find(&e), []);
+    }
+
+    #[test]
+    fn rejects_two_lost_requests_that_the_store_gave_a_coupon_each() {
+        let e = campaign(3).one_per_user().user("u").key("k").unclear(110, 120).key("l");
+        let e = e.unclear(110, 120).store(2).row(2, "나", 1).key("k").row(1, "가", 1);
+        let mut e = e.evidence();
+        if let crate::evidence::Store::Settled(ledger) = &mut e.store {
+            ledger.rows.iter_mut().for_each(|row| row.user = None);
+        }
+        e.counts.ranked = 1;
+        e.contradictions = crate::procedure::decide(&e);
+        assert_eq!(find(&e)[0].witness.len(), 2);
     }
 
     #[test]

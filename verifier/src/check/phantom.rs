@@ -1,7 +1,7 @@
 //! Every coupon in the store belongs to a request: to one that was told its code, or to one whose
 //! outcome nobody knows. Each of those explains one coupon at the most.
 
-use super::{Check, Needs, Violation, Weight};
+use super::{Check, Needs, Violation, Weight, contradiction};
 use crate::evidence::CampaignEvidence;
 use crate::wording::{size, things};
 
@@ -18,7 +18,10 @@ fn find(e: &CampaignEvidence) -> Vec<Violation> {
     let (Some(join), Some(ledger), true) = (&e.join, e.ledger(), e.whole) else {
         return Vec::new();
     };
-    let Some(first) = join.leftovers.first() else { return Vec::new() };
+    let Some(first) = join.leftovers.first() else {
+        // Each row alone may have a request, and all of them together too few.
+        return contradiction::of_check(e, CHECK.name);
+    };
     let row = &ledger.rows[first.row];
     let refused: Vec<_> = join.leftovers.iter().filter_map(|l| l.refused.as_ref()).collect();
     let mut sentence = format!(
@@ -42,6 +45,17 @@ fn find(e: &CampaignEvidence) -> Vec<Violation> {
 mod tests {
     use super::super::sample::campaign;
     use super::*;
+
+    #[test]
+    fn rejects_two_rows_for_the_lost_requests_of_one_user() {
+        let e = campaign(3).one_per_user().user("u").unclear(110, 120).unclear(110, 120);
+        let mut e = e.store(2).row(1, "가", 1).row(2, "나", 1).evidence();
+        if let crate::evidence::Store::Settled(ledger) = &mut e.store {
+            ledger.rows.iter_mut().for_each(|row| row.user = None);
+        }
+        e.contradictions = crate::procedure::decide(&e);
+        assert!(find(&e)[0].sentence.contains("at most 1"));
+    }
 
     #[test]
     fn accepts_a_coupon_of_a_lost_answer() {

@@ -1,13 +1,16 @@
 //! Small campaigns for tests, built the way real ones are: from events.
 
 use contract::campaign::{PerUser, Precedence, Window};
+use contract::history::jsonl::Writer;
 use contract::history::{Completion, Event, Integrity, Invocation, Kind, Promise};
-use contract::outcome::{Coupon, Doubt, Failure, Outcome};
+use contract::outcome::{Coupon, Doubt, Failure, Observation, Outcome};
 
 use crate::evidence::collect::Collector;
 use crate::evidence::join::join;
 use crate::evidence::ledger::{Ledger, Row};
 use crate::evidence::{CampaignEvidence, Store};
+use crate::procedure;
+use crate::source::history::History;
 
 /// A campaign that started at 100, give or take nothing.
 pub(crate) struct Sample {
@@ -34,8 +37,29 @@ impl Sample {
         self
     }
 
-    pub(crate) fn one_per_user(mut self) -> Self {
-        self.promise.per_user = Some(PerUser { limit: 1, precedence: Precedence::Either });
+    pub(crate) fn one_per_user(self) -> Self {
+        self.one_per_user_and(Precedence::Either)
+    }
+
+    pub(crate) fn one_per_user_and(mut self, precedence: Precedence) -> Self {
+        self.promise.per_user = Some(PerUser { limit: 1, precedence });
+        self
+    }
+
+    /// A read that saw so many coupons issued.
+    pub(crate) fn counted(self, issued: i64, from: i64, to: i64) -> Self {
+        self.read(Observation::Issued(issued), from, to)
+    }
+
+    /// A read that saw these codes.
+    pub(crate) fn listed(self, codes: &[&'static str], from: i64, to: i64) -> Self {
+        let codes = codes.iter().map(|code| (*code).into()).collect();
+        self.read(Observation::Codes(codes), from, to)
+    }
+
+    fn read(mut self, saw: Observation<'static>, from: i64, at: i64) -> Self {
+        self.invoke(Kind::Read, from);
+        self.complete(Outcome::Read(saw), at);
         self
     }
 
@@ -103,12 +127,17 @@ impl Sample {
     }
 
     pub(crate) fn silent(mut self, from: i64) -> Self {
-        self.invoke(from);
+        self.invoke(Kind::Issue, from);
         self
     }
 
     fn told(mut self, outcome: Outcome<'static>, from: i64, at: i64) -> Self {
-        self.invoke(from);
+        self.invoke(Kind::Issue, from);
+        self.complete(outcome, at);
+        self
+    }
+
+    fn complete(&mut self, outcome: Outcome<'static>, at: i64) {
         let op = self.op;
         self.events.push(Event::Complete(Completion {
             op,
@@ -118,15 +147,14 @@ impl Sample {
             status: None,
             stamp: None,
         }));
-        self
     }
 
-    fn invoke(&mut self, at: i64) {
+    fn invoke(&mut self, kind: Kind, at: i64) {
         self.op += 1;
         self.events.push(Event::Invoke(Invocation {
             op: self.op,
             campaign: "c".into(),
-            kind: Kind::Issue,
+            kind,
             at,
             intended: None,
             woken: None,
@@ -158,15 +186,28 @@ impl Sample {
         self
     }
 
+    /// Everything that happened.
+    pub(crate) fn events(&self) -> Vec<Event<'static>> {
+        let promise = Event::Campaign(self.promise.clone());
+        std::iter::once(promise).chain(self.events.iter().cloned()).collect()
+    }
+
     pub(crate) fn evidence(self) -> CampaignEvidence {
+        let events = self.events();
         let mut collector = Collector::default();
-        collector.take(Event::Campaign(self.promise));
-        self.events.into_iter().for_each(|e| collector.take(e));
+        events.iter().cloned().for_each(|e| collector.take(e));
         let mut evidence = collector.finish(Integrity::default()).campaigns.remove(0);
         if let Some(ledger) = self.ledger {
             evidence.join = Some(join(&evidence.acknowledged, &evidence.pending, &ledger.rows));
             evidence.store = Store::Settled(ledger);
         }
+        let file = tempfile::NamedTempFile::with_suffix(".jsonl").unwrap();
+        let mut writer = Writer::new(file.reopen().unwrap()).unwrap();
+        events.iter().for_each(|e| writer.event(e).unwrap());
+        writer.finish().unwrap();
+        let campaigns = std::slice::from_mut(&mut evidence);
+        History::alone(file.path()).find_refusals(campaigns).unwrap();
+        evidence.contradictions = procedure::decide(&evidence);
         evidence
     }
 }

@@ -3,7 +3,7 @@
 //! A request whose outcome nobody knows may have consumed one if it was sent by then, so it counts
 //! in favour of the campaign. With the settled store there is nothing left to guess.
 
-use super::{Check, Needs, Violation, Weight};
+use super::{Check, Needs, Violation, Weight, contradiction};
 use crate::evidence::CampaignEvidence;
 use crate::wording::{count, size};
 
@@ -37,7 +37,8 @@ fn find(e: &CampaignEvidence) -> Vec<Violation> {
             size(told),
             size(perhaps)
         ),
-        _ => return Vec::new(),
+        // Two lost requests of one user are no two coupons, and so on.
+        _ => return contradiction::of_check(e, CHECK.name),
     };
     vec![Violation::new(sentence).witness([refused])]
 }
@@ -58,6 +59,14 @@ mod tests {
     fn rejects_a_lost_request_sent_later() {
         let e = campaign(2).issued("가", 110, 120).unclear(151, 160).sold_out(140, 150);
         assert_eq!(find(&e.evidence())[0].witness[0].op, 3);
+    }
+
+    #[test]
+    fn rejects_two_lost_requests_of_one_user_as_two_coupons() {
+        let e = |user| campaign(2).one_per_user().user("u").unclear(110, 120).user(user);
+        let e = |user| e(user).unclear(110, 120).user("w").sold_out(140, 150).evidence();
+        assert_eq!(find(&e("v")), []);
+        assert_eq!(find(&e("u")).len(), 1);
     }
 
     #[test]

@@ -32,6 +32,7 @@ fn told(op: &Op) -> &'static str {
         Said::SoldOut => "\"sold out\"",
         Said::NotStarted => "\"not started\"",
         Said::Failed | Said::Issued(_) | Said::AlreadyIssued(_) | Said::Unknown => "\"rejected\"",
+        Said::Counted(_) | Said::Left(_) | Said::Listed(_) => "\"rejected\"",
     }
 }
 

@@ -23,6 +23,8 @@ pub struct Coupon {
     pub rank: Rank,
     /// An earlier attempt under the same key: the coupon may have been consumed by that one.
     since: Option<Box<Op>>,
+    /// Further answers that told it and said something of its rank that was not known before.
+    retold: Vec<(Op, Rank)>,
 }
 
 /// A coupon's rank as an answer told it. A broken server can say anything.
@@ -34,6 +36,14 @@ pub struct Rank {
     pub remaining: Option<i64>,
 }
 
+impl Rank {
+    /// The rank itself and the one that follows from what was left.
+    fn numbers(self, coupons: u64) -> impl Iterator<Item = i128> {
+        let left = self.remaining.map(|left| i128::from(coupons) - i128::from(left));
+        self.seq.map(i128::from).into_iter().chain(left)
+    }
+}
+
 impl Coupon {
     /// Its code.
     pub fn code(&self) -> &str {
@@ -43,6 +53,34 @@ impl Coupon {
     /// The first attempt that can have consumed it.
     pub fn asked(&self) -> &Op {
         self.since.as_deref().unwrap_or(&self.told)
+    }
+
+    /// The ranks that answers told, each with the answer, in a campaign of so many coupons.
+    pub fn ranks(&self, coupons: u64) -> impl Iterator<Item = (i128, &Op)> {
+        let told = std::iter::once((&self.told, self.rank));
+        let all = told.chain(self.retold.iter().map(|(op, rank)| (op, *rank)));
+        all.flat_map(move |(op, rank)| rank.numbers(coupons).map(move |n| (n, op)))
+    }
+
+    /// Its rank, where an answer told it, and the answer. None where it cannot be one.
+    pub fn place(&self, coupons: u64) -> Option<(u64, &Op)> {
+        let (rank, op) = self.ranks(coupons).next()?;
+        let agree = self.ranks(coupons).all(|(other, _)| other == rank);
+        let rank = u64::try_from(rank).ok().filter(|rank| (1..=coupons).contains(rank));
+        rank.filter(|_| agree).map(|rank| (rank, op))
+    }
+
+    fn retold(&mut self, other: Self) {
+        let known = |told: Option<i64>, which: fn(Rank) -> Option<i64>| {
+            let before = self.retold.iter().map(|(_, rank)| which(*rank));
+            told.is_none() || before.chain([which(self.rank)]).any(|rank| rank == told)
+        };
+        let new =
+            !known(other.rank.seq, |r| r.seq) || !known(other.rank.remaining, |r| r.remaining);
+        if new {
+            self.retold.push((other.told.clone(), other.rank));
+        }
+        self.attempted_by(other.told);
     }
 
     fn attempted_by(&mut self, op: Op) {
@@ -64,7 +102,7 @@ fn group(op: &Op) -> Option<Group<'_>> {
 impl Acknowledged {
     /// Takes an answer that told a code.
     pub fn push(&mut self, told: Op, rank: Rank) {
-        self.coupons.push(Coupon { told, rank, since: None });
+        self.coupons.push(Coupon { told, rank, since: None, retold: Vec::new() });
     }
 
     /// Every coupon, in the order of the operations that were told them.
@@ -102,7 +140,7 @@ impl Acknowledged {
             };
             let whole = (coupon.told.user.clone(), key, coupon.code().into());
             match first.get(&whole) {
-                Some(&at) => kept[at].attempted_by(coupon.told),
+                Some(&at) => kept[at].retold(coupon),
                 None => {
                     first.insert(whole, kept.len());
                     kept.push(coupon);

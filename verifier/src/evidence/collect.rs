@@ -8,12 +8,14 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write as _;
 
+use contract::campaign::Precedence;
 use contract::history::{Completion, Event, Integrity, Invocation, Kind, Promise};
 use contract::outcome::{Doubt, Outcome};
 
 use super::acknowledged::{Acknowledged, Rank};
 use super::keys::Keys;
 use super::load::Load;
+use super::reads::{self, Reads};
 use super::{CampaignEvidence, Counts, Evidence, Group, Op, Said, Store};
 
 /// Turns events into evidence.
@@ -28,6 +30,8 @@ pub struct Collector {
     done: Seen,
     /// The keys of all requests that were refused.
     refused: Keys,
+    /// The users who were told "sold out", where a holder must never be.
+    refused_users: Keys,
     broken: Broken,
 }
 
@@ -37,8 +41,11 @@ struct Building {
     evidence: CampaignEvidence,
     broken: Broken,
     unclassified: u64,
-    holders: HashMap<(Option<Box<str>>, Box<str>), Op>,
+    holders: HashMap<Holder, Op>,
 }
+
+/// A user who was told "already issued", and the code that was named.
+type Holder = (Option<Box<str>>, Option<Box<str>>);
 
 /// An operation whose completion has not been read yet.
 #[derive(Debug)]
@@ -152,6 +159,11 @@ impl Collector {
         if let Some(key) = open.key.as_deref().filter(|_| refusal) {
             self.refused.insert((open.campaign, open.user.as_deref(), key));
         }
+        let precedence = self.campaigns[open.campaign].evidence.precedence();
+        let never = *outcome == Outcome::SoldOut && precedence == Some(Precedence::AlreadyFirst);
+        if let Some(user) = open.user.as_deref().filter(|_| never) {
+            self.refused_users.insert((open.campaign, Some(user), ""));
+        }
         self.campaigns[open.campaign].joined(op, open, at, outcome);
     }
 
@@ -169,9 +181,13 @@ impl Collector {
         let whole = gaps.is_empty();
         let mut campaigns: Vec<_> = self.campaigns.into_iter().map(|b| b.finish(whole)).collect();
         for (at, campaign) in campaigns.iter_mut().enumerate() {
-            let groups = campaign.acknowledged.iter().filter_map(|c| c.told.group());
             let refused = |(user, key): &Group| self.refused.may_hold((at, user.as_deref(), key));
+            let groups = campaign.perhaps_effective().filter_map(Op::group);
             campaign.suspects = groups.filter(refused).collect();
+            let refused = |user: &str| self.refused_users.may_hold((at, Some(user), ""));
+            let asked = campaign.perhaps_effective().chain(&campaign.holders);
+            let users = asked.filter_map(|op| op.user.as_deref());
+            campaign.suspected_users = users.filter(|user| refused(user)).map(Box::from).collect();
         }
         Evidence { campaigns, gaps }
     }
@@ -209,9 +225,15 @@ impl CampaignEvidence {
             join: None,
             shared: Vec::new(),
             more_shared: 0,
+            last_already: None,
             holders: Vec::new(),
             suspects: HashSet::new(),
             repeats: Vec::new(),
+            suspected_users: HashSet::new(),
+            refused_users: Vec::new(),
+            reads: Reads::default(),
+            read_lag: 0,
+            contradictions: Vec::new(),
             targets: Vec::new(),
         }
     }
@@ -220,7 +242,7 @@ impl CampaignEvidence {
 impl Building {
     fn joined(&mut self, number: u64, open: Open, at: i64, outcome: &Outcome<'_>) {
         match open.kind {
-            Kind::Read => return self.read(number, outcome),
+            Kind::Read => return self.read(number, open, at, outcome),
             Kind::Issue => {}
             // The request that it belongs to carries what came of it.
             Kind::Poll | Kind::Confirm => return,
@@ -254,10 +276,17 @@ impl Building {
         self.keep(op, rank);
     }
 
-    fn read(&mut self, number: u64, outcome: &Outcome<'_>) {
+    fn read(&mut self, number: u64, open: Open, at: i64, outcome: &Outcome<'_>) {
         self.evidence.counts.reads += 1;
         match outcome {
-            Outcome::Read(_) | Outcome::Failed(_) | Outcome::Indeterminate(_) => {}
+            Outcome::Read(_) if at < open.at => {
+                note(&mut self.broken, "an operation was completed before it was sent", number);
+            }
+            Outcome::Read(saw) => {
+                let op = operation(number, open, Some(at), reads::said(saw));
+                self.evidence.reads.saw(op, saw, self.evidence.coupons);
+            }
+            Outcome::Failed(_) | Outcome::Indeterminate(_) => {}
             Outcome::Issued(_) | Outcome::AlreadyIssued(_) => {
                 note(&mut self.broken, "a read was completed with a coupon", number);
             }
@@ -296,22 +325,15 @@ impl Building {
             }
             Said::AlreadyIssued(_) => {
                 e.counts.already_issued += 1;
-                if let Some(code) = op.code() {
-                    let holder = (op.user.clone(), Box::from(code));
-                    let first = |op: &Op| (op.end(), op.op);
-                    match self.holders.entry(holder) {
-                        Entry::Vacant(entry) => {
-                            entry.insert(op.clone());
-                        }
-                        Entry::Occupied(mut entry) if first(&op) < first(entry.get()) => {
-                            entry.insert(op.clone());
-                        }
-                        Entry::Occupied(_) => {}
-                    }
-                }
+                let holder = (op.user.clone(), op.code().map(Box::from));
+                keep_least_in(self.holders.entry(holder), &op, |op| (op.end(), op.op));
+                let latest = |op: &Op| (std::cmp::Reverse(op.invoked), op.op);
+                keep_least(&mut e.last_already, op.clone(), latest);
                 keep_least(&mut e.first_already, op, |op| (op.end(), op.op));
             }
             Said::Failed => e.counts.failed += 1,
+            // Reads are kept elsewhere.
+            Said::Counted(_) | Said::Left(_) | Said::Listed(_) => {}
             Said::Unknown => {
                 e.counts.indeterminate += 1;
                 e.pending.push(op);
@@ -351,7 +373,25 @@ fn keep_least<K: Ord>(kept: &mut Option<Op>, op: Op, key: impl Fn(&Op) -> K) {
     }
 }
 
+/// The same for one entry of many.
+fn keep_least_in<Name, K: Ord>(entry: Entry<'_, Name, Op>, op: &Op, key: impl Fn(&Op) -> K) {
+    match entry {
+        Entry::Vacant(entry) => {
+            entry.insert(op.clone());
+        }
+        Entry::Occupied(mut entry) if key(op) < key(entry.get()) => {
+            entry.insert(op.clone());
+        }
+        Entry::Occupied(_) => {}
+    }
+}
+
 impl CampaignEvidence {
+    /// The requests that consumed a coupon or may have.
+    fn perhaps_effective(&self) -> impl Iterator<Item = &Op> {
+        self.acknowledged.iter().map(|c| &c.told).chain(&self.pending)
+    }
+
     fn load_saw(&mut self, op: &Op) {
         self.load.saw(op, self.starts_at);
         let Some(target) = op.target else { return };
@@ -361,6 +401,7 @@ impl CampaignEvidence {
                 self.load.answered(target, false);
             }
             Said::Failed | Said::Unknown => self.load.asked(target),
+            Said::Counted(_) | Said::Left(_) | Said::Listed(_) => {}
         }
     }
 }

@@ -109,6 +109,9 @@ fn told(op: &Op) -> String {
         Said::AlreadyIssued(None) => "already issued".into(),
         Said::Failed => "rejected".into(),
         Said::Unknown => "outcome unknown".into(),
+        Said::Counted(n) => format!("read: {} issued", signed(*n)),
+        Said::Left(n) => format!("read: {} left", signed(*n)),
+        Said::Listed(n) => format!("read: a list of {} codes", size(*n)),
     }
 }
 

@@ -130,7 +130,8 @@ impl History {
     }
 
     /// Looks up, in one more pass for all campaigns, which of the users that hold an unexplained
-    /// coupon were refused, and which requests were refused under a key that consumed a coupon.
+    /// coupon, or may hold one where a holder is never refused, were refused, and which requests
+    /// were refused under a key that consumed a coupon or may have.
     ///
     /// # Errors
     /// When the history can no longer be read.
@@ -191,7 +192,9 @@ impl<'a> Wanted<'a> {
         let rows: Vec<_> =
             leftovers.filter_map(|l| e.ledger().map(|ledger| &ledger.rows[l.row])).collect();
         let suspects = e.suspects.iter().map(|(_, key)| key.as_ref());
-        let users: HashSet<&str> = rows.iter().filter_map(|r| r.user.as_deref()).collect();
+        let users = rows.iter().filter_map(|r| r.user.as_deref());
+        let users: HashSet<&str> =
+            users.chain(e.suspected_users.iter().map(AsRef::as_ref)).collect();
         let keys: HashSet<&str> =
             rows.iter().filter_map(|r| r.key.as_deref()).chain(suspects).collect();
         let any = !users.is_empty() || !keys.is_empty();
@@ -226,6 +229,14 @@ impl CampaignEvidence {
                 leftover.refused = fits.min_by_key(|op| op.op).map(|op| (*op).clone());
             }
         }
+        let mut refused = HashSet::new();
+        let never = |op: &&Op| match &op.user {
+            Some(user) if op.said == Said::SoldOut && self.suspected_users.contains(user) => {
+                refused.insert(user.clone())
+            }
+            _ => false,
+        };
+        self.refused_users = ops.iter().filter(never).cloned().collect();
         let gate = |op: &Op| matches!(op.said, Said::SoldOut | Said::NotStarted);
         let suspected = |op: &Op| op.group().is_some_and(|g| self.suspects.contains(&g));
         self.repeats = ops.into_iter().filter(|op| gate(op) && suspected(op)).collect();

@@ -1,0 +1,228 @@
+//! What is true, by trying every order of the requests and every choice of the lost ones.
+//!
+//! Written from the description of a correct campaign alone. It has no rule of the verifier in it,
+//! and no idea but one: it never looks twice at what it has seen to lead nowhere.
+
+use std::collections::HashSet;
+
+use super::story::{Ask, Precedence, Row, Story, Told};
+
+/// Whether a correct campaign can have answered like this.
+pub(crate) fn is_valid(story: &Story) -> bool {
+    let group = |at: usize| {
+        let Ask { user, key, .. } = story.asks[at];
+        let same = |b: &Ask| key.is_some() && !b.told.is_read() && (b.user, b.key) == (user, key);
+        story.asks.iter().position(same).unwrap_or(at)
+    };
+    let groups = (0..story.asks.len()).map(group).collect();
+    let mut search = Search { story, groups, unseen: unissued(story), seen: HashSet::new() };
+    let nothing = State { done: 0, started: false, issued: [None; MOST] };
+    search.leads_somewhere(&nothing)
+}
+
+/// No story has more requests.
+pub(crate) const MOST: usize = 10;
+
+/// The state of the campaign in the middle of an order.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct State {
+    /// The requests that had their turn, one bit each.
+    done: u16,
+    started: bool,
+    /// The code and the rank of each request (of each key) that consumed a coupon.
+    issued: [Option<(u8, i64)>; MOST],
+}
+
+impl State {
+    fn count(&self) -> i64 {
+        self.issued.iter().flatten().count() as i64
+    }
+
+    fn codes(&self) -> u16 {
+        self.issued.iter().flatten().filter(|(code, _)| *code < 16).map(|(c, _)| 1 << c).sum()
+    }
+}
+
+/// A code that nobody ever sees.
+const HIDDEN: u8 = 99;
+
+struct Search<'a> {
+    story: &'a Story,
+    /// The request that stands for all with the same user and key.
+    groups: Vec<usize>,
+    /// Codes that were seen and not told to whoever got them.
+    unseen: Vec<u8>,
+    seen: HashSet<State>,
+}
+
+/// Codes that somebody saw and that no `issued` carries: those of lost requests.
+fn unissued(story: &Story) -> Vec<u8> {
+    let mut seen = 0_u16;
+    let mut told = 0_u16;
+    for ask in story.asks.iter().filter(|a| a.to.is_some()) {
+        match ask.told {
+            Told::Issued { code, .. } => told |= 1 << code,
+            Told::Already(Some(code)) => seen |= 1 << code,
+            Told::Listed(set) => seen |= set,
+            _ => {}
+        }
+    }
+    for row in story.rows.iter().flatten() {
+        seen |= 1 << row.code;
+    }
+    (0..16).filter(|c| seen & !told & (1 << c) != 0).collect()
+}
+
+impl Search<'_> {
+    fn leads_somewhere(&mut self, state: &State) -> bool {
+        if !self.seen.insert(state.clone()) {
+            return false;
+        }
+        if self.is_end(state) {
+            return true;
+        }
+        let (earliest, latest) = self.story.start;
+        let deadline = self.deadline(state);
+        if !state.started && earliest <= deadline.min(latest) {
+            let next = State { started: true, ..state.clone() };
+            if self.leads_somewhere(&next) {
+                return true;
+            }
+        }
+        for at in 0..self.story.asks.len() {
+            let lag = if self.story.asks[at].told.is_read() { self.story.lag } else { 0 };
+            let waits = state.done & (1 << at) == 0 && self.story.asks[at].from - lag <= deadline;
+            if waits && self.turns(state, at).iter().any(|next| self.leads_somewhere(next)) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Whoever was sent after this has to wait for somebody who had not had a turn.
+    fn deadline(&self, state: &State) -> i64 {
+        let mut first = if state.started { i64::MAX } else { self.story.start.1 };
+        for (at, ask) in self.story.asks.iter().enumerate() {
+            if state.done & (1 << at) == 0 && must_happen(ask) {
+                first = first.min(ask.to.unwrap_or(i64::MAX));
+            }
+        }
+        first
+    }
+
+    fn is_end(&self, state: &State) -> bool {
+        let asks = self.story.asks.iter().enumerate();
+        let all = asks.filter(|(_, a)| must_happen(a)).all(|(at, _)| state.done & (1 << at) != 0);
+        all && state.started && self.story.rows.as_ref().is_none_or(|rows| self.holds(state, rows))
+    }
+
+    /// The store holds exactly what was issued.
+    fn holds(&self, state: &State, rows: &[Row]) -> bool {
+        let fits = |at: usize, code: u8| {
+            let ask = &self.story.asks[at];
+            let agree = |a: Option<u8>, b: Option<u8>| a.is_none() || b.is_none() || a == b;
+            let fits =
+                |r: &&Row| r.code == code && agree(r.user, ask.user) && agree(r.key, ask.key);
+            rows.iter().filter(fits).count() == 1
+        };
+        let issued = state.issued.iter().enumerate().filter_map(|(at, i)| Some((at, (*i)?)));
+        rows.len() as i64 == state.count() && { issued }.all(|(at, (code, _))| fits(at, code))
+    }
+
+    /// What the campaign can be after it answered this request exactly as recorded.
+    fn turns(&self, state: &State, at: usize) -> Vec<State> {
+        let mut after = state.clone();
+        after.done |= 1 << at;
+        let ask = self.story.asks[at];
+        let told = if ask.to.is_some() { ask.told } else { Told::Unknown };
+        let yes = |answer: bool| if answer { vec![after.clone()] } else { Vec::new() };
+        let left = self.story.coupons - state.count();
+        match told {
+            Told::Failed => return yes(true),
+            Told::Counted(n) => return yes(n == state.count()),
+            Told::Left(n) => return yes(n == left),
+            Told::Listed(set) => {
+                let all_seen = state.issued.iter().flatten().all(|(code, _)| *code != HIDDEN);
+                return yes(all_seen && set == state.codes());
+            }
+            _ => {}
+        }
+        if !state.started {
+            return yes(told == Told::NotStarted);
+        }
+        let group = self.groups[at];
+        let held = self.held_by(state, ask.user);
+        let already = |code: u8, told: Told| match told {
+            Told::Already(told) => told.is_none_or(|told| told == code),
+            _ => false,
+        };
+        let still = left > 0 || self.story.limit != Some(Precedence::SoldOutFirst);
+        if let Some((code, rank)) = state.issued[group] {
+            return yes(match told {
+                Told::Issued { .. } => self.tells(told, code, rank),
+                _ => held.is_some() && still && already(code, told),
+            });
+        }
+        if let Some(code) = held {
+            let gone = told == Told::SoldOut
+                && left <= 0
+                && self.story.limit != Some(Precedence::AlreadyFirst);
+            return yes(gone || still && already(code, told));
+        }
+        if left <= 0 {
+            return yes(told == Told::SoldOut);
+        }
+        self.issue(&after, at, told)
+    }
+
+    /// The code of the coupon that this user holds, where that counts.
+    fn held_by(&self, state: &State, user: Option<u8>) -> Option<u8> {
+        self.story.limit?;
+        let user = user?;
+        let issued = state.issued.iter().enumerate();
+        let mut mine =
+            issued.filter(|(at, _)| self.story.asks.get(*at).is_some_and(|a| a.user == Some(user)));
+        mine.find_map(|(_, issued)| issued.map(|(code, _)| code))
+    }
+
+    /// Whether an answer tells this coupon as it is.
+    fn tells(&self, told: Told, held: u8, rank: i64) -> bool {
+        let Told::Issued { code, seq, remaining } = told else { return false };
+        code == held
+            && seq.is_none_or(|seq| seq == rank)
+            && remaining.is_none_or(|left| left == self.story.coupons - rank)
+    }
+
+    fn issue(&self, after: &State, at: usize, told: Told) -> Vec<State> {
+        let rank = after.count() + 1;
+        let with = |code: u8| {
+            let mut next = after.clone();
+            next.issued[self.groups[at]] = Some((code, rank));
+            next
+        };
+        let used = |code: u8| after.issued.iter().flatten().any(|(c, _)| *c == code);
+        match told {
+            Told::Issued { code, .. } if !used(code) && self.tells(told, code, rank) => {
+                vec![with(code)]
+            }
+            Told::Unknown => {
+                // Its code may be one that its own key was told later, one that was seen, or none.
+                let own =
+                    self.story.asks.iter().enumerate().filter_map(|(b, ask)| match ask.told {
+                        Told::Issued { code, .. } if ask.to.is_some() => {
+                            (self.groups[b] == self.groups[at]).then_some(code)
+                        }
+                        _ => None,
+                    });
+                let codes = own.chain(self.unseen.iter().copied()).filter(|c| !used(*c));
+                codes.chain([HIDDEN]).map(with).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// Whether it has to have its turn: it was answered, and the answer says something.
+fn must_happen(ask: &Ask) -> bool {
+    ask.to.is_some() && !matches!(ask.told, Told::Failed | Told::Unknown)
+}
