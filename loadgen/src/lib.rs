@@ -8,6 +8,8 @@
 
 use std::io::Write as _;
 
+use contract::secrets;
+
 pub mod campaign;
 pub mod client;
 pub mod clock;
@@ -28,7 +30,6 @@ pub mod run;
 pub mod samples;
 pub mod scenario;
 pub mod schedule;
-mod secrets;
 pub mod selfcheck;
 pub mod summary;
 pub mod system;

@@ -4,8 +4,6 @@
 //! its line and column. `docs/scenarios.md` documents every key.
 
 pub mod buyers;
-pub mod duration;
-mod place;
 mod problem;
 pub mod schema;
 mod target;
@@ -16,11 +14,13 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use contract::campaign::{PerUser, Precedence};
+use contract::store;
+use contract::yaml::duration;
+pub use contract::yaml::duration::Span;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use buyers::{Buyer, Pause};
-pub use duration::Span;
 pub use problem::ScenarioError;
 use schema::{Text, one_of};
 pub use target::{Protocol, Scheme, Target, Trust};
@@ -54,6 +54,9 @@ pub struct Scenario {
     #[serde(default = "Mapping::coupon_server")]
     #[schemars(transform = schema::without_default)]
     pub mapping: Mapping,
+    /// How the verifier reads the store; absent means the reference server's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store: Option<store::Mapping>,
     /// The load.
     pub load: Load,
     /// How buyers behave; without it each asks once.
@@ -683,7 +686,7 @@ impl Scenario {
 
     fn parse(path: &Path, text: &str) -> Result<Self, ScenarioError> {
         let scenario: Self =
-            serde_saphyr::from_str(text).map_err(|e| problem::at(path, text, e))?;
+            serde_saphyr::from_str(text).map_err(|e| problem::at(path, text, &e))?;
         let wrong = |what: String| problem::whole(path, text, &what);
         scenario.peopled(path, &wrong)?.checked(&wrong)
     }
@@ -779,6 +782,9 @@ impl Scenario {
         }
         let store = self.system.store.as_deref().map(secrets::expanded_url).transpose();
         let store = store.map_err(|what| wrong(format!("system.store: {what}")))?;
+        if let Some(mapping) = &self.store {
+            mapping.check_variables().map_err(|what| wrong(format!("store.{what}")))?;
+        }
         let users = self.users();
         let around = Around { store: store.as_deref(), users: &users };
         self.mapping.check(around).map_err(|what| wrong(format!("mapping.{what}")))
@@ -790,7 +796,7 @@ impl Scenario {
             return Ok(self);
         }
         let mut value: serde_json::Value =
-            serde_saphyr::from_str(text).map_err(|e| problem::at(path, text, e))?;
+            serde_saphyr::from_str(text).map_err(|e| problem::at(path, text, &e))?;
         let mut scenario = self;
         for assignment in set {
             let place = format!("--set {assignment}");

@@ -64,7 +64,7 @@ const UNKNOWN_KEYS: &[Case] = &[
         "name: launch",
         "nmae: launch",
         "2:1: unknown key `nmae`; did you mean `name`? (expected name, seed, campaign, system, \
-         users, mapping, load, buyers, thresholds)",
+         users, mapping, store, load, buyers, thresholds)",
     ),
     (
         "coupons: 100",
@@ -173,8 +173,8 @@ const UNKNOWN_KEYS: &[Case] = &[
     (
         "name: launch",
         "name: launch\n\"a\\nb\": 1",
-        "3:1: unknown key `a\\nb` (expected name, seed, campaign, system, users, mapping, load, \
-         buyers, thresholds)",
+        "3:1: unknown key `a\\nb` (expected name, seed, campaign, system, users, mapping, store, \
+         load, buyers, thresholds)",
     ),
     (
         "- { status: 409, json",
@@ -185,8 +185,8 @@ const UNKNOWN_KEYS: &[Case] = &[
     (
         "name: launch",
         "name: launch\nextra: [1, 2]",
-        "3:1: unknown key `extra` (expected name, seed, campaign, system, users, mapping, load, \
-         buyers, thresholds)",
+        "3:1: unknown key `extra` (expected name, seed, campaign, system, users, mapping, store, \
+         load, buyers, thresholds)",
     ),
 ];
 

@@ -20,6 +20,7 @@ mod phantom;
 mod refused_holder;
 #[cfg(test)]
 pub(crate) mod sample;
+mod store_settings;
 mod thin_load;
 mod under_issued;
 mod unfounded_already_issued;
@@ -59,6 +60,10 @@ pub enum Needs {
     WholeForStore,
     /// A history without a hole. What is there is judged in any.
     WholeHistory,
+    /// The settled store, or only its counts.
+    Counts,
+    /// How the store is set up.
+    Settings,
     /// The settled store.
     Store,
     /// The settled store and a history without a hole.
@@ -72,6 +77,8 @@ pub enum Weight {
     Proof,
     /// Nothing can be concluded from the absence of proof.
     Doubt,
+    /// Worth knowing. It changes no verdict.
+    Warning,
 }
 
 /// A contradiction, with the operations that prove it.
@@ -156,10 +163,13 @@ pub const CHECKS: &[Check] = &[
     phantom::CHECK,
     wrong_refusal::CHECK,
     ledger_mismatch::CHECK,
+    store_settings::CHECK,
 ];
 
 /// The check that what could not be judged is noted under.
 pub const EVIDENCE: &str = "evidence";
+/// Why the rows of a store cannot be judged.
+const COUNTED: &str = "the store was only counted: nothing ties its rows to requests";
 /// So many violations of one check are reported for one campaign; the last says how many there are.
 const MOST_VIOLATIONS: usize = 20;
 /// So many operations make up a witness at the most.
@@ -198,6 +208,8 @@ impl Needs {
             Self::WholeOrStore => "whole history, or store",
             Self::WholeForStore => "history; with a store, a whole one",
             Self::WholeHistory => "whole history",
+            Self::Counts => "store, or its counts",
+            Self::Settings => "settings of the store",
             Self::Store => "store",
             Self::WholeAndStore => "whole history and store",
         }
@@ -208,6 +220,7 @@ impl Needs {
         let hole = || (!e.whole).then(|| "requests may be missing from the history".to_owned());
         let unread = || match &e.store {
             Store::Unread(reason) => Some(reason.clone()),
+            Store::Counted(_) => Some(COUNTED.to_owned()),
             Store::Settled(_) => None,
         };
         let unplaced = || {
@@ -220,6 +233,11 @@ impl Needs {
             Self::WholeOrStore => unread().and(hole()),
             Self::WholeForStore => hole().filter(|_| e.join.is_some() && !e.pending.is_empty()),
             Self::WholeHistory => hole(),
+            Self::Counts => unread().filter(|_| e.said_by_store().is_none()),
+            Self::Settings => match e.said_by_store() {
+                Some(ledger) => ledger.unseen_settings.clone(),
+                None => unread(),
+            },
             Self::Store => unread(),
             Self::WholeAndStore => unread().or_else(hole),
         }

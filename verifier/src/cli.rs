@@ -19,6 +19,8 @@ Examples:
   verifier check
   verifier check --run runs/latest --store redis://localhost:6379/0
   verifier check --history history.jsonl.gz --format json
+  verifier check --mapping verifier.yaml
+  verifier inspect --store postgres://app@localhost/shop --campaign 17
   verifier checks";
 
 /// Tells whether a coupon launch was correct, and proves it.
@@ -35,6 +37,8 @@ pub struct Cli {
 pub enum Command {
     /// Judge a run, or a history on its own
     Check(CheckArgs),
+    /// Show what is in a store, or what a mapping finds there, to write a mapping by
+    Inspect(InspectArgs),
     /// List the checks, with the rule and the evidence each one needs
     Checks,
 }
@@ -49,16 +53,24 @@ pub struct CheckArgs {
     /// A history on its own: a .jsonl, a .jsonl.gz or a folder of segments
     #[arg(long, value_name = "FILE")]
     pub history: Option<PathBuf>,
+    /// How to read a history that another load generator wrote: CSV, or the results of k6 or vegeta
+    #[arg(long, value_name = "FILE", requires = "history")]
+    pub results: Option<PathBuf>,
     /// Judge only this campaign
     #[arg(long, value_name = "ID")]
     pub campaign: Option<String>,
-    /// The store behind the campaign, read only: sqlite:PATH or redis://HOST:PORT/DB [default: the
-    /// one that the run names]
+    /// The store behind the campaign, read only: sqlite:PATH or redis://HOST:PORT/DB of the reference
+    /// server, or what --mapping can read [default: the one that the run names]
     #[arg(long, value_name = "URL")]
     pub store: Option<String>,
-    /// How long the store must stand still where something is missing in it, in seconds
-    #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = seconds)]
-    pub settle: Duration,
+    /// A store mapping: how the stores of a system other than the reference server are read
+    /// [default: the scenario's]
+    #[arg(long, value_name = "FILE")]
+    pub mapping: Option<PathBuf>,
+    /// How long the store must stand still where something is missing in it, in seconds [default: the
+    /// mapping's, or 3]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub settle: Option<Duration>,
     /// Reads may show a state that is so old, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = seconds)]
     pub read_lag: Duration,
@@ -69,6 +81,20 @@ pub struct CheckArgs {
     /// How to report
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub format: Format,
+}
+
+/// What to look at.
+#[derive(Debug, Args)]
+pub struct InspectArgs {
+    /// The store, read only
+    #[arg(long, value_name = "URL", required_unless_present = "mapping")]
+    pub store: Option<String>,
+    /// Show what this mapping finds, reading by reading
+    #[arg(long, value_name = "FILE", requires = "campaign")]
+    pub mapping: Option<PathBuf>,
+    /// The campaign; without a mapping, only Redis keys and paths with it in them
+    #[arg(long, value_name = "ID")]
+    pub campaign: Option<String>,
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

@@ -7,6 +7,7 @@
 
 pub mod acknowledged;
 pub mod collect;
+pub mod identify;
 pub mod join;
 pub mod keys;
 pub mod ledger;
@@ -106,6 +107,8 @@ pub type Group = (Option<Box<str>>, Box<str>);
 pub enum Store {
     /// Nothing can be said, for this reason.
     Unread(String),
+    /// It was counted when it had settled; which coupons it holds is not known.
+    Counted(Ledger),
     /// It was read when it had settled.
     Settled(Ledger),
 }
@@ -193,6 +196,14 @@ impl CampaignEvidence {
     pub fn ledger(&self) -> Option<&Ledger> {
         match &self.store {
             Store::Settled(ledger) => Some(ledger),
+            Store::Counted(_) | Store::Unread(_) => None,
+        }
+    }
+
+    /// What the store says of itself, with rows or without.
+    pub fn said_by_store(&self) -> Option<&Ledger> {
+        match &self.store {
+            Store::Settled(ledger) | Store::Counted(ledger) => Some(ledger),
             Store::Unread(_) => None,
         }
     }
@@ -207,8 +218,12 @@ impl CampaignEvidence {
     pub fn is_complete(&self, ledger: &Ledger) -> bool {
         let held: HashSet<&str> = ledger.rows.iter().map(|r| r.code.as_ref()).collect();
         let short = self.final_sold_out().is_some() && (ledger.rows.len() as u64) < self.coupons;
+        let rows = ledger.rows.len() as i128;
+        if ledger.unlisted {
+            return false;
+        }
         ledger.unreadable.is_empty()
-            && usize::try_from(ledger.counter) == Ok(ledger.rows.len())
+            && ledger.counters.iter().all(|c| c.of(self.coupons) == rows)
             && !short
             && self.acknowledged.iter().all(|c| held.contains(c.code()))
     }

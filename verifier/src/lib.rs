@@ -7,6 +7,7 @@
 pub mod check;
 pub mod cli;
 pub mod evidence;
+pub mod inspect;
 pub mod procedure;
 pub mod report;
 pub mod source;
@@ -16,18 +17,25 @@ pub mod wording;
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use contract::run::{LATEST, RUNS_DIR, Run, RunCampaign};
+use contract::store::{Column, Mapping, Wait};
 
 use cli::CheckArgs;
-use evidence::ledger::Ledger;
+use evidence::identify::{Orders, identify};
+use evidence::ledger::{Counter, Ledger};
 use evidence::{CampaignEvidence, Evidence, Store, join, shared};
 use source::history::History;
+use source::results::Results;
 use source::settle::Pace;
 use source::{Answer, Wanted, shown};
 use verdict::Report;
 use wording::{count, signed, wall};
+
+/// How long a store must stand still where something is missing in it, unless told otherwise.
+const STILL: Duration = Duration::from_secs(3);
 
 /// Judges what the arguments name.
 ///
@@ -35,13 +43,16 @@ use wording::{count, signed, wall};
 /// When it cannot be read.
 pub fn check(args: &CheckArgs) -> Result<Report> {
     let history = history(args)?;
+    let mapping = mapping(args, &history)?;
     let mut evidence = history.collect()?;
     let selected = select(&evidence, args.campaign.as_deref())?;
-    if let Some(url) = store(args, &history) {
-        let added = add_store(&mut evidence, &selected, &url, &history, Pace::still(args.settle));
+    let stores = Stores::of(args, &history, mapping);
+    if let Some(stores) = &stores {
+        let orders = stores.orders(&history)?;
+        let added = add_store(&mut evidence, &selected, (stores, &orders), &history);
         match added {
             // Nobody asked for this store: the history is judged without it.
-            Err(why) if args.store.is_none() => {
+            Err(why) if args.store.is_none() && args.mapping.is_none() => {
                 unread(&mut evidence, &selected, &format!("{why:#}"))
             }
             added => added?,
@@ -55,12 +66,15 @@ pub fn check(args: &CheckArgs) -> Result<Report> {
         campaign.contradictions = procedure::decide_without(campaign, args.without);
     }
     let mut report = judge(evidence, &selected);
-    report.subject = subject(args, &history);
+    report.subject = subject(&history, stores.as_ref());
     witness::recheck(&history, &mut report)?;
     Ok(report)
 }
 
 fn history(args: &CheckArgs) -> Result<History> {
+    if let (Some(path), Some(how)) = (&args.history, &args.results) {
+        return Ok(History::of_results(path, Results::load(how)?));
+    }
     if let Some(path) = &args.history {
         return Ok(History::alone(path));
     }
@@ -71,6 +85,58 @@ fn history(args: &CheckArgs) -> Result<History> {
 fn store(args: &CheckArgs, history: &History) -> Option<String> {
     let named = history.run.as_ref().and_then(|(run, _)| run.store.clone());
     args.store.clone().or(named)
+}
+
+/// How the store is read: as a file says, or as the run's scenario does.
+fn mapping(args: &CheckArgs, history: &History) -> Result<Option<Mapping>> {
+    if let Some(path) = &args.mapping {
+        let mapping = Mapping::load(path)?;
+        let variables = mapping.check_variables();
+        variables.map_err(|what| anyhow!("{}: {what}", path.display()))?;
+        return Ok(Some(mapping));
+    }
+    let Some((run, dir)) = &history.run else { return Ok(None) };
+    let Some(said) = run.definition.get("store").filter(|said| !said.is_null()) else {
+        return Ok(None);
+    };
+    let mapping = serde_json::from_value(said.clone());
+    mapping.map(Some).with_context(|| format!("{}: the scenario's store", dir.display()))
+}
+
+/// Which stores are read, and how.
+struct Stores {
+    url: Option<String>,
+    mapping: Option<Mapping>,
+    pace: Pace,
+}
+
+impl Stores {
+    fn of(args: &CheckArgs, history: &History, mapping: Option<Mapping>) -> Option<Self> {
+        let asked = args.store.clone();
+        let named = store(args, history);
+        // A place that the mapping names counts before the one that the run names.
+        let named = named.filter(|_| mapping.as_ref().is_none_or(|m| m.url.is_none()));
+        let url = asked.or(named);
+        if url.is_none() && mapping.is_none() {
+            return None;
+        }
+        let said = mapping.as_ref().map(|m| m.settle).unwrap_or_default();
+        let still = args.settle.or(said.still.map(Wait::duration)).unwrap_or(STILL);
+        let pace = Pace::still(still).at_most(said.at_most.map(Wait::duration));
+        Some(Self { url, mapping, pace })
+    }
+
+    /// What answers called the coupons that they told, where rows are found by that.
+    fn orders(&self, history: &History) -> Result<Orders> {
+        match &self.mapping {
+            Some(_) => history.orders(),
+            None => Ok(Orders::new()),
+        }
+    }
+
+    fn name(&self) -> String {
+        self.url.as_deref().map_or_else(|| "of the mapping".into(), shown)
+    }
 }
 
 /// The numbers of the campaigns to judge.
@@ -89,7 +155,7 @@ fn select(evidence: &Evidence, wanted: Option<&str>) -> Result<Vec<usize>> {
 }
 
 /// What is judged, for the head of the report.
-fn subject(args: &CheckArgs, history: &History) -> Vec<String> {
+fn subject(history: &History, stores: Option<&Stores>) -> Vec<String> {
     let mut lines = Vec::new();
     match &history.run {
         Some((run, dir)) => {
@@ -102,8 +168,11 @@ fn subject(args: &CheckArgs, history: &History) -> Vec<String> {
         }
         None => lines.push(format!("history {}", history.path.display())),
     }
-    lines.push(match store(args, history) {
-        Some(url) => format!("store {}", shown(&url)),
+    lines.push(match stores {
+        Some(stores) if stores.mapping.is_some() => {
+            format!("store {}, read as its mapping says", stores.name())
+        }
+        Some(stores) => format!("store {}", stores.name()),
         None => "no store".into(),
     });
     lines
@@ -119,19 +188,24 @@ fn unread(evidence: &mut Evidence, selected: &[usize], why: &str) {
 fn add_store(
     evidence: &mut Evidence,
     selected: &[usize],
-    url: &str,
+    (stores, orders): (&Stores, &Orders),
     history: &History,
-    pace: Pace,
 ) -> Result<()> {
     let chosen: Vec<&CampaignEvidence> =
         selected.iter().map(|at| &evidence.campaigns[*at]).collect();
     let campaigns: &[&str] = &chosen.iter().map(|c| c.name.as_str()).collect::<Vec<_>>();
     let base: Option<&Path> = history.run.as_ref().map(|(_, dir)| dir.as_path());
-    let complete = |ledgers: &[Option<Ledger>]| {
-        chosen.iter().zip(ledgers).all(|(c, l)| l.as_ref().is_some_and(|l| c.is_complete(l)))
+    let complete = |ledgers: &mut [Option<Ledger>]| {
+        chosen.iter().zip(ledgers).all(|(campaign, ledger)| {
+            let ledger = ledger.as_mut();
+            ledger.is_some_and(|ledger| {
+                identify(ledger, &campaign.acknowledged, orders) && campaign.is_complete(ledger)
+            })
+        })
     };
-    let answer = source::read(&Wanted { url, base, campaigns }, &complete, pace)?;
-    let ledgers = match answer {
+    let (url, mapping) = (stores.url.as_deref(), stores.mapping.as_ref());
+    let wanted = Wanted { url, mapping, base, campaigns };
+    let ledgers = match source::read(&wanted, &complete, stores.pace)? {
         Answer::Restless(why) => {
             unread(evidence, selected, &why);
             return Ok(());
@@ -140,31 +214,44 @@ fn add_store(
     };
     let run = history.run.as_ref().map(|(run, _)| run);
     for (at, ledger) in selected.iter().zip(ledgers) {
-        add_ledger(&mut evidence.campaigns[*at], ledger, &shown(url), run);
+        let campaign = &mut evidence.campaigns[*at];
+        match ledger {
+            Some(ledger) => add_ledger(campaign, ledger, orders, run),
+            None => campaign.unread(format!(
+                "the store {} has no campaign {}",
+                stores.name(),
+                campaign.name
+            )),
+        }
     }
     Ok(())
 }
 
 fn add_ledger(
     campaign: &mut CampaignEvidence,
-    ledger: Option<Ledger>,
-    url: &str,
+    mut ledger: Ledger,
+    orders: &Orders,
     run: Option<&Run>,
 ) {
-    let Some(ledger) = ledger else {
-        campaign.unread(format!("the store {url} has no campaign {}", campaign.name));
-        return;
-    };
+    let identified = !ledger.unlisted && identify(&mut ledger, &campaign.acknowledged, orders);
     let promised = run.and_then(|r| r.campaigns.iter().find(|c| c.id == campaign.name));
     if let Some(why) = stranger(campaign, &ledger, promised) {
         campaign.unread(why);
         return;
     }
-    if u64::try_from(ledger.coupons) != Ok(campaign.coupons) {
+    if let Some(coupons) = ledger.coupons.filter(|n| u64::try_from(*n) != Ok(campaign.coupons)) {
         campaign.gaps.push(format!(
-            "the store has {} coupons in campaign {}, the history says {}",
-            ledger.coupons, campaign.name, campaign.coupons
+            "the store has {coupons} coupons in campaign {}, the history says {}",
+            campaign.name, campaign.coupons
         ));
+    }
+    if !identified {
+        if !ledger.unlisted {
+            let rows = i64::try_from(ledger.size()).unwrap_or(i64::MAX);
+            ledger.counters.push(Counter::issued("ledger", rows));
+        }
+        campaign.store = Store::Counted(ledger);
+        return;
     }
     campaign.join = Some(join::join(&campaign.acknowledged, &campaign.pending, &ledger.rows));
     campaign.store = Store::Settled(ledger);
@@ -178,31 +265,30 @@ fn stranger(
     promised: Option<&RunCampaign>,
 ) -> Option<String> {
     let name = &campaign.name;
-    if let Some(promised) = promised {
-        let there = i128::from(ledger.starts_at_us) * 1_000;
+    if let (Some(promised), Some(starts_at_us)) = (promised, ledger.starts_at_us) {
+        let there = i128::from(starts_at_us) * 1_000;
         if (there - i128::from(promised.starts_at_unix_ns)).abs() >= 1_000 {
             let here = wall(promised.starts_at_unix_ns.div_euclid(1_000));
-            let there = wall(ledger.starts_at_us);
+            let there = wall(starts_at_us);
             return Some(format!(
                 "the store's campaign {name} starts at {there}, the run's at {here}: another \
                  campaign"
             ));
         }
-        return (u64::try_from(ledger.coupons) != Ok(promised.coupons)).then(|| {
-            format!(
-                "the store's campaign {name} has {} coupons, the run's {}: another campaign",
-                signed(ledger.coupons),
-                count(promised.coupons)
-            )
-        });
+        let coupons = ledger.coupons.filter(|n| u64::try_from(*n) != Ok(promised.coupons))?;
+        return Some(format!(
+            "the store's campaign {name} has {} coupons, the run's {}: another campaign",
+            signed(coupons),
+            count(promised.coupons)
+        ));
     }
     let held: HashSet<&str> = ledger.rows.iter().map(|r| r.code.as_ref()).collect();
     let told = &campaign.acknowledged;
-    let strange = !held.is_empty() && !told.is_empty();
+    let strange = ledger.tells(Column::Code) && !held.is_empty() && !told.is_empty();
     (strange && !told.iter().any(|c| held.contains(c.code()))).then(|| {
         format!(
             "the store's campaign {name} holds none of the codes that clients were told: another \
-             campaign"
+             campaign, or another column"
         )
     })
 }

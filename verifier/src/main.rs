@@ -34,6 +34,10 @@ fn run(cli: &Cli) -> anyhow::Result<u8> {
             print(&table::checks())?;
             return Ok(0);
         }
+        Command::Inspect(args) => {
+            print(&verifier::inspect::inspect(args)?)?;
+            return Ok(0);
+        }
         Command::Check(args) => args,
     };
     let report = verifier::check(args)?;

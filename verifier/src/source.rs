@@ -3,7 +3,9 @@
 //! A store is only ever read, and only after it stood still: see [`settle`].
 
 pub mod history;
+pub mod mapped;
 pub mod redis;
+pub mod results;
 pub mod settle;
 pub mod sqlite;
 
@@ -11,23 +13,39 @@ use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use contract::store::Mapping;
 
 use crate::evidence::ledger::Ledger;
 use crate::wording::{safe, span};
-use settle::{Pace, settle};
+use mapped::Mapped;
+use settle::{Pace, Standing, settle};
 
 /// A store that can be read.
 #[derive(Debug)]
 pub enum Reader {
-    /// A SQLite file.
+    /// The reference server's SQLite file.
     Sqlite(sqlite::Sqlite),
-    /// A Redis server.
+    /// The reference server's Redis.
     Redis(redis::Redis),
+    /// Anybody's stores.
+    Mapped(Box<Mapped>),
 }
 
-/// What two reads have to agree on: counter and rows of each campaign, `None` where the store has
-/// no such campaign.
-pub type Counts = Vec<Option<(i64, i64)>>;
+/// What the reference server's counter is called.
+const COUNTER: &str = "counter";
+
+/// Numbers that have to stand still, such as counters and how many rows there are; `None` where there
+/// is nothing.
+pub type Numbers = Vec<Option<i64>>;
+
+/// What two looks at a store have to agree on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// The numbers of each campaign, `None` where the store has no such campaign.
+    pub numbers: Vec<Option<Numbers>>,
+    /// How much work still waits to be written down.
+    pub waiting: i64,
+}
 
 /// What a store said about the campaigns it was asked for, in their order.
 #[derive(Debug)]
@@ -41,8 +59,10 @@ pub enum Answer {
 /// What is to be read.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted<'a> {
-    /// The store.
-    pub url: &'a str,
+    /// The store; absent where a mapping names its own.
+    pub url: Option<&'a str>,
+    /// How to read it; absent means as the reference server's.
+    pub mapping: Option<&'a Mapping>,
     /// The folder of the run that names it.
     pub base: Option<&'a Path>,
     /// The campaigns.
@@ -50,33 +70,38 @@ pub struct Wanted<'a> {
 }
 
 /// Whether nothing is missing in what was read, so that there is nothing to wait for.
-pub type Complete<'a> = dyn Fn(&[Option<Ledger>]) -> bool + 'a;
+pub type Complete<'a> = dyn Fn(&mut [Option<Ledger>]) -> bool + 'a;
 
 /// Reads the campaigns from the store, once it has settled.
 ///
 /// # Errors
 /// When the store cannot be read.
 pub fn read(wanted: &Wanted<'_>, complete: &Complete<'_>, pace: Pace) -> Result<Answer> {
-    let name = shown(wanted.url);
+    let name = wanted.url.map_or_else(|| "of the mapping".into(), shown);
     read_settled(wanted, complete, pace).with_context(|| format!("store {name}"))
 }
 
 fn read_settled(wanted: &Wanted<'_>, complete: &Complete<'_>, pace: Pace) -> Result<Answer> {
-    let reader = RefCell::new(open(wanted.url, wanted.base)?);
-    let rest = settle(
-        pace,
-        || reader.borrow_mut().counts(wanted.campaigns),
-        |_| Ok(complete(&reader.borrow_mut().ledgers(wanted.campaigns)?)),
-    )?;
-    let Some((rest, counts)) = rest else {
-        let longest = span(i64::try_from(pace.longest.as_nanos()).unwrap_or(i64::MAX));
-        return Ok(Answer::Restless(format!(
-            "the store did not come to rest: it still changed after {longest}"
-        )));
+    let reader = RefCell::new(open(wanted)?);
+    let standing = |seen: &Seen| {
+        if seen.waiting > 0 {
+            return Ok(Standing::Busy);
+        }
+        let mut ledgers = reader.borrow_mut().ledgers(wanted.campaigns)?;
+        Ok(if complete(&mut ledgers) { Standing::Complete } else { Standing::Short })
     };
-    let mut ledgers = reader.into_inner().ledgers(wanted.campaigns)?;
-    let read: Counts = (ledgers.iter()).map(|l| l.as_ref().map(|l| (l.counter, rows(l)))).collect();
-    if read != counts {
+    let rest = settle(pace, || reader.borrow_mut().observe(wanted.campaigns), standing)?;
+    let mut reader = reader.into_inner();
+    let Some((rest, seen)) = rest else {
+        let longest = span(i64::try_from(pace.longest.as_nanos()).unwrap_or(i64::MAX));
+        let seen = reader.observe(wanted.campaigns)?;
+        return Ok(Answer::Restless(match seen.waiting {
+            0 => format!("the store did not come to rest: it still changed after {longest}"),
+            n => format!("the store did not come to rest: after {longest} work still waits ({n})"),
+        }));
+    };
+    let mut ledgers = reader.ledgers(wanted.campaigns)?;
+    if reader.observe(wanted.campaigns)? != seen {
         return Ok(Answer::Restless("the store changed again while it was read".into()));
     }
     for ledger in ledgers.iter_mut().flatten() {
@@ -85,26 +110,30 @@ fn read_settled(wanted: &Wanted<'_>, complete: &Complete<'_>, pace: Pace) -> Res
     Ok(Answer::Settled(ledgers))
 }
 
-fn rows(ledger: &Ledger) -> i64 {
-    i64::try_from(ledger.rows.len() + ledger.unreadable.len()).unwrap_or(i64::MAX)
-}
-
-fn open(url: &str, base: Option<&Path>) -> Result<Reader> {
+fn open(wanted: &Wanted<'_>) -> Result<Reader> {
+    if let Some(mapping) = wanted.mapping {
+        let mapped = Mapped::open(mapping.clone(), wanted.url, wanted.base)?;
+        return Ok(Reader::Mapped(Box::new(mapped)));
+    }
+    let url = wanted.url.unwrap_or_default();
     if url.contains(":***@") {
         bail!("its password was not recorded: pass --store with the full URL");
     }
     if let Some(path) = url.strip_prefix("sqlite:") {
-        let path = resolve(path.strip_prefix("//").unwrap_or(path), base);
+        let path = resolve(path.strip_prefix("//").unwrap_or(path), wanted.base);
         return Ok(Reader::Sqlite(sqlite::Sqlite::open(&path)?));
     }
     if url.starts_with("redis:") || url.starts_with("rediss:") {
         return Ok(Reader::Redis(redis::Redis::open(url)?));
     }
-    bail!("not a store that can be read: pass sqlite:PATH or redis://HOST:PORT/DB")
+    bail!(
+        "not a store of the reference server: pass sqlite:PATH or redis://HOST:PORT/DB, or say with \
+         --mapping FILE how to read it"
+    )
 }
 
 /// A relative path of `run.json` means the run's folder if the file is there.
-fn resolve(path: &str, base: Option<&Path>) -> PathBuf {
+pub(crate) fn resolve(path: &str, base: Option<&Path>) -> PathBuf {
     let beside = base.map(|b| b.join(path)).filter(|p| p.exists());
     beside.unwrap_or_else(|| PathBuf::from(path))
 }
@@ -124,10 +153,11 @@ pub fn shown(url: &str) -> String {
 }
 
 impl Reader {
-    fn counts(&mut self, campaigns: &[&str]) -> Result<Counts> {
+    fn observe(&mut self, campaigns: &[&str]) -> Result<Seen> {
         match self {
-            Self::Sqlite(store) => store.counts(campaigns),
-            Self::Redis(store) => store.counts(campaigns),
+            Self::Sqlite(store) => store.counts(campaigns).map(Seen::of),
+            Self::Redis(store) => store.counts(campaigns).map(Seen::of),
+            Self::Mapped(stores) => stores.observe(campaigns),
         }
     }
 
@@ -135,7 +165,18 @@ impl Reader {
         match self {
             Self::Sqlite(store) => store.ledgers(campaigns),
             Self::Redis(store) => store.ledgers(campaigns),
+            Self::Mapped(stores) => stores.ledgers(campaigns),
         }
+    }
+}
+
+/// Counter and rows of each campaign, `None` where the store has no such campaign.
+pub type Counts = Vec<Option<(i64, i64)>>;
+
+impl Seen {
+    fn of(counts: Counts) -> Self {
+        let numbers = counts.into_iter().map(|c| c.map(|(a, b)| vec![Some(a), Some(b)])).collect();
+        Self { numbers, waiting: 0 }
     }
 }
 
@@ -157,7 +198,9 @@ mod tests {
         ] {
             assert_eq!(shown(url), want);
         }
-        let error = open("redis://u:***@h/0", None).unwrap_err().to_string();
+        let (url, mapping) = (Some("redis://u:***@h/0"), None);
+        let wanted = Wanted { url, mapping, base: None, campaigns: &[] };
+        let error = open(&wanted).unwrap_err().to_string();
         assert!(error.contains("--store"), "{error}");
     }
 

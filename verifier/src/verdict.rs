@@ -93,6 +93,7 @@ fn judge_one(evidence: CampaignEvidence) -> Judged {
 fn worst(results: &[Checked]) -> Verdict {
     let verdicts = results.iter().map(|r| match r.weight {
         _ if r.found.is_empty() => Verdict::Valid,
+        Weight::Warning => Verdict::Valid,
         Weight::Doubt => Verdict::Unknown,
         Weight::Proof => Verdict::Invalid,
     });
@@ -170,6 +171,12 @@ impl Judged {
     pub fn doubts(&self) -> impl Iterator<Item = (&'static str, &Violation)> {
         let doubts = self.results.iter().filter(|r| r.weight == Weight::Doubt);
         doubts.flat_map(|r| r.found.iter().map(|v| (r.check, v)))
+    }
+
+    /// What is worth knowing, with the name of the check.
+    pub fn warnings(&self) -> impl Iterator<Item = (&'static str, &Violation)> {
+        let warnings = self.results.iter().filter(|r| r.weight == Weight::Warning);
+        warnings.flat_map(|r| r.found.iter().map(|v| (r.check, v)))
     }
 
     /// What could not run, and why.

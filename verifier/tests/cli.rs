@@ -463,3 +463,32 @@ fn nothing_of_a_server_reaches_the_terminal_raw() {
     let hidden = |c: char| matches!(c, '\u{202e}' | '\u{200b}' | '\x1b');
     assert!(!stdout(&output).contains(hidden), "{}", stdout(&output));
 }
+
+#[test]
+fn the_scenario_of_a_run_says_how_its_store_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = rusqlite::Connection::open(dir.path().join("shop.db")).unwrap();
+    db.execute_batch(
+        "CREATE TABLE claims(code TEXT, who TEXT);
+         INSERT INTO claims VALUES ('가나1', 'u1'), ('다라2', 'u4'), ('사아3', 'u2');",
+    )
+    .unwrap();
+    write_run(dir.path(), &contested(), RunState::Finished, Some("sqlite:shop.db"));
+    let read_as = |store: Value| {
+        let mut run = Run::load(dir.path()).unwrap();
+        run.definition = serde_json::json!({ "store": store });
+        run.save(dir.path()).unwrap();
+    };
+    let query = "SELECT code, who AS \"user\" FROM claims WHERE '7' = {campaign}";
+    read_as(serde_json::json!({ "settle": {}, "read": [{ "is": "ledger", "sql": query }] }));
+    let run = dir.path().display().to_string();
+    assert_eq!(judged(&["--run", &run]), (0, "valid".into(), vec![]));
+    db.execute("DELETE FROM claims WHERE who = 'u4'", []).unwrap();
+    assert!(judged(&["--run", &run]).2.contains(&"lost".to_owned()));
+    let url = "redis://:***@127.0.0.1:1";
+    let reading = serde_json::json!({ "is": "issued", "url": url, "redis": "a" });
+    read_as(serde_json::json!({ "settle": {}, "read": [reading] }));
+    assert_eq!(judged(&["--run", &run]).0, 3, "nobody asked for this store");
+    let output = verifier(&["check", "--run", &run]);
+    assert!(stdout(&output).contains("write it as a variable"), "{}", stdout(&output));
+}

@@ -32,9 +32,11 @@ fn judged(name: &str) -> BTreeMap<String, (bool, Vec<String>)> {
         history: Some(file(&format!("{name}.jsonl.gz"))),
         campaign: None,
         store: None,
-        settle: std::time::Duration::ZERO,
         read_lag: std::time::Duration::ZERO,
         without: None,
+        mapping: None,
+        results: None,
+        settle: Some(std::time::Duration::ZERO),
         format: Format::Json,
     });
     let said = |j: Judged| {

@@ -116,6 +116,29 @@ fn protocol_and_trust_are_part_of_the_system() {
     assert_eq!(beside.system.tls, Trust::Also("some/own.pem".into()));
 }
 
+/// The verifier finds it in `run.json`, where no password may stand.
+#[test]
+fn a_store_mapping_is_checked_and_written_down_without_passwords() {
+    let store =
+        "store:\n  url: 'redis://:pw0@h'\n  read:\n    - { is: issued, redis: 'a:{campaign}' }\n";
+    let scenario = parse(&format!("{GOOD}{store}")).unwrap();
+    let json = serde_json::to_value(&scenario).unwrap();
+    assert_eq!(json["store"]["url"], "redis://:***@h");
+    assert_eq!(json["store"]["read"][0]["redis"], "a:{campaign}");
+    serde_json::from_value::<Scenario>(json).unwrap();
+    let variable = store.replace("pw0", "${PATH}");
+    let json = serde_json::to_value(parse(&format!("{GOOD}{variable}")).unwrap()).unwrap();
+    assert_eq!(json["store"]["url"], "redis://:${PATH}@h");
+    for (from, to, want) in [
+        ("issued", "isued", "store.read[0].is: unknown value `isued`; did you mean `issued`?"),
+        ("pw0", "${NOT_THERE}", "store.url: `${NOT_THERE}`: expected the environment"),
+        ("a:{campaign}", "a:{usr}", "store.read[0].redis: `{usr}`: no such name"),
+    ] {
+        let message = parse(&format!("{GOOD}{}", store.replace(from, to))).unwrap_err().to_string();
+        assert!(message.starts_with("s.yaml:") && message.contains(want), "{message}");
+    }
+}
+
 #[test]
 fn set_changes_one_value() {
     let scenario =

@@ -41,9 +41,10 @@ fn by_answer(e: &CampaignEvidence, op: &Op) -> Violation {
 
 fn by_ledger(e: &CampaignEvidence) -> Option<Violation> {
     let ledger = e.ledger()?;
-    let early = ledger.rows.iter().filter(|r| r.at_us < ledger.starts_at_us);
+    let starts_at_us = ledger.starts_at_us?;
+    let early = ledger.rows.iter().filter(|r| r.at_us < starts_at_us);
     let first = early.clone().min_by_key(|r| (r.at_us, r.seq))?;
-    let margin = span(ledger.starts_at_us.saturating_sub(first.at_us).saturating_mul(1_000));
+    let margin = span(starts_at_us.saturating_sub(first.at_us).saturating_mul(1_000));
     let told = e.acknowledged.iter().find(|c| c.code() == first.code.as_ref()).map(|c| &c.told);
     let sentence = format!(
         "by the store's own clock {} issued before the start, code {} {margin} before it",

@@ -2,6 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
+use contract::store::Column;
+
 use super::{Check, Needs, Violation, Weight};
 use crate::evidence::{CampaignEvidence, Op};
 use crate::wording::{size, things};
@@ -21,7 +23,7 @@ fn find(e: &CampaignEvidence) -> Vec<Violation> {
 
 /// Holders who were told their code again, which the store does not have, or has for another user.
 fn held(e: &CampaignEvidence) -> Option<Violation> {
-    let ledger = e.ledger()?;
+    let ledger = e.ledger().filter(|l| l.tells(Column::Code))?;
     let rows: HashMap<&str, Option<&str>> =
         ledger.rows.iter().map(|r| (r.code.as_ref(), r.user.as_deref())).collect();
     let lost: Vec<&str> = e.join.iter().flat_map(|j| &j.lost).filter_map(|op| op.code()).collect();
@@ -77,6 +79,18 @@ mod tests {
         assert_eq!(told("u", "가"), []);
         assert_eq!(told("u", "나")[0].witness[0].op, 2);
         assert_eq!(told("v", "가")[0].witness[0].op, 2);
+    }
+
+    #[test]
+    fn accepts_a_code_that_rows_cannot_tell() {
+        let e = campaign(2).one_per_user().user("u").unclear(110, 120);
+        let e = e.already(Some("가"), 130, 140).store(1).row(1, "(no code, row 1)", 1);
+        let mut e = e.evidence();
+        assert_eq!(find(&e).len(), 1);
+        if let crate::evidence::Store::Settled(ledger) = &mut e.store {
+            ledger.lacks.push(Column::Code);
+        }
+        assert_eq!(find(&e), []);
     }
 
     #[test]

@@ -2,6 +2,8 @@
 //! `0` to `9`. Decomposed Hangul, single jamo, full-width digits and characters without width look
 //! the same on a screen and are none of these.
 
+use contract::store::Column;
+
 use super::{Check, Needs, Violation, Weight, capped};
 use crate::evidence::CampaignEvidence;
 
@@ -19,7 +21,8 @@ fn find(e: &CampaignEvidence) -> Vec<Violation> {
         let sentence = format!("code {:?} {}", c.code(), flaw(c.code())?);
         Some(Violation::new(sentence).witness([&c.told]))
     });
-    let rows = e.ledger().map(|l| l.rows.as_slice()).unwrap_or_default();
+    let ledger = e.ledger().filter(|l| l.tells(Column::Code));
+    let rows = ledger.map(|l| l.rows.as_slice()).unwrap_or_default();
     let stored = rows.iter().filter_map(|row| {
         let flaw = flaw(&row.code)?;
         Some(Violation::new(format!("code {:?} in row #{} of the store {flaw}", row.code, row.seq)))

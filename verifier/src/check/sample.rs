@@ -7,7 +7,7 @@ use contract::outcome::{Coupon, Doubt, Failure, Observation, Outcome};
 
 use crate::evidence::collect::Collector;
 use crate::evidence::join::join;
-use crate::evidence::ledger::{Ledger, Row};
+use crate::evidence::ledger::{Counter, Ledger, Row};
 use crate::evidence::{CampaignEvidence, Store};
 use crate::procedure;
 use crate::source::history::History;
@@ -168,7 +168,9 @@ impl Sample {
     /// The store has settled, with this counter.
     pub(crate) fn store(mut self, counter: i64) -> Self {
         let coupons = i64::try_from(self.promise.coupons).unwrap();
-        self.ledger = Some(Ledger { coupons, counter, ..Ledger::default() });
+        let counters = vec![Counter::issued("counter", counter)];
+        let (coupons, starts_at_us) = (Some(coupons), Some(0));
+        self.ledger = Some(Ledger { coupons, starts_at_us, counters, ..Ledger::default() });
         self
     }
 

@@ -2,6 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
+use contract::store::Column;
+
 use super::{CampaignEvidence, Op, SharedCode};
 
 /// Where a code was seen first: the campaign, and the request that was told it.
@@ -49,7 +51,8 @@ impl Found {
 /// Every code of a campaign; those that somebody was told come first.
 fn codes(campaign: &CampaignEvidence) -> impl Iterator<Item = (&str, Option<&Op>)> {
     let told = campaign.acknowledged.iter().map(|c| (c.code(), Some(&c.told)));
-    let rows = campaign.ledger().map(|l| l.rows.as_slice()).unwrap_or_default();
+    let ledger = campaign.ledger().filter(|l| l.tells(Column::Code));
+    let rows = ledger.map(|l| l.rows.as_slice()).unwrap_or_default();
     told.chain(rows.iter().map(|r| (r.code.as_ref(), None)))
 }
 

@@ -1,9 +1,11 @@
 //! For programs. The shape is documented in `docs/checks.md`.
 
 use anyhow::Result;
+use contract::store::Column;
 use serde::Serialize;
 
-use crate::evidence::Counts;
+use crate::evidence::ledger::Ledger;
+use crate::evidence::{self, CampaignEvidence, Counts};
 use crate::verdict::{Judged, Report, Verdict};
 
 #[derive(Serialize)]
@@ -20,9 +22,10 @@ struct Campaign<'a> {
     violations: Vec<Violation<'a>>,
     not_run: Vec<NotRun<'a>>,
     doubts: Vec<Doubt<'a>>,
+    warnings: Vec<Doubt<'a>>,
     coupons: u64,
     counts: Numbers,
-    store: Option<Store>,
+    store: Option<Store<'a>>,
 }
 
 #[derive(Serialize)]
@@ -57,11 +60,23 @@ struct Numbers {
 }
 
 #[derive(Serialize)]
-struct Store {
-    rows: usize,
-    counter: i64,
+struct Store<'a> {
+    /// `null` where the store was only counted.
+    rows: Option<usize>,
+    /// The counter of issued coupons that stands first.
+    counter: Option<i128>,
+    counters: Vec<Counter<'a>>,
+    joined_by: Option<&'static str>,
+    not_told: Vec<&'static str>,
+    notes: &'a [String],
     settled_after_ms: u128,
     resolved: usize,
+}
+
+#[derive(Serialize)]
+struct Counter<'a> {
+    name: &'a str,
+    issued: i128,
 }
 
 /// The report as one JSON object.
@@ -94,14 +109,27 @@ fn campaign(judged: &Judged) -> Campaign<'_> {
         doubts: (judged.doubts())
             .map(|(check, v)| Doubt { check, sentence: &v.sentence })
             .collect(),
+        warnings: (judged.warnings())
+            .map(|(check, v)| Doubt { check, sentence: &v.sentence })
+            .collect(),
         coupons: e.coupons,
         counts: numbers(e.counts),
-        store: e.ledger().map(|l| Store {
-            rows: l.rows.len(),
-            counter: l.counter,
-            settled_after_ms: l.settled_after.as_millis(),
-            resolved: e.resolved().count(),
-        }),
+        store: e.said_by_store().map(|ledger| store(e, ledger)),
+    }
+}
+
+fn store<'a>(e: &'a CampaignEvidence, ledger: &'a Ledger) -> Store<'a> {
+    let counter =
+        |c: &'a evidence::ledger::Counter| Counter { name: &c.name, issued: c.of(e.coupons) };
+    Store {
+        rows: e.ledger().map(|l| l.rows.len()),
+        counter: ledger.counters.first().map(|c| c.of(e.coupons)),
+        counters: ledger.counters.iter().map(counter).collect(),
+        joined_by: e.ledger().map(|l| l.joined_by.unwrap_or(Column::Code).name()),
+        not_told: ledger.lacks.iter().map(|column| column.name()).collect(),
+        notes: &ledger.notes,
+        settled_after_ms: ledger.settled_after.as_millis(),
+        resolved: e.resolved().count(),
     }
 }
 

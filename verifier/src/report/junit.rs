@@ -1,5 +1,5 @@
 //! For CI systems: one case a check and campaign. A violation is a failure, missing evidence an
-//! error, and a check that could not run is skipped.
+//! error, a check that could not run is skipped, and a warning is the output of a case that passed.
 
 use anyhow::Result;
 use quick_junit::{NonSuccessKind, Report as Suites, TestCase, TestCaseStatus, TestSuite};
@@ -19,6 +19,9 @@ pub fn render(report: &Report) -> Result<String> {
         let mut suite = TestSuite::new(format!("campaign {}", safe(&judged.evidence.name)));
         for result in &judged.results {
             let mut case = TestCase::new(result.check, status(judged, result));
+            if result.weight == Weight::Warning && !result.found.is_empty() {
+                case.set_system_out(sentences(result));
+            }
             case.set_classname(format!("campaign.{}", safe(&judged.evidence.name)));
             suite.add_test_case(case);
         }
@@ -40,20 +43,23 @@ fn status(judged: &Judged, result: &Checked) -> TestCaseStatus {
         status.set_message(safe(reason));
         return status;
     }
-    if result.found.is_empty() {
-        return TestCaseStatus::success();
-    }
     let kind = match result.weight {
+        _ if result.found.is_empty() => return TestCaseStatus::success(),
         Weight::Proof => NonSuccessKind::Failure,
         Weight::Doubt => NonSuccessKind::Error,
+        Weight::Warning => return TestCaseStatus::success(),
     };
     let mut status = TestCaseStatus::non_success(kind);
-    let sentences: Vec<&str> = result.found.iter().map(|v| v.sentence.as_str()).collect();
-    status.set_message(safe(&sentences.join("; ")));
+    status.set_message(sentences(result));
     status.set_type(result.check);
     let proof = |v: &Violation| explain(&judged.evidence, v).join("\n");
     let proofs: Vec<String> =
         result.found.iter().map(|v| format!("{}\n{}", safe(&v.sentence), proof(v))).collect();
     status.set_description(proofs.join("\n"));
     status
+}
+
+fn sentences(result: &Checked) -> String {
+    let sentences: Vec<&str> = result.found.iter().map(|v| v.sentence.as_str()).collect();
+    safe(&sentences.join("; "))
 }

@@ -3,8 +3,10 @@
 use comfy_table::presets::NOTHING;
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
 use contract::campaign::{PerUser, Precedence};
+use contract::store::Column;
 
 use crate::check::{CHECKS, Violation, Weight};
+use crate::evidence::ledger::Ledger;
 use crate::evidence::{CampaignEvidence, Op, Said};
 use crate::verdict::{Checked, Judged, Report, Verdict};
 use crate::wording::{count, moment, safe, signed, size, span, things};
@@ -142,13 +144,17 @@ fn campaign(judged: &Judged, pen: Pen, short: bool) -> Vec<String> {
     for result in judged.results.iter().filter(|r| r.weight == Weight::Proof) {
         out.extend(proven(e, result, pen));
     }
-    if judged.doubts().next().is_some() && !short {
+    if judged.doubts().chain(judged.warnings()).next().is_some() && !short {
         out.push(String::new());
     }
     out.extend(
         judged
             .doubts()
             .map(|(check, v)| format!("  {} {check}: {}", pen.doubt(), safe(&v.sentence))),
+    );
+    let warnings = judged.warnings().filter(|_| !short);
+    out.extend(
+        warnings.map(|(check, v)| format!("  {} {check}: {}", pen.warning(), safe(&v.sentence))),
     );
     if judged.violations().any(|(_, v)| !v.witness.is_empty()) {
         let zero =
@@ -195,16 +201,18 @@ fn numbers(e: &CampaignEvidence) -> Vec<String> {
     let resolved =
         e.ledger().map(|_| format!("{} resolved by the store", size(e.resolved().count())));
     line("indeterminate", count(c.indeterminate), &resolved.unwrap_or_default());
-    if let Some(ledger) = e.ledger() {
+    if let Some(ledger) = e.said_by_store() {
         let note = format!(
-            "counter {}, unchanged for {:.2} s when read after {:.2} s",
-            signed(ledger.counter),
+            "{}unchanged for {:.2} s when read after {:.2} s",
+            counters(ledger),
             ledger.unchanged_for.as_secs_f64(),
             ledger.settled_after.as_secs_f64()
         );
-        line("rows in the store", size(ledger.rows.len()), &note);
+        let rows = e.ledger().map_or_else(|| "not known".into(), |l| size(l.rows.len()));
+        line("rows in the store", rows, &note);
     }
     let mut lines = lines_of(&table);
+    lines.extend(e.said_by_store().into_iter().flat_map(|ledger| joined(e, ledger)));
     lines.extend(e.per_user.map(|p| format!("limit: {} a user; {}", p.limit, precedence(p))));
     lines.extend(start(e));
     lines.extend(e.first_sold_out.as_ref().map(|op| {
@@ -215,6 +223,29 @@ fn numbers(e: &CampaignEvidence) -> Vec<String> {
         )
     }));
     lines
+}
+
+fn counters(ledger: &Ledger) -> String {
+    ledger.counters.iter().map(|c| format!("{}, ", safe(&c.words()))).collect()
+}
+
+/// What tied store and history together, and what the store cannot show.
+fn joined(e: &CampaignEvidence, ledger: &Ledger) -> Vec<String> {
+    let notes = ledger.notes.iter().map(|note| format!("store: {}", safe(note)));
+    let lacks: Vec<&str> = ledger.lacks.iter().map(|column| column.name()).collect();
+    let by = match e.ledger() {
+        None => {
+            "store: only counted; which coupons it holds, and whose they are, is not proven".into()
+        }
+        // The reference server's rows tell everything.
+        Some(_) if lacks.is_empty() => return notes.collect(),
+        Some(ledger) => format!(
+            "store: joined by {}; its rows tell no {}, so nothing about these is proven by it",
+            ledger.joined_by.unwrap_or(Column::Code).name(),
+            lacks.join(", ")
+        ),
+    };
+    std::iter::once(by).chain(notes).collect()
 }
 
 fn precedence(per_user: PerUser) -> &'static str {
@@ -260,6 +291,7 @@ fn checked(judged: &Judged, pen: Pen) -> Vec<String> {
     names(pen.tick(), &|r| r.found.is_empty() && r.not_run.is_none());
     names(pen.cross(), &|r| !r.found.is_empty() && r.weight == Weight::Proof);
     names(pen.doubt(), &|r| !r.found.is_empty() && r.weight == Weight::Doubt);
+    names(pen.warning(), &|r| !r.found.is_empty() && r.weight == Weight::Warning);
     // Checks that lack the same thing stand together.
     let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
     for (check, reason) in judged.not_run() {
@@ -305,6 +337,10 @@ impl Pen {
 
     fn cross(self) -> String {
         self.paint("✗", "31")
+    }
+
+    fn warning(self) -> String {
+        self.paint("!", "33")
     }
 
     fn doubt(self) -> String {

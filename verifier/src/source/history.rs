@@ -5,13 +5,15 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use contract::history::stored::CONTROL;
-use contract::history::{Event, Integrity, Invocation, Kind};
+use contract::history::{Completion, Event, Integrity, Invocation, Kind};
 use contract::outcome::{Failure, Outcome};
 use contract::run::{HISTORY_DIR, Run, RunState, SUMMARY_FILE};
 
 use crate::evidence::collect::Collector;
+use crate::evidence::identify::Orders;
 use crate::evidence::join::refused;
 use crate::evidence::{CampaignEvidence, Evidence, Op, Said, Store};
+use crate::source::results::Results;
 
 /// What to judge.
 #[derive(Clone, Debug)]
@@ -20,6 +22,8 @@ pub struct History {
     pub path: PathBuf,
     /// The run it belongs to, and the run's folder.
     pub run: Option<(Run, PathBuf)>,
+    /// How to read it, where another load generator wrote it.
+    pub results: Option<Results>,
 }
 
 impl History {
@@ -36,12 +40,17 @@ impl History {
         let run = Run::load(dir).map_err(one_cause).with_context(|| {
             format!("{shown} is not the folder of a run: pass --run DIR, or --history FILE")
         })?;
-        Ok(Self { path: dir.join(HISTORY_DIR), run: Some((run, dir.to_owned())) })
+        Ok(Self { path: dir.join(HISTORY_DIR), run: Some((run, dir.to_owned())), results: None })
     }
 
     /// A history on its own.
     pub fn alone(path: &Path) -> Self {
-        Self { path: path.to_owned(), run: None }
+        Self { path: path.to_owned(), run: None, results: None }
+    }
+
+    /// What another load generator wrote.
+    pub fn of_results(path: &Path, results: Results) -> Self {
+        Self { results: Some(results), ..Self::alone(path) }
     }
 
     /// Reads it.
@@ -120,6 +129,9 @@ impl History {
              of segments",
             self.path.display()
         );
+        if let Some(results) = &self.results {
+            return results.read(&self.path, each);
+        }
         ensure!(
             !self.path.is_dir() || self.path.join(CONTROL).exists(),
             "{}: the folder holds no history (there is no {CONTROL} in it): pass --history with a \
@@ -127,6 +139,21 @@ impl History {
             self.path.display()
         );
         contract::history::read(&self.path, each).map_err(one_cause)
+    }
+
+    /// What answers called the coupons that they told, by operation.
+    ///
+    /// # Errors
+    /// When the history can no longer be read.
+    pub fn orders(&self) -> Result<Orders> {
+        let mut orders = Orders::new();
+        self.read(&mut |event| {
+            if let Event::Complete(Completion { op, outcome: Outcome::Issued(coupon), .. }) = event
+            {
+                orders.extend(coupon.order.map(|order| (op, order.into_owned().into_boxed_str())));
+            }
+        })?;
+        Ok(orders)
     }
 
     /// Looks up, in one more pass for all campaigns, which of the users that hold an unexplained

@@ -4,15 +4,20 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
+use contract::store::Pattern;
 use redis::streams::{StreamId, StreamRangeReply};
 use redis::{Commands, Connection, FromRedisValue};
 
-use super::Counts;
-use crate::evidence::ledger::{Ledger, Row};
+use super::mapped::redis::Keys;
+use super::mapped::{lifetimes, of_redis};
+use super::{COUNTER, Counts, shown};
+use crate::evidence::ledger::{Counter, Ledger, Row};
 
 /// An open connection.
 pub struct Redis {
     connection: Connection,
+    keys: Keys,
+    name: String,
 }
 
 impl std::fmt::Debug for Redis {
@@ -40,7 +45,7 @@ impl Redis {
         let connection = (client.get_connection_with_timeout(PATIENCE))
             .map_err(|e| anyhow!("cannot be reached: {e}"))?;
         connection.set_read_timeout(Some(PATIENCE))?;
-        Ok(Self { connection })
+        Ok(Self { connection, keys: Keys::open(url)?, name: shown(url) })
     }
 
     /// Counter and number of rows of each campaign.
@@ -77,16 +82,20 @@ impl Redis {
             return Ok(None);
         }
         let (rows, unreadable) = self.rows(&key(campaign, "ledger"))?;
-        Ok(Some(Ledger {
-            coupons: number(&fields, "coupons")?,
-            starts_at_us: number(&fields, "starts_at_us")?,
+        let mut ledger = Ledger {
+            coupons: Some(number(&fields, "coupons")?),
+            starts_at_us: Some(number(&fields, "starts_at_us")?),
             per_user_limit: number(&fields, "per_user_limit").ok().filter(|limit| *limit > 0),
-            counter: self.counter(campaign)?,
+            counters: vec![Counter::issued(COUNTER, self.counter(campaign)?)],
             indexed_codes: Some(self.connection.hlen(key(campaign, "codes"))?),
             rows,
             unreadable,
             ..Ledger::default()
-        }))
+        };
+        ledger.note_settings(&self.name, of_redis(&mut self.keys));
+        let all = Pattern::try_from(key(campaign, "{_}")).map_err(|what| anyhow!(what))?;
+        ledger.settings.extend(lifetimes(&mut self.keys, &all)?);
+        Ok(Some(ledger))
     }
 
     fn rows(&mut self, ledger: &str) -> Result<(Vec<Row>, Vec<String>)> {

@@ -16,15 +16,31 @@ pub struct Pace {
     pub longest: Duration,
 }
 
-/// The store is given up after this time, or after twice the time that it must stand still.
+/// Unless told otherwise, the store is given up after this time, or after twice the time that it must stand still.
 const LONGEST: Duration = Duration::from_secs(10);
 
 impl Pace {
+    /// Gives up after this time instead.
+    pub fn at_most(self, longest: Option<Duration>) -> Self {
+        Self { longest: longest.unwrap_or(self.longest), ..self }
+    }
+
     /// A pace at which a store in which something is missing must stand still for so long.
     pub fn still(still: Duration) -> Self {
         let longest = LONGEST.max(still.saturating_mul(2));
         Self { apart: Duration::from_millis(250), still, longest }
     }
+}
+
+/// How a store stands that was read twice alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Nothing is missing.
+    Complete,
+    /// Something is missing, which may still come or not.
+    Short,
+    /// It says itself that something is still to come.
+    Busy,
 }
 
 /// How a store came to rest.
@@ -44,7 +60,7 @@ pub struct Rest {
 pub fn settle<T: PartialEq>(
     pace: Pace,
     mut read: impl FnMut() -> Result<T>,
-    mut complete: impl FnMut(&T) -> Result<bool>,
+    mut standing: impl FnMut(&T) -> Result<Standing>,
 ) -> Result<Option<(Rest, T)>> {
     let mut before = read()?;
     let began = Instant::now();
@@ -56,11 +72,16 @@ pub fn settle<T: PartialEq>(
             (before, since, checked) = (now, Instant::now(), None);
         } else {
             let rest = Rest { after: began.elapsed(), unchanged: since.elapsed() };
-            let complete = match checked {
-                Some(complete) => complete,
-                None => *checked.insert(complete(&before)?),
+            let standing = match checked {
+                Some(standing) => standing,
+                None => *checked.insert(standing(&before)?),
             };
-            if complete || rest.unchanged >= pace.still {
+            let at_rest = match standing {
+                Standing::Complete => true,
+                Standing::Short => rest.unchanged >= pace.still,
+                Standing::Busy => false,
+            };
+            if at_rest {
                 return Ok(Some((rest, before)));
             }
         }
@@ -86,7 +107,12 @@ mod tests {
             last = values.next().unwrap_or(last);
             Ok(last)
         };
-        settle(PACE, read, |n| Ok(*n == 100)).unwrap().unwrap()
+        let standing = |n: &i64| match n {
+            100 => Standing::Complete,
+            n if *n < 0 => Standing::Busy,
+            _ => Standing::Short,
+        };
+        settle(PACE, read, |n| Ok(standing(n))).unwrap().unwrap()
     }
 
     #[test]
@@ -103,12 +129,26 @@ mod tests {
     }
 
     #[test]
+    fn what_is_busy_is_never_at_rest() {
+        let mut reads = 0;
+        let read = || {
+            reads += 1;
+            Ok(if reads < 60 { -1 } else { 100 })
+        };
+        let standing = |n: &i64| Ok(if *n < 0 { Standing::Busy } else { Standing::Complete });
+        let (rest, found) = settle(PACE, read, standing).unwrap().unwrap();
+        assert_eq!(found, 100);
+        assert!(rest.after > PACE.still, "{rest:?}");
+        assert_eq!(settle(PACE, || Ok(-1), standing).unwrap(), None);
+    }
+
+    #[test]
     fn gives_up_on_a_restless_store() {
         let mut n = 0;
         let read = || {
             n += 1;
             Ok(n)
         };
-        assert_eq!(settle(PACE, read, |_| Ok(true)).unwrap(), None);
+        assert_eq!(settle(PACE, read, |_| Ok(Standing::Complete)).unwrap(), None);
     }
 }

@@ -14,13 +14,13 @@ use anyhow::{Context, Result, ensure};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row as SqlRow, Transaction};
 use tempfile::TempDir;
 
-use super::Counts;
-use crate::evidence::ledger::{Ledger, Row};
+use super::{COUNTER, Counts};
+use crate::evidence::ledger::{Counter, Ledger, Row};
 
 /// An open database.
 #[derive(Debug)]
 pub struct Sqlite {
-    connection: Connection,
+    pub(super) connection: Connection,
     /// Holds the copy that is read, where one had to be made.
     _copy: Option<TempDir>,
 }
@@ -127,11 +127,11 @@ fn ledger_of(transaction: &Transaction<'_>, campaign: &str) -> rusqlite::Result<
                  FROM campaigns WHERE number = ?1";
     let found = transaction.query_row(query, [number], |row| {
         Ok(Ledger {
-            coupons: row.get(0)?,
-            starts_at_us: row.get(1)?,
+            coupons: Some(row.get(0)?),
+            starts_at_us: Some(row.get(1)?),
             // 0 stands for no limit.
             per_user_limit: row.get::<_, Option<i64>>(2)?.filter(|limit| *limit > 0),
-            counter: row.get(3)?,
+            counters: vec![Counter::issued(COUNTER, row.get(3)?)],
             ..Ledger::default()
         })
     });

@@ -11,7 +11,7 @@ const SHORTEST: usize = 4;
 const HIDDEN: &str = "***";
 
 /// The name of the variable whose name begins here and ends with a brace, and how long that is.
-pub(crate) fn variable(text: &str) -> Option<(&str, usize)> {
+pub fn variable(text: &str) -> Option<(&str, usize)> {
     let end = text.find('}')?;
     let name = &text[..end];
     let fits = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
@@ -23,7 +23,7 @@ pub(crate) fn variable(text: &str) -> Option<(&str, usize)> {
 ///
 /// # Errors
 /// When the environment does not have it, or not as text; one line says so.
-pub(crate) fn value(name: &str) -> Result<String, String> {
+pub fn value(name: &str) -> Result<String, String> {
     std::env::var(name)
         .map_err(|_| format!("`${{{name}}}`: expected the environment to have this variable"))
 }
@@ -32,7 +32,7 @@ pub(crate) fn value(name: &str) -> Result<String, String> {
 ///
 /// # Errors
 /// When the environment lacks one.
-pub(crate) fn expanded(text: &str) -> Result<Cow<'_, str>, String> {
+pub fn expanded(text: &str) -> Result<Cow<'_, str>, String> {
     expanded_with(text, |_, value| value)
 }
 
@@ -40,7 +40,7 @@ pub(crate) fn expanded(text: &str) -> Result<Cow<'_, str>, String> {
 ///
 /// # Errors
 /// When the environment lacks a variable.
-pub(crate) fn expanded_url(url: &str) -> Result<Cow<'_, str>, String> {
+pub fn expanded_url(url: &str) -> Result<Cow<'_, str>, String> {
     let plain = url.starts_with("sqlite:");
     expanded_with(url, |at, value| if plain || at == 0 { value } else { escaped(&value) })
 }
@@ -68,12 +68,12 @@ fn expanded_with(
 }
 
 /// The variables that a text names.
-pub(crate) fn variables(text: &str) -> Vec<&str> {
+pub fn variables(text: &str) -> Vec<&str> {
     text.split("${").skip(1).filter_map(|rest| Some(variable(rest)?.0)).collect()
 }
 
 /// Everything but unreserved characters as `%XX` (RFC 3986).
-pub(crate) fn escaped(value: &str) -> String {
+pub fn escaped(value: &str) -> String {
     let mut out = String::with_capacity(value.len());
     for byte in value.bytes() {
         match byte {
@@ -87,7 +87,7 @@ pub(crate) fn escaped(value: &str) -> String {
 }
 
 /// A message in which none of these values can be read, as it is or as URLs and JSON spell it.
-pub(crate) fn hidden<'a>(message: &str, secrets: impl IntoIterator<Item = &'a str>) -> String {
+pub fn hidden<'a>(message: &str, secrets: impl IntoIterator<Item = &'a str>) -> String {
     let mut spellings: Vec<String> = secrets
         .into_iter()
         .filter(|secret| secret.len() >= SHORTEST)
@@ -101,10 +101,10 @@ pub(crate) fn hidden<'a>(message: &str, secrets: impl IntoIterator<Item = &'a st
 }
 
 /// `redis://user:secret@host` becomes `redis://user:***@host`, and so does `?password=secret`.
-pub(crate) fn without_password(url: &str) -> String {
+pub fn without_password(url: &str) -> String {
     let url = without_login(url);
     let Some((path, query)) = url.split_once('?') else { return url };
-    let tells = |name: &str| name.to_ascii_lowercase().contains("password");
+    let tells = |name: &str| name.to_ascii_lowercase().contains("pass");
     let kept = |pair: &str| match pair.split_once('=') {
         Some((name, _)) if tells(name) => format!("{name}={HIDDEN}"),
         _ => pair.to_owned(),
@@ -134,6 +134,7 @@ mod tests {
             ("redis://h:1/0", "redis://h:1/0"),
             ("sqlite:a.db", "sqlite:a.db"),
             ("postgres://me:${PW}@h/db", "postgres://me:***@h/db"),
+            ("redis+unix:///run/r.sock?db=1&pass=s", "redis+unix:///run/r.sock?db=1&pass=***"),
             ("postgres://h/db?user=me&password=s&x", "postgres://h/db?user=me&password=***&x"),
         ] {
             assert_eq!(without_password(url), want);

@@ -15,11 +15,11 @@ use serde::{Deserialize, Serialize};
 pub struct Span(i64);
 
 /// What a span looks like, as a pattern for editors.
-pub(super) const ANY: &str = r"^-?(([0-9]+\.?[0-9]*|\.[0-9]+)(h|ms|m|us|ns|s))+$";
+pub const ANY: &str = r"^-?(([0-9]+\.?[0-9]*|\.[0-9]+)(h|ms|m|us|ns|s))+$";
 /// One that is not negative.
-pub(super) const NOT_NEGATIVE: &str = r"^(([0-9]+\.?[0-9]*|\.[0-9]+)(h|ms|m|us|ns|s))+$";
+pub const NOT_NEGATIVE: &str = r"^(([0-9]+\.?[0-9]*|\.[0-9]+)(h|ms|m|us|ns|s))+$";
 /// One of more than no time.
-pub(super) const POSITIVE: &str = r"^(?=.*[1-9])(([0-9]+\.?[0-9]*|\.[0-9]+)(h|ms|m|us|ns|s))+$";
+pub const POSITIVE: &str = r"^(?=.*[1-9])(([0-9]+\.?[0-9]*|\.[0-9]+)(h|ms|m|us|ns|s))+$";
 
 /// Units, longest first; `ms` stands before `m` where a unit is read.
 const UNITS: [(&str, i64); 6] = [

@@ -1,0 +1,170 @@
+//! What a store looks like, and what a mapping finds in it: enough to write a mapping by.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use contract::store::{Mapping, Meaning, Pattern, Scheme, URLS};
+
+use crate::cli::InspectArgs;
+use crate::source::mapped::redis::{Element, Keys, Kind};
+use crate::source::mapped::sql::Sql;
+use crate::source::mapped::{Entry, Mapped, kind_name};
+use crate::source::{resolve, shown};
+use crate::wording::{safe, signed, size, span, things};
+
+/// So many keys, tables and rows are shown.
+const MOST_KEYS: usize = 40;
+const MOST_ROWS: usize = 3;
+/// A value is cut after so many characters.
+const MOST_CHARACTERS: usize = 80;
+
+/// Looks at a store. Returns what there is to see.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn inspect(args: &InspectArgs) -> Result<String> {
+    let campaign = args.campaign.as_deref();
+    if let (Some(path), Some(campaign)) = (&args.mapping, campaign) {
+        let mapping = Mapping::load(path)?;
+        let mut mapped = Mapped::open(mapping, args.store.as_deref(), None)?;
+        return found(&mut mapped, campaign);
+    }
+    let url = args.store.as_deref().unwrap_or_default();
+    let seen = match Scheme::of(url) {
+        Some(Scheme::Redis) => keys(url, campaign),
+        Some(scheme @ (Scheme::Postgres | Scheme::MySql | Scheme::Sqlite)) => tables(url, scheme),
+        Some(Scheme::Http) => {
+            bail!("--store {}: over HTTP only what a --mapping names can be looked at", shown(url))
+        }
+        None => bail!("--store {}: expected {URLS}", shown(url)),
+    };
+    seen.with_context(|| format!("store {}", shown(url)))
+}
+
+/// What each reading of a mapping finds.
+fn found(mapped: &mut Mapped, campaign: &str) -> Result<String> {
+    let mut out = String::new();
+    for url in mapped.urls() {
+        let _ = writeln!(out, "store {}", safe(&url));
+    }
+    for at in 0..mapped.readings().len() {
+        let reading = &mapped.readings()[at];
+        let (is, name) = (reading.is, reading.label());
+        let word = serde_json::to_value(is).ok();
+        let word = word.as_ref().and_then(|word| word.as_str()).unwrap_or_default();
+        let said = match mapped.number(at, campaign)? {
+            Some(number) if is == Meaning::Ledger => things(usize::try_from(number)?, "row"),
+            Some(number) => signed(number),
+            None => "nothing there".into(),
+        };
+        let _ = writeln!(out, "\n{word}  {}\n  {said}", safe(&name));
+        if is == Meaning::Ledger {
+            let rows = mapped.rows(at, campaign)?;
+            let columns: Vec<&str> = rows.columns.iter().map(|column| column.name()).collect();
+            let _ = writeln!(out, "  rows tell: {}", columns.join(", "));
+            let bad = rows.rows.iter().filter(|row| row.is_err()).count();
+            if bad > 0 {
+                let _ = writeln!(out, "  {} cannot be understood", things(bad, "row"));
+            }
+            // What is wrong comes first: that is what has to be seen.
+            let (good, bad): (Vec<&Entry>, Vec<&Entry>) = rows.rows.iter().partition(|r| r.is_ok());
+            for row in bad.into_iter().take(MOST_ROWS).chain(good.into_iter().take(MOST_ROWS)) {
+                let _ = writeln!(out, "    {}", words(row));
+            }
+        }
+    }
+    Ok(out)
+}
+
+fn words(row: &Entry) -> String {
+    match row {
+        Ok(row) => {
+            let cells = row.iter().map(|(column, text)| format!("{} {}", column.name(), cut(text)));
+            cells.collect::<Vec<_>>().join("  ")
+        }
+        Err(why) => format!("? {}", safe(why)),
+    }
+}
+
+/// Keys of a Redis, those with the campaign's id in them where there is one.
+fn keys(url: &str, campaign: Option<&str>) -> Result<String> {
+    let mut redis = Keys::open(url)?;
+    let any = Pattern::try_from("{_}".to_owned()).map_err(|what| anyhow!(what))?;
+    let mut all = redis.keys(&any)?;
+    all.retain(|name| campaign.is_none_or(|id| name.contains(id)));
+    let mut out = format!("store {}\n{}\n", shown(url), things(all.len(), "key"));
+    for name in all.iter().take(MOST_KEYS) {
+        key(&mut redis, name, &mut out)?;
+    }
+    if all.len() > MOST_KEYS {
+        let _ = writeln!(out, "\n… and {} more", size(all.len() - MOST_KEYS));
+    }
+    Ok(out)
+}
+
+fn key(redis: &mut Keys, name: &str, out: &mut String) -> Result<()> {
+    let kind = redis.kind(name)?;
+    let length = redis.length(name, kind)?;
+    let unit = if kind == Kind::String { "byte" } else { "element" };
+    let lifetime = redis.lifetime(name)?.map(|left| {
+        format!(", expires in {}", span(i64::try_from(left.as_nanos()).unwrap_or(i64::MAX)))
+    });
+    let _ = writeln!(
+        out,
+        "\n{}\n  {}, {}{}",
+        safe(name),
+        kind_name(kind),
+        things(usize::try_from(length)?, unit),
+        lifetime.unwrap_or_default()
+    );
+    let mut shown = 0;
+    redis.elements(name, kind, &mut |element| {
+        shown += 1;
+        if shown <= MOST_ROWS {
+            let text = element.as_ref().map_or_else(|why| format!("? {}", safe(why)), in_words);
+            let _ = writeln!(out, "    {text}");
+        }
+    })
+}
+
+fn in_words(element: &Element) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    parts.extend(element.field.iter().map(|field| format!("{} →", cut(field))));
+    parts.extend(element.value.iter().map(|value| cut(value)));
+    let mut named: Vec<_> = element.named.iter().collect();
+    named.sort();
+    parts.extend(named.into_iter().map(|(name, value)| format!("{} {}", cut(name), cut(value))));
+    parts.join("  ")
+}
+
+/// The tables of a database.
+fn tables(url: &str, scheme: Scheme) -> Result<String> {
+    let path = url.strip_prefix("sqlite:").unwrap_or_default();
+    let path = resolve(path.strip_prefix("//").unwrap_or(path), None::<&Path>);
+    let mut sql = Sql::open(url, scheme, &path)?;
+    sql.begin()?;
+    let all = sql.tables()?;
+    let mut out = format!("store {}\n{}\n", shown(url), things(all.len(), "table"));
+    for table in all.iter().take(MOST_KEYS) {
+        let (count, names, rows) = sql.sample(table, MOST_ROWS).with_context(|| table.clone())?;
+        let rows_there = things(usize::try_from(count)?, "row");
+        let _ = writeln!(out, "\n{}\n  {rows_there}: {}", safe(table), safe(&names.join(", ")));
+        for row in rows {
+            let cells = row.iter().map(|cell| cell.as_deref().map_or_else(|| "NULL".into(), cut));
+            let _ = writeln!(out, "    {}", cells.collect::<Vec<_>>().join("  "));
+        }
+    }
+    if all.len() > MOST_KEYS {
+        let _ = writeln!(out, "\n… and {} more", size(all.len() - MOST_KEYS));
+    }
+    sql.end()?;
+    Ok(out)
+}
+
+/// A value that fits on a line.
+fn cut(text: &str) -> String {
+    let short: String = text.chars().take(MOST_CHARACTERS).collect();
+    let more = if short.len() < text.len() { "…" } else { "" };
+    safe(&short) + more
+}

@@ -1,0 +1,152 @@
+//! What other load generators write, judged.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::process::Command;
+
+use verifier::source::results::Results;
+
+const CAMPAIGN: &str = r#"
+campaign: { id: "7", coupons: 1, starts_at: 2026-11-21T10:00:00Z }
+"#;
+
+/// The exit code, and what is printed.
+fn judged(how: &str, results: &str) -> (i32, String) {
+    let dir = tempfile::tempdir().unwrap();
+    let (read, written) = (dir.path().join("how.yaml"), dir.path().join("results"));
+    std::fs::write(&read, how).unwrap();
+    std::fs::write(&written, results).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_verifier"));
+    let output = command.args(["check", "--results"]).arg(&read).arg("--history").arg(&written);
+    let output = output.output().unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8(text).unwrap();
+    let lines: Vec<String> =
+        text.lines().map(|l| l.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    (output.status.code().unwrap(), lines.join("\n"))
+}
+
+/// Valid as far as it goes, which is unknown; and with a second coupon it is proven invalid.
+fn both(how: &str, sound: &str, second: &str) {
+    let (code, text) = judged(how, sound);
+    assert_eq!(code, 3, "{text}");
+    assert!(text.contains("campaign 7 unknown") && text.contains("requests 2"), "{text}");
+    assert!(text.contains("issued 1") && text.contains("sold out 1"), "{text}");
+    assert!(text.contains("may hold a coupon"), "{text}");
+    let (code, text) = judged(how, &format!("{sound}{second}"));
+    assert_eq!(code, 1, "{text}");
+    assert!(text.contains("✗ over-issued") && text.contains("✗ issued-after-sold-out"), "{text}");
+}
+
+#[test]
+fn a_csv_file_says_which_column_is_what() {
+    let how = format!(
+        "format: csv{CAMPAIGN}\
+         sent: {{ at: timeStamp, unit: ms }}\ntook: {{ at: elapsed, unit: ms }}\n\
+         columns: {{ user: who, code: code }}\noutcomes:\n  \
+         - {{ when: {{ responseCode: 200 }}, is: issued }}\n  \
+         - {{ when: {{ responseCode: 409 }}, is: sold_out }}\n  \
+         - {{ when: {{ label: login }}, is: ignore }}\n"
+    );
+    let sound = "timeStamp,elapsed,label,responseCode,who,code\n\
+                 1795255200100,20,claim,200,u1,가나1\n\
+                 1795255200110,20,claim,409,u2,\n\
+                 1795255200001,20,login,204,u2,\n";
+    both(&how, sound, "1795255200200,20,claim,200,u3,다라2\n");
+    let (code, text) = judged(&how, &sound.replace("1795255200110", "soon"));
+    assert_eq!(code, 2);
+    assert!(text.contains("results:3: timeStamp: found \"soon\", expected a number"), "{text}");
+}
+
+#[test]
+fn times_that_touch_at_their_resolution_are_no_order() {
+    let how = format!(
+        "format: csv{CAMPAIGN}sent: {{ at: a, unit: s }}\nanswered: {{ at: b, unit: s }}\n\
+         columns: {{ code: code }}\noutcomes:\n  - {{ when: {{ code: '' }}, is: sold_out }}\n  \
+         - {{ is: issued }}\n"
+    );
+    let found = |late: u32| {
+        judged(&how, &format!("a,b,code\n1795255201,1795255202,\n{late},{late},가\n")).1
+    };
+    assert!(!found(1_795_255_204).contains("✗ issued-after-sold-out"), "within their seconds");
+    assert!(found(1_795_255_205).contains("✗ issued-after-sold-out"));
+}
+
+#[test]
+fn k6_results_are_read() {
+    let rules = "columns: { user: user, code: code }\noutcomes:\n  \
+                 - { when: { status: 200 }, is: issued }\n  \
+                 - { when: { status: 409 }, is: sold_out }\n";
+    let point = |time: &str, status: &str, code: &str| {
+        format!(
+            r#"{{"metric":"http_req_duration","type":"Point","data":{{"time":"2026-11-21T10:00:{time}Z","value":20.5,"tags":{{"status":"{status}","user":"u","code":"{code}"}}}}}}
+"#
+        )
+    };
+    let other = r#"{"type":"Metric","data":{"name":"http_req_duration"},"metric":"http_req_duration"}
+{"metric":"http_reqs","type":"Point","data":{"time":"2026-11-21T10:00:00Z","value":1,"tags":{}}}
+"#;
+    let sound = [other, &point("00.1", "200", "가"), &point("00.12", "409", "")].concat();
+    both(&format!("format: k6_json{CAMPAIGN}{rules}"), &sound, &point("00.2", "200", "나"));
+    let csv = "metric_name,timestamp,metric_value,status,extra_tags\n\
+               http_reqs,1795255201,1,200,\n\
+               http_req_duration,1795255201,20.5,200,user=u&code=가\n\
+               http_req_duration,1795255202,20.5,409,user=v\n";
+    let how = format!("format: k6_csv{CAMPAIGN}{rules}");
+    both(&how, csv, "http_req_duration,1795255206,20.5,200,user=w&code=나\n");
+}
+
+#[test]
+fn vegeta_results_are_read_with_their_bodies() {
+    let rules = "columns: { code: $.body.code }\noutcomes:\n  \
+                 - { when: { $.body.won: true }, is: issued }\n  \
+                 - { when: { code: 409 }, is: sold_out }\n";
+    // {"won":true,"code":"가"} and the same with 나.
+    let bodies = ["eyJ3b24iOnRydWUsImNvZGUiOiLqsIAifQ==", "eyJ3b24iOnRydWUsImNvZGUiOiLrgpgifQ=="];
+    let csv =
+        |ns: u64, code: u16, body: &str| format!("{ns},{code},20000000,0,9,,{body},a,0,POST,u,\n");
+    let start = 1_795_255_200_000_000_000;
+    let sound =
+        [csv(start + 100_000_000, 200, bodies[0]), csv(start + 110_000_000, 409, "")].concat();
+    let how = format!("format: vegeta_csv{CAMPAIGN}{rules}");
+    both(&how, &sound, &csv(start + 200_000_000, 200, bodies[1]));
+    let json = |time: &str, code: u16, body: &str| {
+        format!(
+            r#"{{"code":{code},"timestamp":"2026-11-21T19:00:{time}+09:00","latency":20000000,"body":"{body}"}}
+"#
+        )
+    };
+    let sound = [json("00.1", 200, bodies[0]), json("00.11", 409, "")].concat();
+    let how = format!("format: vegeta_json{CAMPAIGN}{rules}");
+    both(&how, &sound, &json("00.2", 200, bodies[1]));
+}
+
+#[test]
+fn what_is_wrong_with_the_rules_has_a_place() {
+    for (how, want) in [
+        (format!("format: csv{CAMPAIGN}outcomes: []\n"), "expected two of `sent`"),
+        (format!("format: jmeter{CAMPAIGN}outcomes: []\n"), ":1:9: format: unknown value `jmeter`"),
+        (
+            format!("format: k6_json{CAMPAIGN}outcomes: [{{ when: {{ $.: 1 }}, is: issued }}]\n"),
+            "outcomes[0].when: found \"$.\", expected a JSON path",
+        ),
+    ] {
+        let (code, text) = judged(&how, "");
+        assert_eq!((code, text.lines().count()), (2, 1), "{text}");
+        assert!(text.contains("how.yaml:") && text.contains(want), "{text}");
+    }
+}
+
+#[test]
+fn every_example_of_the_docs_can_be_read() {
+    let docs = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/history-format.md");
+    let text = std::fs::read_to_string(docs).unwrap();
+    let examples: Vec<&str> =
+        text.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert_eq!(examples.len(), 2);
+    for example in examples {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), example).unwrap();
+        Results::load(file.path()).unwrap_or_else(|e| panic!("{e}\n{example}"));
+    }
+}
