@@ -16,7 +16,9 @@ pub(super) const CHECK: Check = Check {
 };
 
 fn find(e: &CampaignEvidence) -> Vec<Violation> {
-    let ranks = e.acknowledged.iter().filter_map(|c| rank(e.coupons, c));
+    // Where coupons come back, their number and what is left go up and down.
+    let ranked = e.acknowledged.iter().filter(|_| !e.restock);
+    let ranks = ranked.filter_map(|c| rank(e.coupons, c));
     capped(ranks.chain(contradiction::of_check(e, CHECK.name)).collect())
 }
 
@@ -53,6 +55,13 @@ mod tests {
         assert_eq!(said(&[(Some(1), Some(2)), (Some(3), None), (None, Some(1))]), "");
         let e = campaign(1).key("k").ranked("가", (Some(1), None), 110, 120);
         assert_eq!(find(&e.ranked("가", (Some(1), None), 130, 140).evidence()), [], "a replay");
+    }
+
+    #[test]
+    fn accepts_what_comes_and_goes() {
+        let e = campaign(3).restocked().ranked("가", (Some(1), Some(1)), 110, 120);
+        let e = e.ranked("나", (Some(4), Some(1)), 130, 140);
+        assert_eq!(find(&e.evidence()), []);
     }
 
     #[test]

@@ -42,27 +42,29 @@ fn answers(e: &CampaignEvidence, ledger: &Ledger) -> Vec<Violation> {
     }
     let violation = |c: &Coupon| {
         let row = by_code.get(c.code()).copied().flatten()?;
-        let why = disagree(e.coupons, c, row, ledger)?;
+        let why = disagree(e, c, row, ledger)?;
         let sentence = format!("the coupon {} was told {why}", c.code());
         Some(Violation::new(sentence).witness([&c.told]))
     };
     e.acknowledged.iter().filter_map(violation).collect()
 }
 
-fn disagree(coupons: u64, c: &Coupon, row: &Row, ledger: &Ledger) -> Option<String> {
+fn disagree(e: &CampaignEvidence, c: &Coupon, row: &Row, ledger: &Ledger) -> Option<String> {
     // Which of a user's coupons a row without a code is, is a guess.
-    ranks_disagree(coupons, c, row)
+    ranks_disagree(e, c, row)
         .filter(|_| ledger.tells(Column::Seq) && ledger.joined_by.is_none())
         .or_else(|| names_disagree(c, row))
 }
 
-fn ranks_disagree(coupons: u64, c: &Coupon, row: &Row) -> Option<String> {
+fn ranks_disagree(e: &CampaignEvidence, c: &Coupon, row: &Row) -> Option<String> {
     let seq = signed(row.seq);
     if let Some(told) = c.rank.seq.filter(|told| *told != row.seq) {
         return Some(format!("as number {}, its row is number {seq}", signed(told)));
     }
-    let left = i128::from(coupons) - i128::from(row.seq);
-    if let Some(told) = c.rank.remaining.filter(|told| i128::from(*told) != left) {
+    // Where coupons come back, what is left does not follow from the rank.
+    let left = i128::from(e.coupons) - i128::from(row.seq);
+    let told = c.rank.remaining.filter(|_| !e.restock);
+    if let Some(told) = told.filter(|told| i128::from(*told) != left) {
         return Some(format!("with {} left, by its row {seq} it was {left}", signed(told)));
     }
     None
@@ -170,6 +172,8 @@ mod tests {
             find(&told(Some(2), None))[0].sentence.ends_with("as number 2, its row is number 1")
         );
         assert!(find(&told(None, Some(1)))[0].sentence.contains("with 1 left"));
+        let e = campaign(3).restocked().ranked("가", (None, Some(1)), 110, 120);
+        assert_eq!(find(&e.store(1).row(1, "가", 1).evidence()), [], "coupons come back");
         let e = campaign(3).user("u").key("k").issued("가", 110, 120).store(1);
         assert!(find(&e.key("l").row(1, "가", 1).evidence())[0].sentence.contains("the key l"));
         let e = campaign(3).user("u").issued("가", 110, 120).store(1);

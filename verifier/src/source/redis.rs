@@ -105,7 +105,7 @@ impl Redis {
             for entry in &page.ids {
                 match row(entry) {
                     Some(row) => rows.push(row),
-                    None => unreadable.push(format!("entry {}: no rank or no code", entry.id)),
+                    None => unreadable.push(format!("entry {}: no rank, no code or no time", entry.id)),
                 }
             }
             match page.ids.last() {
@@ -130,7 +130,7 @@ fn row(entry: &StreamId) -> Option<Row> {
         code: code.into(),
         user: text("user").map(Into::into),
         key: text("key").map(Into::into),
-        at_us: field(entry, "at_us").unwrap_or_default(),
+        at_us: field(entry, "at_us")?,
     })
 }
 
