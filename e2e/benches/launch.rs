@@ -40,6 +40,7 @@ fn main() {
     server();
     pace();
     verifier();
+    codes();
 }
 
 fn server() {
@@ -258,6 +259,32 @@ fn verifier() {
         "\nverifier: {:.1} million records/s (median of {ROUNDS}; {} million operations, a tenth issued)",
         median(&mut rates) / 1e6,
         OPERATIONS / 1_000_000
+    );
+}
+
+/// Codes that are looked at a second, beside a look at each of their bytes that asks nothing.
+fn codes() {
+    let syllable = |n: u32| char::from_u32(0xAC00 + n % 11_172).unwrap();
+    let code = |n: u32| {
+        let characters = (0..7).map(|k| syllable(n.wrapping_mul(2_654_435_761) >> k));
+        format!("{}{:03}", characters.collect::<String>(), n % 1_000)
+    };
+    let codes: Vec<String> = (0..1_000_000).map(code).collect();
+    let rate = |look: &dyn Fn(&str) -> bool| {
+        let mut rates = [0.0; ROUNDS].map(|_: f64| {
+            let begin = Instant::now();
+            let all = (0..10).all(|_| codes.iter().all(|code| look(std::hint::black_box(code))));
+            assert!(all, "all of them are well-formed");
+            10.0 * codes.len() as f64 / begin.elapsed().as_secs_f64()
+        });
+        median(&mut rates)
+    };
+    let judged = rate(&verifier::check::is_well_formed);
+    let read = rate(&|code| code.bytes().fold(0_u8, |all, b| all | b) > 0);
+    println!(
+        "\ncodes: {:.0} million/s, {:.2} of a look at each byte (median of {ROUNDS})",
+        judged / 1e6,
+        judged / read
     );
 }
 

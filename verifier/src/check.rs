@@ -30,6 +30,8 @@ use std::collections::HashSet;
 
 use crate::evidence::{CampaignEvidence, Op, Store};
 
+pub use malformed_code::is_well_formed;
+
 /// One check.
 #[derive(Debug)]
 pub struct Check {

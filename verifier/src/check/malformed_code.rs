@@ -30,14 +30,58 @@ fn find(e: &CampaignEvidence) -> Vec<Violation> {
     capped(told.chain(stored).collect())
 }
 
+/// Whether a code is one: one look at each character, for every code of a campaign is looked at.
+pub fn is_well_formed(code: &str) -> bool {
+    let mut length = 0;
+    code.chars().all(|c| {
+        length += 1;
+        length <= LONGEST && is_allowed(c)
+    }) && length > 0
+}
+
+/// Most characters of a code.
+const LONGEST: usize = 10;
+
+fn is_allowed(c: char) -> bool {
+    matches!(c, '\u{AC00}'..='\u{D7A3}' | '0'..='9')
+}
+
 /// What is wrong with a code.
 fn flaw(code: &str) -> Option<String> {
-    let allowed = |c: char| matches!(c, '\u{AC00}'..='\u{D7A3}' | '0'..='9');
-    let length = code.chars().count();
-    if let Some((at, wrong)) = code.chars().enumerate().find(|(_, c)| !allowed(*c)) {
-        return Some(format!("has U+{:04X} as its character {}", u32::from(wrong), at + 1));
+    if is_well_formed(code) {
+        return None;
     }
-    (!(1..=10).contains(&length)).then(|| format!("has {length} characters"))
+    if let Some((at, wrong)) = code.chars().enumerate().find(|(_, c)| !is_allowed(*c)) {
+        let (number, kind) = (u32::from(wrong), kind(wrong));
+        return Some(format!("has U+{number:04X} as its character {}, {kind}", at + 1));
+    }
+    Some(format!("has {} characters", code.chars().count()))
+}
+
+/// What a character is that is not allowed, and often what produced it.
+fn kind(c: char) -> &'static str {
+    match c {
+        '\u{3164}' | '\u{FFA0}' | '\u{115F}' | '\u{1160}' => "a Hangul filler, which nobody sees",
+        '\u{1100}'..='\u{11FF}' | '\u{A960}'..='\u{A97F}' | '\u{D7B0}'..='\u{D7FF}' => {
+            "a conjoining jamo: the code is decomposed (NFD), or was never composed"
+        }
+        '\u{3131}'..='\u{318E}' | '\u{FFA1}'..='\u{FFDC}' => {
+            "a compatibility jamo: half of a syllable, as a keyboard types it"
+        }
+        '\u{FF10}'..='\u{FF19}' => "a full-width digit",
+        '\u{200B}'..='\u{200F}' | '\u{2060}'..='\u{2064}' | '\u{FEFF}' | '\u{00AD}' => {
+            "a character without width"
+        }
+        '\u{FE00}'..='\u{FE0F}' | '\u{0300}'..='\u{036F}' => "a mark on the character before it",
+        '\u{FFFD}' => "what stands for bytes that are no UTF-8",
+        c if c.is_whitespace() => "white space",
+        c if c.is_control() => "a control character",
+        c if c.is_numeric() => "a digit of another script",
+        'a'..='z' | 'A'..='Z' => "a Latin letter",
+        c if c.is_ascii_punctuation() => "punctuation",
+        c if c.is_alphabetic() => "a letter of another script",
+        _ => "neither a syllable nor a digit",
+    }
 }
 
 #[cfg(test)]
@@ -51,25 +95,74 @@ mod tests {
             assert_eq!(flaw(code), None, "{code}");
             assert_eq!(find(&campaign(1).issued(code, 110, 120).evidence()), []);
         }
+        let all = ('\u{AC00}'..='\u{D7A3}').chain('0'..='9');
+        assert_eq!(all.clone().count(), 11_182);
+        assert!(all.into_iter().all(|c| is_well_formed(&c.to_string())));
     }
+
+    /// One of each kind, and what is said of it.
+    const MALFORMED: [(&str, &str); 46] = [
+        ("", "has 0 characters"),
+        ("가나다라마바사아자차0", "has 11 characters"),
+        ("가나다라마바사아자차카타파하", "has 14 characters"),
+        ("01234567890123456789", "has 20 characters"),
+        ("\u{1112}\u{1161}\u{11AB}", "U+1112 as its character 1, a conjoining jamo"),
+        ("가\u{11A8}", "U+11A8 as its character 2, a conjoining jamo"),
+        ("\u{A960}", "a conjoining jamo"),
+        ("\u{D7B0}", "a conjoining jamo"),
+        ("ㄱ", "U+3131 as its character 1, a compatibility jamo"),
+        ("ㅎㅏㄴ", "a compatibility jamo"),
+        ("ㆎ", "a compatibility jamo"),
+        ("\u{FFA1}", "a compatibility jamo"),
+        ("\u{3164}", "a Hangul filler"),
+        ("\u{FFA0}", "a Hangul filler"),
+        ("\u{115F}", "a Hangul filler"),
+        ("\u{1160}", "a Hangul filler"),
+        ("１", "U+FF11 as its character 1, a full-width digit"),
+        ("가２", "a full-width digit"),
+        ("가\u{200B}나", "U+200B as its character 2, a character without width"),
+        ("가\u{200D}나", "a character without width"),
+        ("\u{FEFF}가", "a character without width"),
+        ("가\u{2060}", "a character without width"),
+        ("가\u{00AD}나", "a character without width"),
+        ("가\u{FE0F}", "a mark"),
+        ("가\u{0301}", "a mark"),
+        ("가 ", "U+0020 as its character 2, white space"),
+        (" 가", "white space"),
+        ("가\t", "white space"),
+        ("가\u{00A0}나", "white space"),
+        ("가\u{3000}", "white space"),
+        ("가\n", "white space"),
+        ("가\0", "a control character"),
+        ("가\u{0085}", "white space"),
+        ("\u{FFFD}", "no UTF-8"),
+        ("a", "U+0061 as its character 1, a Latin letter"),
+        ("Z9", "a Latin letter"),
+        ("가-나", "punctuation"),
+        ("\"가\"", "punctuation"),
+        ("가,나", "punctuation"),
+        ("٣", "a digit of another script"),
+        ("²", "a digit of another script"),
+        ("漢", "a letter of another script"),
+        ("あ", "a letter of another script"),
+        ("ａ", "a letter of another script"),
+        ("🎟", "neither a syllable nor a digit"),
+        ("\u{E000}", "neither a syllable nor a digit"),
+    ];
 
     #[test]
     fn rejects_everything_that_only_looks_like_it() {
-        for (code, want) in [
-            ("", "has 0 characters"),
-            ("가나다라마바사아자차0", "has 11 characters"),
-            ("\u{1100}\u{1161}", "U+1100"),
-            ("ㄱ", "U+3131"),
-            ("\u{3164}", "U+3164"),
-            ("１", "U+FF11"),
-            ("가\u{200B}나", "U+200B as its character 2"),
-            ("가 ", "U+0020"),
-            ("a", "U+0061"),
-            ("\u{ABFF}", "U+ABFF"),
-            ("\u{D7A4}", "U+D7A4"),
-        ] {
-            assert!(flaw(code).unwrap().contains(want), "{code:?}");
+        for (code, want) in MALFORMED {
+            assert!(
+                flaw(code).is_some_and(|flaw| flaw.contains(want)),
+                "{code:?}: {:?}",
+                flaw(code)
+            );
             assert_eq!(find(&campaign(1).issued(code, 110, 120).evidence()).len(), 1);
+        }
+        // The neighbours of what is allowed.
+        for wrong in ['\u{ABFF}', '\u{D7A4}', '/', ':'] {
+            assert!(!is_well_formed(&wrong.to_string()), "{wrong:?}");
         }
     }
 

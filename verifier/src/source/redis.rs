@@ -105,7 +105,9 @@ impl Redis {
             for entry in &page.ids {
                 match row(entry) {
                     Some(row) => rows.push(row),
-                    None => unreadable.push(format!("entry {}: no rank, no code or no time", entry.id)),
+                    None => {
+                        unreadable.push(format!("entry {}: no rank, no code or no time", entry.id))
+                    }
                 }
             }
             match page.ids.last() {
