@@ -4,7 +4,6 @@ use serde::{Deserialize, Serialize};
 
 /// How many coupons one user may get, and which refusal wins when two are true.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct PerUser {
     /// Coupons a user may hold. Only 1 is supported.
     pub limit: u32,
@@ -26,7 +25,6 @@ pub enum Precedence {
 
 /// A span of time in nanoseconds, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Window {
     /// First possible moment.
     pub earliest: i64,

@@ -104,13 +104,29 @@ pub fn hidden<'a>(message: &str, secrets: impl IntoIterator<Item = &'a str>) -> 
 pub fn without_password(url: &str) -> String {
     let url = without_login(url);
     let Some((path, query)) = url.split_once('?') else { return url };
-    let tells = |name: &str| name.to_ascii_lowercase().contains("pass");
     let kept = |pair: &str| match pair.split_once('=') {
         Some((name, _)) if tells(name) => format!("{name}={HIDDEN}"),
         _ => pair.to_owned(),
     };
     let query: Vec<String> = query.split('&').map(kept).collect();
     format!("{path}?{}", query.join("&"))
+}
+
+/// The passwords in a URL, as it spells them.
+pub fn passwords(url: &str) -> Vec<&str> {
+    let login = url.split_once("://").and_then(|(_, rest)| rest.rsplit_once('@'));
+    let in_login = login.and_then(|(login, _)| login.split_once(':')).map(|(_, password)| password);
+    let query = url.split_once('?').map_or("", |(_, query)| query);
+    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    in_login
+        .into_iter()
+        .chain(pairs.filter(|(name, _)| tells(name)).map(|(_, value)| value))
+        .collect()
+}
+
+/// Whether a parameter of this name is a password.
+fn tells(name: &str) -> bool {
+    name.to_ascii_lowercase().contains("pass")
 }
 
 fn without_login(url: &str) -> String {
@@ -138,6 +154,18 @@ mod tests {
             ("postgres://h/db?user=me&password=s&x", "postgres://h/db?user=me&password=***&x"),
         ] {
             assert_eq!(without_password(url), want);
+        }
+    }
+
+    #[test]
+    fn every_password_of_a_url_is_found() {
+        for (url, want) in [
+            ("redis://me:sec@ret@h:1/0", &["sec@ret"][..]),
+            ("postgres://a:b@h/db?user=me&password=s&sslpassword=t", &["b", "s", "t"]),
+            ("postgres://me@h/db?x", &[]),
+            ("sqlite:a.db", &[]),
+        ] {
+            assert_eq!(passwords(url), want, "{url}");
         }
     }
 

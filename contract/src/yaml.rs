@@ -163,8 +163,11 @@ fn describe(error: &Error, text: &str) -> String {
         Error::UnknownAnchor { .. } => {
             "a text that begins with * has to stand in quotes (it would be a YAML alias)".into()
         }
-        Error::Message { msg, .. } => syntax(&first_line(msg)),
-        other => syntax(&first_line(&other.to_string())),
+        // Our own checks, which may quote the file.
+        Error::Message { msg, .. } => msg.clone(),
+        // The scanner's words, and nothing of the file.
+        Error::ExternalMessage { msg, .. } => syntax(&first_line(msg)),
+        other => first_line(&other.to_string()),
     }
 }
 
@@ -232,12 +235,14 @@ fn unknown(kind: &str, found: &str, expected: &[&str]) -> String {
 }
 
 /// The same for a `--set`, where there is no line and column but the assignment itself.
-pub fn in_set(place: &str, message: &str) -> Wrong {
-    let words = [("unknown field `", "key"), ("unknown variant `", "value")];
-    let unknown = words.iter().find_map(|(begin, kind)| {
-        let (found, expected) = message.strip_prefix(begin)?.split_once("`, expected ")?;
-        let names: Vec<&str> = expected.split('`').skip(1).step_by(2).collect();
-        Some(unknown(kind, found, &names))
-    });
-    Wrong { place: place.into(), what: on_one_line(unknown.as_deref().unwrap_or(message)) }
+pub fn in_set(place: &str, text: &str, error: &Error) -> Wrong {
+    Wrong { place: place.into(), what: on_one_line(&describe(error.without_snippet(), text)) }
+}
+
+/// Reads any YAML, also numbers that are none, such as `.inf`.
+///
+/// # Errors
+/// Where it is no YAML.
+pub fn read_any<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
+    place::read(text)
 }

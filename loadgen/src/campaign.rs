@@ -17,18 +17,20 @@ use hyper::HeaderMap;
 use crate::client::reach::Reach;
 use crate::clock::Clock;
 use crate::http::Http;
-use crate::mapping::rule::Statuses;
+use crate::mapping::rule::{Captured, Statuses};
 use crate::mapping::{
-    self, Action, Answer, Each, Mapping, Request, RequestTemplate, Source, Step, Values,
+    self, Action, Answer, Asked, Each, Mapping, Request, RequestTemplate, Source, Step, Values,
 };
 use crate::scenario::{self, Scenario};
 use crate::secrets::{hidden, value};
-use crate::users::Users;
+use crate::users::{Users, fitting_name};
 use each::Errand;
 use stores::Stores;
 
 /// How long a request, a statement or a command of the set-up may take.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How much of an answer's body a message shows, in characters.
+const SHOWN: usize = 200;
 
 /// Talks to the system outside the measured load.
 #[derive(Clone, Debug)]
@@ -36,9 +38,6 @@ pub struct Desk {
     http: Http,
     clock: Clock,
 }
-
-/// Values by the names that a step gives them.
-type Captured = BTreeMap<String, String>;
 
 /// Why the set-up failed. No message has a secret in it.
 #[derive(Debug, thiserror::Error)]
@@ -60,7 +59,7 @@ pub enum SetupError {
         url: String,
         /// What it answered.
         status: u16,
-        /// The answer's body, its beginning.
+        /// The answer's body; once secrets are hidden, its beginning.
         body: String,
         /// What was expected.
         expected: String,
@@ -73,10 +72,10 @@ pub enum SetupError {
         /// Why.
         reason: String,
     },
-    /// The same, in a step that is not of the campaign itself.
+    /// A step could not be taken, or did not give what it has to.
     #[error("{place}: {reason}")]
     In {
-        /// Which step, and for which user.
+        /// Which step or which part of it, and for which user.
         place: String,
         /// What happened.
         reason: String,
@@ -84,15 +83,16 @@ pub enum SetupError {
 }
 
 impl SetupError {
-    /// The same without secrets.
-    fn hiding(self, secrets: &[String]) -> Self {
+    /// The same without secrets. What is too long is cut only then, lest half a secret be left.
+    pub(crate) fn hiding(self, secrets: &[String]) -> Self {
         let hide = |text: String| hidden(&text, secrets.iter().map(String::as_str));
         match self {
             Self::Unreachable { url, reason } => {
                 Self::Unreachable { url: hide(url), reason: hide(reason) }
             }
             Self::Refused { method, url, status, body, expected } => {
-                Self::Refused { method, url: hide(url), status, body: hide(body), expected }
+                let body = hide(body).chars().take(SHOWN).collect();
+                Self::Refused { method, url: hide(url), status, body, expected }
             }
             Self::Store { url, reason } => Self::Store { url: hide(url), reason: hide(reason) },
             Self::In { place, reason } => Self::In { place, reason: hide(reason) },
@@ -147,19 +147,19 @@ impl Desk {
         Self { http: Http::new(reach, PATIENCE), clock }
     }
 
-    /// When the first campaign starts, by the clock of the target `url`.
+    /// When the first campaign of a prepared system starts, by the clock that rules it.
     pub async fn first_start(
         &self,
-        url: &str,
+        prepared: &Prepared,
         wanted: &scenario::Campaign,
         mapping: &Mapping,
     ) -> DateTime<Utc> {
         if let Some(instant) = wanted.starts_at {
             return instant;
         }
-        let ahead = match mapping.clock {
+        let ahead = match &mapping.clock {
             mapping::Clock::LoadHost => 0,
-            mapping::Clock::Asked(_) => self.ahead(url).await,
+            mapping::Clock::Asked(asked) => self.ahead(asked, prepared).await,
         };
         let starts_at = self.clock.unix_now() + ahead + wanted.starts_in.nanos();
         whole_after(starts_at, mapping.start_unit_ms())
@@ -184,8 +184,7 @@ impl Desk {
                 None => {
                     let secrets = secrets(&scenario.mapping, &prepared.names);
                     let taken = self.take(step, &prepared.names, &mut stores, &secrets).await;
-                    let inside = |e: SetupError| SetupError::In { place, reason: e.to_string() };
-                    prepared.names.extend(taken.map_err(inside)?);
+                    prepared.names.extend(taken.map_err(inside(place))?);
                 }
                 Some(Each::User) => {
                     let errand = Errand {
@@ -220,9 +219,10 @@ impl Desk {
         let mut names = prepared.names.clone();
         names.extend(campaign_names(named.name, starts_at));
         let mut stores = Stores::default();
-        for step in &mapping.setup {
+        for (at, step) in mapping.setup.iter().enumerate() {
             let secrets = secrets(mapping, &names);
-            names.extend(self.take(step, &names, &mut stores, &secrets).await?);
+            let taken = self.take(step, &names, &mut stores, &secrets).await;
+            names.extend(taken.map_err(inside(format!("mapping.setup[{at}]")))?);
         }
         let starts_at_unix_ns = starts_at.timestamp_nanos_opt().unwrap_or(i64::MAX);
         Ok(Created { names, starts_at_unix_ns })
@@ -256,12 +256,12 @@ impl Desk {
                 }),
                 Ok(reply) => {
                     let reply = reply.unwrap_or_default();
-                    Ok(capture.keys().map(|name| (name.clone(), reply.clone())).collect())
+                    Ok(capture.iter().map(|name| (name.clone(), reply.clone())).collect())
                 }
                 Err(error) => Err(error),
             },
         };
-        taken.map_err(hide)
+        taken.and_then(fitting).map_err(hide)
     }
 
     /// Asks the first target and reads what is to be captured.
@@ -286,7 +286,7 @@ impl Desk {
                 method: request.method.to_string(),
                 url: format!("{url}{}", request.uri),
                 status,
-                body: body.chars().take(200).collect(),
+                body,
                 expected,
             }
         };
@@ -314,31 +314,67 @@ impl Desk {
         answered.map_err(|reason| SetupError::Unreachable { url: url(), reason })
     }
 
-    /// How far the target's clock is ahead of the load host's, by its own word, nanoseconds; 0 where
+    /// How far the ruling clock is ahead of the load host's, by its own word, nanoseconds; 0 where
     /// it does not say. Good enough to choose a start; where that lies is then probed.
-    async fn ahead(&self, url: &str) -> i64 {
+    ///
+    /// A clock that is asked about a campaign cannot be asked before there is one: what the first
+    /// target shows in a header of any answer has to do then.
+    async fn ahead(&self, asked: &Asked, prepared: &Prepared) -> i64 {
+        let (url, names) = (prepared.target(), &prepared.names);
         let sent = self.clock.unix_now();
-        let Ok((_, headers, _)) = self.http.get(url, "/").await else { return 0 };
+        let told = match asked.is_ready(names) {
+            true => self.time(url, &asked.request.fill(names), |a| asked.now.read(a)).await,
+            false => {
+                let stamp = |a: &Answer<'_>| a.header(wire::header::SERVER_TIME).map(str::to_owned);
+                self.time(url, &Request::get("/"), stamp).await
+            }
+        };
         let between = sent + (self.clock.unix_now() - sent) / 2;
-        let stamp = headers.get(wire::header::SERVER_TIME).and_then(|v| v.to_str().ok());
-        let theirs = stamp.and_then(|text| DateTime::parse_from_rfc3339(text).ok());
-        theirs.and_then(|t| t.timestamp_nanos_opt()).map_or(0, |theirs| theirs - between)
+        told.map_or(0, |told| told.stamp + told.resolution - between)
+    }
+
+    /// Asks the target `url` for a time, RFC 3339. `None` where its answer has none.
+    async fn time(
+        &self,
+        url: &str,
+        request: &Request,
+        read: impl Fn(&Answer<'_>) -> Option<String>,
+    ) -> Option<Probe> {
+        let sent = self.clock.now();
+        let (status, headers, body) = self.ask(url, request).await.ok()?;
+        let received = self.clock.now();
+        let text = read(&Answer::new(status, &headers, &body))?;
+        let stamp = DateTime::parse_from_rfc3339(&text).ok()?.timestamp_nanos_opt()?;
+        Some(Probe { sent, received, stamp, resolution: resolution(&text) })
     }
 
     /// Asks the target `url` for the ruling clock. `None` where it does not answer.
     pub async fn probe(&self, url: &str, created: &Created, mapping: &Mapping) -> Option<Probe> {
-        let sent = self.clock.now();
         let mapping::Clock::Asked(asked) = &mapping.clock else {
+            let sent = self.clock.now();
             let stamp = self.clock.anchor().unix_ns + sent;
             return Some(Probe { sent, received: sent, stamp, resolution: 0 });
         };
-        let (status, headers, body) =
-            self.ask(url, &asked.request.fill(&created.names)).await.ok()?;
-        let received = self.clock.now();
-        let text = asked.now.read(&Answer::new(status, &headers, &body))?;
-        let stamp = DateTime::parse_from_rfc3339(&text).ok()?.timestamp_nanos_opt()?;
-        Some(Probe { sent, received, stamp, resolution: resolution(&text) })
+        self.time(url, &asked.request.fill(&created.names), |a| asked.now.read(a)).await
     }
+}
+
+/// Gives a failure the place of its step.
+fn inside(place: String) -> impl FnOnce(SetupError) -> SetupError {
+    move |error| SetupError::In { place, reason: error.to_string() }
+}
+
+/// What was captured, if what goes into the history is short enough for it.
+fn fitting(captured: Captured) -> Result<Captured, SetupError> {
+    for name in ["campaign", "user"] {
+        if let Some(value) = captured.get(name) {
+            fitting_name(value).map_err(|reason| SetupError::In {
+                place: format!("capture of `{name}`"),
+                reason,
+            })?;
+        }
+    }
+    Ok(captured)
 }
 
 /// How coarse a printed time is: one unit of its last digit, in nanoseconds.
@@ -418,6 +454,24 @@ fn whole_after(unix_ns: i64, unit_ms: i64) -> DateTime<Utc> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_secret_is_hidden_before_a_body_is_cut() {
+        let body = format!("{}hush-hush", "x".repeat(SHOWN - 4));
+        let (method, url, expected) = ("POST".into(), "http://h".into(), "2xx".into());
+        let error = SetupError::Refused { method, url, status: 500, body, expected };
+        let text = error.hiding(&["hush-hush".into()]).to_string();
+        assert!(!text.contains("hush") && text.contains("x***; expected 2xx"), "{text}");
+    }
+
+    #[test]
+    fn names_that_no_record_could_hold_are_refused() {
+        let captured = |value: String| Captured::from([("campaign".to_owned(), value)]);
+        assert!(fitting(captured("c".repeat(1_000))).is_ok());
+        let message = fitting(captured("c".repeat(1_001))).unwrap_err().to_string();
+        let want = "capture of `campaign`: found a name of 1001 bytes, expected at most 1,000";
+        assert_eq!(message, want);
+    }
 
     #[test]
     fn the_start_is_what_the_system_can_be_told() {

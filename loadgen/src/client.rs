@@ -27,7 +27,8 @@ use stream::Stream;
 
 pub use h2::MOST_UNDER_WAY;
 
-/// Longest answer that is read, head and body; a longer one is unreadable.
+/// Longest answer that is read; a longer one is unreadable. In HTTP/1.1 head and body count
+/// together, in HTTP/2 each for itself.
 pub const MAX_ANSWER: usize = 64 * 1024;
 
 /// An answer cannot make a buyer wait longer than this, in seconds.
@@ -186,8 +187,9 @@ impl Lane {
 }
 
 impl Link {
-    /// Hands over as much of the request as is taken at once, so that it leaves now and not when
-    /// its task has a turn. [`Link::answer`] does the rest.
+    /// Hands over as much of the request as is taken at once. In HTTP/1.1 that leaves now and not
+    /// when its task has a turn; in HTTP/2 it leaves when the connection's task has one.
+    /// [`Link::answer`] does the rest.
     pub fn begin(&mut self, request: &Packed) {
         match (&mut self.0, &request.0) {
             (Linked::H1(connection), Form::H1(bytes)) => connection.begin(bytes),
@@ -271,7 +273,7 @@ impl Whole {
 
 /// Whether the length of a body is said even where it is empty (RFC 9110, 8.6).
 fn announces_body(method: &Method) -> bool {
-    !matches!(*method, Method::GET | Method::HEAD)
+    *method != Method::GET
 }
 
 /// What it means that no connection could be made.

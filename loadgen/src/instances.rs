@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep};
 use crate::client::reach::{Reach, ReachError};
 use crate::http::Http;
 use crate::scenario::Spawn;
-use crate::secrets::expanded;
+use crate::secrets::{expanded, hidden, passwords, value, variables};
 
 /// First argument of a process that is about to become an instance.
 pub const BECOME_INSTANCE: &str = "__become-instance";
@@ -78,7 +78,7 @@ pub enum StartError {
         status: ExitStatus,
         /// Where its log is.
         log: PathBuf,
-        /// The log's last line.
+        /// The log's last line, without what the instance was told in secret.
         tail: String,
     },
     /// It did not become ready in time.
@@ -104,6 +104,22 @@ pub enum StartError {
     },
 }
 
+impl StartError {
+    /// The same without secrets.
+    fn hiding(self, secrets: &[String]) -> Self {
+        match self {
+            Self::Ended { name, status, log, tail } => {
+                let tail = hidden(&tail, secrets.iter().map(String::as_str));
+                Self::Ended { name, status, log, tail }
+            }
+            other @ (Self::Command { .. }
+            | Self::NotReady { .. }
+            | Self::Reach(_)
+            | Self::Io { .. }) => other,
+        }
+    }
+}
+
 /// What a command's placeholders stand for.
 #[derive(Clone, Debug)]
 pub struct Surroundings {
@@ -111,9 +127,21 @@ pub struct Surroundings {
     pub run: PathBuf,
     /// The store's URL.
     pub store: Option<String>,
+    /// The variables of the environment that the store's URL has the values of.
+    pub(crate) variables: Vec<String>,
 }
 
 impl Surroundings {
+    /// What instances are told that no message may show.
+    fn secrets(&self, spawn: &Spawn) -> Vec<String> {
+        let own = spawn.each.iter().flat_map(|one| one.args.iter().chain(one.env.values()));
+        let told = spawn.command.words().iter().chain(spawn.env.values()).chain(own);
+        let named = told.flat_map(|text| variables(text));
+        let named = named.chain(self.variables.iter().map(String::as_str));
+        let passwords = self.store.iter().flat_map(|url| passwords(url)).map(str::to_owned);
+        named.filter_map(|name| value(name).ok()).chain(passwords).collect()
+    }
+
     fn fill(&self, text: &str, instance: &str, port: u16) -> String {
         // What is missing was found when the scenario was read.
         expanded(text)
@@ -137,19 +165,23 @@ impl Instances {
         let ports = free_ports(u16::from(spawn.instances))
             .map_err(io_error("no free port for an instance"))?;
         for (number, port) in (1_u16..).zip(ports) {
-            let instance = start(spawn, around, number, port)?;
-            instances.watch_over(&instance)?;
-            instances.running.push(instance);
+            // From here on it is ended with the others, whatever comes.
+            instances.running.push(start(spawn, around, number, port)?);
+            instances.watch_over_last()?;
         }
+        let secrets = around.secrets(spawn);
         let http = Http::new(&Reach::plain()?, READY_WITHIN);
         for instance in &mut instances.running {
-            instance.wait_until_ready(&http, spawn.ready.as_str()).await?;
+            let ready = instance.wait_until_ready(&http, spawn.ready.as_str()).await;
+            ready.map_err(|e| e.hiding(&secrets))?;
         }
         Ok(instances)
     }
 
-    fn watch_over(&mut self, instance: &Instance) -> Result<(), StartError> {
-        let (Some(guard), Some(group)) = (&mut self.guard, instance.group) else { return Ok(()) };
+    /// Tells the guard of the instance that was started last.
+    fn watch_over_last(&mut self) -> Result<(), StartError> {
+        let group = self.running.last().and_then(|instance| instance.group);
+        let (Some(guard), Some(group)) = (&mut self.guard, group) else { return Ok(()) };
         guard.watch_over(group).map_err(io_error("the instances' guard cannot be told"))
     }
 

@@ -13,7 +13,10 @@ pub mod rule;
 pub mod source;
 pub mod sql;
 pub mod step;
+mod store_url;
 pub mod template;
+
+use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -85,6 +88,14 @@ pub struct Asked {
     pub now: Source,
 }
 
+impl Asked {
+    /// Whether all that the request names has a value already.
+    pub(crate) fn is_ready(&self, names: &BTreeMap<String, String>) -> bool {
+        let known: Vec<&str> = names.keys().map(String::as_str).collect();
+        self.request.check(&known).is_ok()
+    }
+}
+
 impl Mapping {
     /// The mapping of the reference server.
     pub fn coupon_server() -> Self {
@@ -138,8 +149,9 @@ impl Mapping {
     }
 
     /// The same for what comes after the answer.
-    fn check_follow_ups<'a>(&'a self, mut known: Vec<&'a str>) -> Result<(), String> {
-        follow::misplaced(&self.outcomes, "outcomes")?;
+    fn check_follow_ups(&self, known: Vec<&str>) -> Result<(), String> {
+        use rule::Meaning::{Accepted, Pending, Reserved};
+        follow::check(&self.outcomes, "outcomes", &[Accepted, Reserved])?;
         for (at, rule) in self.outcomes.iter().enumerate() {
             if let Some(name) = rule.capture.keys().find(|name| known.contains(&name.as_str())) {
                 return Err(format!(
@@ -147,14 +159,18 @@ impl Mapping {
                 ));
             }
         }
-        known.extend(self.outcomes.iter().flat_map(|r| r.capture.keys().map(String::as_str)));
+        let told = |is| {
+            let captured = follow::captured_by_all(&self.outcomes, is);
+            known.iter().copied().chain(captured).collect::<Vec<&str>>()
+        };
         if let Some(poll) = &self.poll {
-            poll.request.check(&known).map_err(|what| format!("poll.request.{what}"))?;
-            follow::misplaced(&poll.outcomes, "poll.outcomes")?;
+            poll.request.check(&told(Accepted)).map_err(|what| format!("poll.request.{what}"))?;
+            follow::check(&poll.outcomes, "poll.outcomes", &[Pending])?;
         }
         if let Some(confirm) = &self.confirm {
-            confirm.request.check(&known).map_err(|what| format!("confirm.request.{what}"))?;
-            follow::misplaced(&confirm.outcomes, "confirm.outcomes")?;
+            let checked = confirm.request.check(&told(Reserved));
+            checked.map_err(|what| format!("confirm.request.{what}"))?;
+            follow::check(&confirm.outcomes, "confirm.outcomes", &[])?;
         }
         Ok(())
     }
@@ -212,7 +228,7 @@ mod tests {
     #[test]
     fn an_unknown_name_is_refused_with_those_there_are() {
         let mut mapping = Mapping::coupon_server();
-        mapping.request.path = Template::try_from("/x/{capaign}".to_owned()).unwrap();
+        mapping.request.path = Template::from("/x/{capaign}".to_owned());
         let message = check(&mapping, None).unwrap_err();
         assert!(
             message

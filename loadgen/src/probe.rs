@@ -17,6 +17,7 @@ use crate::instances::StartError;
 use crate::mapping::form::is_open;
 use crate::mapping::rule::{Captured, classify, matching};
 use crate::mapping::{Answer, Mapping, RequestTemplate, Rule, Told};
+use crate::scenario::buyers::{KeyUse, Towards};
 use crate::scenario::{Overrides, Scenario, ScenarioError, Span};
 use crate::schedule::Arrival;
 use crate::secrets::{hidden, value, without_password};
@@ -30,8 +31,8 @@ const COUPONS: u64 = 2;
 const STARTS_IN: Span = Span::from_millis(1_500);
 /// How long after the start it is asked again.
 const AFTER_START: Span = Span::from_millis(200);
-/// How many buyers there are to choose from.
-const BUYERS: u64 = 5;
+/// How many buyers ask.
+const BUYERS: u64 = 4;
 /// A pending request is polled so often, and not again.
 const POLLS: u32 = 50;
 /// How much of an answer is shown.
@@ -62,7 +63,8 @@ pub enum ProbeError {
 pub async fn probe(path: &std::path::Path, overrides: &Overrides) -> Result<bool, ProbeError> {
     let mut scenario = Scenario::load(path, overrides)?;
     scenario.campaign.coupons = COUPONS;
-    scenario.campaign.starts_in = STARTS_IN;
+    // Whenever the launch is: the questions are asked around a start of their own.
+    (scenario.campaign.starts_in, scenario.campaign.starts_at) = (STARTS_IN, None);
     let folder = Folder::create(None, &format!("{}-probe", scenario.name.as_str()))?;
     let mut system = System::start(&scenario, &folder).await?;
     let asked = Probe::ask(&scenario, &system).await;
@@ -88,7 +90,7 @@ impl<'a> Probe<'a> {
         let desk = Desk::new(Clock::start(), &system.reach);
         let store = system.store_url.as_deref();
         let prepared = desk.prepare(&target.url, scenario, store).await?;
-        let starts_at = desk.first_start(&target.url, &scenario.campaign, mapping).await;
+        let starts_at = desk.first_start(&prepared, &scenario.campaign, mapping).await;
         let named = Named { name: scenario.name.as_str(), starts_at };
         let created = desk.create(&named, mapping, &prepared).await?;
         let workload = Workload::new(scenario, vec![created.id().to_owned()], BUYERS, 1);
@@ -125,7 +127,7 @@ impl<'a> Probe<'a> {
     async fn questions(&mut self) -> Result<(), SetupError> {
         let order = |index| self.workload.order(&Arrival::of_buyer(index));
         let (first, second, third, fourth) = (order(0), order(1), order(2), order(3));
-        let again = Order { user: second.user.clone(), op: 5, ..order(4) };
+        let again = self.workload.again(&second, BUYERS + 1, Towards::SameTarget, KeyUse::New);
         self.question("before the start", &first).await?;
         // A start that is told in seconds lies up to one second later.
         let later = Span::from_millis(self.mapping.start_unit_ms());
@@ -176,11 +178,18 @@ impl<'a> Probe<'a> {
         let is_open = |name: &str| is_open(&self.created.names, name);
         let form = template.form(&self.created.names, is_open);
         let request = form.fill(&Asking { order, row, target, told });
-        let secrets = self.secrets(template, row);
-        let hide = |text: &str| hidden(text, secrets.iter().map(String::as_str));
-        let (status, headers, body) = self.desk.ask(&self.target.url, &request).await?;
+        let mut secrets = self.secrets(template, row);
+        secrets.extend(told.values().cloned());
+        let asked = self.desk.ask(&self.target.url, &request).await;
+        let (status, headers, body) = asked.map_err(|e| e.hiding(&secrets))?;
         let answer = Answer::new(status, &headers, &body);
         let told = classify(rules, &answer);
+        if let Told::Accepted(found) | Told::Reserved(found) = &told {
+            secrets.extend(found.values().cloned());
+        }
+        // What is cut is cut only then, lest half a secret be left.
+        let hide = |text: &str| hidden(text, secrets.iter().map(String::as_str));
+        let shown = |body: &[u8]| beginning(&hide(&String::from_utf8_lossy(body)));
         self.understood &= !matches!(
             told,
             Told::Outcome(Outcome::Indeterminate(Doubt::Unclassified | Doubt::Unreadable))
@@ -188,10 +197,10 @@ impl<'a> Probe<'a> {
         let rule = matching(rules, &answer);
         self.say(&hide(&format!("  {} {}", request.method, request.uri)));
         if !request.body.is_empty() {
-            self.say(&hide(&format!("  {}", shown(&request.body))));
+            self.say(&format!("  {}", shown(&request.body)));
         }
-        self.say(&hide(&format!("  -> {status} {}", shown(&body))));
-        self.say(&format!("  => {}", meaning(&told, rule)));
+        self.say(&format!("  -> {status} {}", shown(&body)));
+        self.say(&hide(&format!("  => {}", meaning(&told, rule))));
         Ok(told)
     }
 
@@ -213,7 +222,9 @@ impl<'a> Probe<'a> {
 fn meaning(told: &Told, rule: Option<usize>) -> String {
     let by = rule.map_or_else(|| "no rule".into(), |number| format!("rule {number}"));
     let captured = |values: &Captured| {
-        let each = |(name, value): (&String, &String)| format!(" {{{name}}} is {value}");
+        let each = |(name, value): (&String, &String)| {
+            format!(" {{{name}}} is captured, {} characters", value.chars().count())
+        };
         values.iter().map(each).collect::<Vec<_>>().join(",")
     };
     let what = match told {
@@ -251,9 +262,22 @@ fn described(outcome: &Outcome<'_>) -> String {
 }
 
 /// The beginning of a body, on one line.
-fn shown(body: &[u8]) -> String {
-    let text = String::from_utf8_lossy(body);
-    let short: String = text.chars().filter(|c| !c.is_control()).take(SHOWN).collect();
-    let more = if short.len() < text.len() { " ..." } else { "" };
+fn beginning(text: &str) -> String {
+    let mut visible = text.chars().filter(|c| !c.is_control());
+    let short: String = visible.by_ref().take(SHOWN).collect();
+    let more = if visible.next().is_some() { " ..." } else { "" };
     if short.is_empty() { "(empty)".into() } else { format!("{short}{more}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_longer_is_cut() {
+        let long = "x".repeat(SHOWN);
+        assert_eq!(beginning(&format!("{long}\r\n")), long);
+        assert_eq!(beginning(&format!("\t{long}y")), format!("{long} ..."));
+        assert_eq!(beginning("\n"), "(empty)");
+    }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use contract::history::stored::{Record, Segment};
 use contract::history::{Completion, Invocation, Kind};
-use contract::outcome::Outcome;
+use contract::outcome::{Doubt, Outcome};
 
 use crate::workload::Order;
 
@@ -59,9 +59,10 @@ impl Recorder {
         }))
     }
 
-    /// A request is over; gives the time that is written for it. Records are in order of time: where a later one was written
-    /// before, that one's time is taken, for an end that is told too late hides no contradiction but
-    /// makes none either.
+    /// A request is over; gives the time that is written for it. Records are in order of time: where
+    /// a later one was written before, that one's time is taken, for an end that is told too late hides no contradiction but
+    /// makes none either. An outcome that is too long for a record is unreadable: what an answer says
+    /// must not end the run.
     ///
     /// # Errors
     /// When the disk is full.
@@ -69,8 +70,15 @@ impl Recorder {
         let Ending { at, outcome, accepted, status, stamp } = ending;
         let at = at.max(self.last.get());
         self.last.set(at);
-        let completion = Completion { op, at, accepted, outcome, status, stamp };
-        self.segment.borrow_mut().append(&Record::Complete(completion))?;
+        let with =
+            |outcome| Record::Complete(Completion { op, at, accepted, outcome, status, stamp });
+        let mut segment = self.segment.borrow_mut();
+        match segment.append(&with(outcome)) {
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                segment.append(&with(Outcome::Indeterminate(Doubt::Unreadable)))?;
+            }
+            written => written?,
+        }
         Ok(at)
     }
 
@@ -115,5 +123,42 @@ impl Ending {
     /// Without an answer.
     pub fn unanswered(at: i64, outcome: Outcome<'static>) -> Self {
         Self { at, outcome, accepted: None, status: None, stamp: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use contract::history::Event;
+    use contract::history::stored::{CONTROL, read};
+    use contract::outcome::Observation;
+
+    use super::*;
+
+    /// What is read of a completion with so many codes, each of ten letters.
+    fn kept(codes: usize) -> Vec<String> {
+        let dir = tempfile::tempdir().unwrap();
+        let control = Segment::create(dir.path(), CONTROL.trim_end_matches(".seg")).unwrap();
+        control.finish().unwrap();
+        let recorder = Recorder::create(dir.path(), 0).unwrap();
+        let codes = Observation::Codes(vec!["ABCDEFGHIJ".into(); codes]);
+        for outcome in [Outcome::Read(codes), Outcome::SoldOut] {
+            recorder.complete(1, Ending::unanswered(1, outcome)).unwrap();
+        }
+        recorder.finish().unwrap();
+        let mut kept = Vec::new();
+        let integrity = read(dir.path(), &mut |event| match event {
+            Event::Complete(c) => kept.push(format!("{:?}", c.outcome)),
+            Event::Campaign(_) | Event::Invoke(_) => {}
+        });
+        assert_eq!(integrity.unwrap().gaps, Vec::<String>::new());
+        kept
+    }
+
+    #[test]
+    fn no_answer_is_too_long_for_the_run() {
+        let all = kept(5_000);
+        assert!(all[0].starts_with("Read(Codes(") && all[1] == "SoldOut", "{all:?}");
+        let none = kept(10_000);
+        assert_eq!(none, ["Indeterminate(Unreadable)", "SoldOut"]);
     }
 }

@@ -449,7 +449,7 @@ async fn create_all(
     prepared: &Prepared,
 ) -> Result<Vec<Created>, RunError> {
     let (wanted, mapping) = (&scenario.campaign, &scenario.mapping);
-    let first = desk.first_start(prepared.target(), wanted, mapping).await;
+    let first = desk.first_start(prepared, wanted, mapping).await;
     let mut campaigns: Vec<Created> = Vec::new();
     for number in 0..u32::from(wanted.count) {
         let starts_at = first + TimeDelta::nanoseconds(schedule.start_of(number));

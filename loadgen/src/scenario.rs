@@ -4,15 +4,17 @@
 //! its line and column. `docs/scenarios.md` documents every key.
 
 pub mod buyers;
+mod number;
 mod problem;
 pub mod schema;
+mod spelled;
 mod target;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use contract::campaign::{PerUser, Precedence};
 use contract::store;
 use contract::yaml::duration;
@@ -21,8 +23,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use buyers::{Buyer, Pause};
+use number::number;
 pub use problem::ScenarioError;
 use schema::{Text, one_of};
+use spelled::Spelled;
 pub use target::{Protocol, Scheme, Target, Trust};
 
 use crate::mapping::{Around, Mapping};
@@ -583,36 +587,11 @@ impl TryFrom<Span> for Positive {
     }
 }
 
-macro_rules! count {
-    ($(#[$doc:meta])* $name:ident, $max:literal, $shown:literal) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-        #[serde(try_from = "u64", into = "u32")]
-        #[schemars(with = "u32", extend("minimum" = 1, "maximum" = $max))]
-        pub struct $name(u32);
-
-        impl TryFrom<u64> for $name {
-            type Error = String;
-
-            fn try_from(n: u64) -> Result<Self, String> {
-                let fits = u32::try_from(n).ok().filter(|n| (1..=$max).contains(n));
-                fits.map(Self).ok_or_else(|| format!("found {n}, expected 1 to {}", $shown))
-            }
-        }
-
-        impl From<$name> for u32 {
-            fn from(n: $name) -> Self {
-                n.0
-            }
-        }
-    };
-}
-
-count! {
+number! {
     /// How many attempts may be under way at once.
     InFlight, 65_536, "65,536"
 }
-count! {
+number! {
     /// How many campaigns a run has.
     Count, 10_000, "10,000"
 }
@@ -623,7 +602,7 @@ impl Default for Count {
     }
 }
 
-count! {
+number! {
     /// How many arrivals a burst has.
     BurstSize, 1_000_000, "1,000,000"
 }
@@ -643,6 +622,22 @@ pub struct Overrides {
     pub start_at: Option<DateTime<Utc>>,
 }
 
+impl Overrides {
+    /// The flags that a complaint may be about; `None` where there are none.
+    fn place(&self) -> Option<String> {
+        let set = self.set.iter().map(|assignment| format!("--set {assignment}"));
+        let others = [
+            (self.store.is_some(), "--store"),
+            (!self.targets.is_empty(), "--target"),
+            (self.seed.is_some(), "--seed"),
+            (self.start_at.is_some(), "--start-at"),
+        ];
+        let others = others.into_iter().filter(|(given, _)| *given).map(|(_, flag)| flag.into());
+        let all: Vec<String> = set.chain(others).collect();
+        (!all.is_empty()).then(|| all.join(" "))
+    }
+}
+
 impl Scenario {
     /// Reads a scenario file and applies what the command line says on top.
     ///
@@ -653,8 +648,7 @@ impl Scenario {
             .map_err(|source| ScenarioError::Io { path: path.to_owned(), source })?;
         let text = String::from_utf8(bytes)
             .map_err(|e| problem::no_text(path, e.as_bytes(), e.utf8_error().valid_up_to()))?;
-        let scenario = Self::parse(path, &text)?.overridden(path, &text, &overrides.set)?;
-        scenario.beside(path).redirected(overrides)
+        Self::parse(path, &text, overrides)
     }
 
     /// Reads a scenario file as [`Self::load`] does, and says besides what `run` would say of it
@@ -684,11 +678,22 @@ impl Scenario {
         self
     }
 
-    fn parse(path: &Path, text: &str) -> Result<Self, ScenarioError> {
-        let scenario: Self =
-            serde_saphyr::from_str(text).map_err(|e| problem::at(path, text, &e))?;
-        let wrong = |what: String| problem::whole(path, text, &what);
-        scenario.peopled(path, &wrong)?.checked(&wrong)
+    fn parse(path: &Path, text: &str, overrides: &Overrides) -> Result<Self, ScenarioError> {
+        let file: Self = serde_saphyr::from_str(text).map_err(|e| problem::at(path, text, &e))?;
+        let in_file = |what: String| problem::whole(path, text, &what);
+        let Some(place) = overrides.place() else { return file.whole(path, &in_file) };
+        let changed = file.clone().overridden(text, &overrides.set)?.redirected(overrides)?;
+        let by_flags = |what| ScenarioError::Wrong { place: place.clone(), what };
+        changed.whole(path, &by_flags).map_err(|error| match file.whole(path, &in_file) {
+            // No flag is to blame.
+            Err(alone) if alone.what() == error.what() => alone,
+            Err(_) | Ok(_) => error,
+        })
+    }
+
+    /// The same with its users, if all its parts fit together.
+    fn whole(self, path: &Path, wrong: &Wrong<'_>) -> Result<Self, ScenarioError> {
+        Ok(self.peopled(path, wrong)?.checked(wrong)?.beside(path))
     }
 
     /// Reads the users' file, whose path counts from the scenario's folder.
@@ -731,7 +736,7 @@ impl Scenario {
         if self.load.reads.per_second() > 0.0 && self.mapping.reads.is_empty() {
             return Err(wrong("load.reads: expected mapping.reads to say what is read".into()));
         }
-        if let Some(what) = self.too_early() {
+        if let Some(what) = self.too_early().or_else(|| self.between_units()) {
             return Err(wrong(what));
         }
         self.check_names(wrong)?;
@@ -753,6 +758,19 @@ impl Scenario {
              by campaign.starts_in",
             Span::from_nanos(earliest)
         ))
+    }
+
+    /// Why the system cannot be told the start as an instant, if it cannot.
+    fn between_units(&self) -> Option<String> {
+        let found = self.campaign.starts_at?;
+        let (unit, words) = match self.mapping.start_unit_ms() {
+            1 => (1_000_000, "a whole millisecond"),
+            _ => (1_000_000_000, "a whole second, since mapping.setup names {starts_at_s}"),
+        };
+        (found.timestamp_subsec_nanos() % unit != 0).then(|| {
+            let found = found.to_rfc3339_opts(SecondsFormat::AutoSi, true);
+            format!("campaign.starts_at: found {found}, expected {words}: it is told to the system")
+        })
     }
 
     /// What two of its parts say against each other.
@@ -790,32 +808,27 @@ impl Scenario {
         self.mapping.check(around).map_err(|what| wrong(format!("mapping.{what}")))
     }
 
-    /// Applies `--set`. The file alone was fine, so whatever is wrong now is in a `--set`.
-    fn overridden(self, path: &Path, text: &str, set: &[String]) -> Result<Self, ScenarioError> {
-        if set.is_empty() {
-            return Ok(self);
-        }
-        let mut value: serde_json::Value =
-            serde_saphyr::from_str(text).map_err(|e| problem::at(path, text, &e))?;
+    /// Applies `--set`. What depends on several values is judged once all of them are set.
+    fn overridden(self, text: &str, set: &[String]) -> Result<Self, ScenarioError> {
         let mut scenario = self;
+        let mut spelled = None;
         for assignment in set {
             let place = format!("--set {assignment}");
             let wrong = |what: String| ScenarioError::Wrong { place: place.clone(), what };
-            assign(&mut value, assignment).map_err(wrong)?;
-            scenario = serde_json::from_value(value.clone())
-                .map_err(|e| problem::in_set(&place, &e.to_string()))?;
+            let file = || Spelled::read(text).map_err(|e| wrong(e.to_string()));
+            let changed = assigned(spelled.map_or_else(file, Ok)?, assignment).map_err(wrong)?;
+            let text = changed.to_string();
+            scenario =
+                serde_saphyr::from_str(&text).map_err(|e| problem::in_set(&place, &text, &e))?;
+            spelled = Some(changed);
         }
-        // What depends on several values is judged once all of them are set.
-        let place = format!("--set {}", set.join(" --set "));
-        let wrong = |what| ScenarioError::Wrong { place: place.clone(), what };
-        scenario.peopled(path, &wrong)?.checked(&wrong)
+        Ok(scenario)
     }
 
-    /// Applies `--store`, `--target` and `--seed`.
+    /// Applies `--store`, `--target`, `--seed` and `--start-at`.
     fn redirected(mut self, overrides: &Overrides) -> Result<Self, ScenarioError> {
         if let Some(store) = &overrides.store {
             self.system.store = Some(store.clone());
-            self.check_names(&|what| ScenarioError::Wrong { place: "--store".into(), what })?;
         }
         if !overrides.targets.is_empty() {
             let parse = |text: &String| {
@@ -835,38 +848,14 @@ impl Scenario {
     }
 }
 
-/// Sets one value in the scenario: `load.stages.0.rate=200`.
-fn assign(scenario: &mut serde_json::Value, assignment: &str) -> Result<(), String> {
+/// The scenario with one value set: `load.stages.0.rate=200`.
+fn assigned(mut scenario: Spelled, assignment: &str) -> Result<Spelled, String> {
     let (key, text) = assignment
         .split_once('=')
         .ok_or_else(|| "expected KEY=VALUE, such as campaign.coupons=100".to_owned())?;
-    let value = serde_saphyr::from_str(text).map_err(|_| format!("{text:?} is not YAML"))?;
-    let mut place = scenario;
-    for part in key.split('.') {
-        place = match place {
-            serde_json::Value::Object(map) => map.entry(part).or_insert(serde_json::Value::Null),
-            serde_json::Value::Array(list) => {
-                let length = list.len();
-                part.parse::<usize>().ok().and_then(|i| list.get_mut(i)).ok_or_else(|| {
-                    format!(
-                        "{part:?} is no place in this list: expected 0 to {}",
-                        length.max(1) - 1
-                    )
-                })?
-            }
-            serde_json::Value::Null => {
-                *place = serde_json::json!({ part: null });
-                &mut place[part]
-            }
-            serde_json::Value::Bool(_)
-            | serde_json::Value::Number(_)
-            | serde_json::Value::String(_) => {
-                return Err(format!("{part:?} is inside a single value"));
-            }
-        };
-    }
-    *place = value;
-    Ok(())
+    let value = Spelled::read(text).map_err(|_| format!("{text:?} is not YAML"))?;
+    scenario.set(key, value)?;
+    Ok(scenario)
 }
 
 /// Where the scenarios that come with the project lie; for tests.

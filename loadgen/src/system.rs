@@ -6,7 +6,7 @@ use crate::client::reach::Reach;
 use crate::folder::Folder;
 use crate::instances::{Instances, StartError, Surroundings};
 use crate::scenario::{Origin, Scenario, Scheme, Target};
-use crate::secrets::{expanded_url, without_password};
+use crate::secrets::{expanded_url, variables, without_password};
 
 /// What is put under load.
 #[derive(Debug)]
@@ -41,7 +41,9 @@ impl System {
         let reach = Reach::of(&scenario.system)?;
         let (instances, targets, addresses) = match &scenario.system.origin {
             Origin::Spawn(spawn) => {
-                let around = Surroundings { run, store: store_url.clone() };
+                let variables = variables(template.unwrap_or_default());
+                let variables = variables.into_iter().map(str::to_owned).collect();
+                let around = Surroundings { run, store: store_url.clone(), variables };
                 let instances = Instances::start(spawn, &around).await?;
                 let targets = instances.targets();
                 let addresses = targets.iter().map(address).collect();

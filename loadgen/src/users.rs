@@ -8,7 +8,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::mapping::{Values, template};
+use crate::mapping::template;
 use crate::scenario::schema::one_of;
 
 /// Where the users of a scenario come from.
@@ -54,6 +54,20 @@ struct RawUserList {
 
 /// More users than this are not kept in memory.
 const MOST: u64 = 10_000_000;
+/// Longest name of a user or a campaign, in bytes: each request's record has both.
+const LONGEST_NAME: usize = 1_000;
+
+/// Whether a name fits into the records of the history.
+///
+/// # Errors
+/// When it is too long.
+pub(crate) fn fitting_name(name: &str) -> Result<(), String> {
+    let length = name.len();
+    if length <= LONGEST_NAME {
+        return Ok(());
+    }
+    Err(format!("found a name of {length} bytes, expected at most 1,000"))
+}
 
 impl TryFrom<RawUserList> for UserList {
     type Error = String;
@@ -122,14 +136,14 @@ pub struct Users {
     rows: Vec<Vec<String>>,
 }
 
-/// There are more arrivals than users.
+/// There are more buyers than users.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "there are {arrivals} arrivals and {users} users: expected a user for each arrival, or \
-     users.reuse: true to let them ask again"
+    "there are {buyers} buyers and {users} users: expected a user for each buyer, or users.reuse: \
+     true to let them ask again"
 )]
 pub struct TooFew {
-    arrivals: u64,
+    buyers: u64,
     users: u64,
 }
 
@@ -177,13 +191,13 @@ impl Users {
         listed.users(&header, name_at).map_err(|what| on_line(1, what))
     }
 
-    /// Whether there are users for so many arrivals.
+    /// Whether there are users for so many buyers.
     ///
     /// # Errors
     /// When there are fewer, and they may not ask again.
-    pub fn enough_for(&self, arrivals: u64) -> Result<(), TooFew> {
+    pub fn enough_for(&self, buyers: u64) -> Result<(), TooFew> {
         match self.count {
-            Some(users) if arrivals > users && !self.reuse => Err(TooFew { arrivals, users }),
+            Some(users) if buyers > users && !self.reuse => Err(TooFew { buyers, users }),
             _ => Ok(()),
         }
     }
@@ -248,7 +262,7 @@ fn name_column(header: &csv::StringRecord) -> Result<usize, String> {
         }
         match column {
             "user" => found = Some(at),
-            name if template::RESERVED.contains(&name) => {
+            name if template::is_reserved(name) => {
                 return Err(format!("column `{name}`: this name has a meaning already"));
             }
             _ => {}
@@ -271,6 +285,7 @@ impl Listed {
         if name.is_empty() {
             return Err("found no user".into());
         }
+        fitting_name(name)?;
         let line = record.position().map_or(0, csv::Position::line);
         if let Some(other) = self.lines.insert(name.to_owned(), line) {
             return Err(format!("user {name:?} stands on line {other} already"));
@@ -341,12 +356,6 @@ impl<'a> Row<'a> {
     }
 }
 
-impl Values for Row<'_> {
-    fn value(&self, name: &str) -> Option<Cow<'_, str>> {
-        self.named(name)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -376,8 +385,8 @@ mod tests {
             ("u0000001".into(), "u0002000".into())
         );
         assert_eq!(users.enough_for(u64::MAX), Ok(()));
-        assert_eq!(users.row(7).value("user_n").as_deref(), Some("8"));
-        assert_eq!(users.row(7).value("token"), None);
+        assert_eq!(users.row(7).named("user_n").as_deref(), Some("8"));
+        assert_eq!(users.row(7).named("token"), None);
     }
 
     #[test]
@@ -385,7 +394,7 @@ mod tests {
         let users = counted("{count: 2}");
         assert_eq!(users.enough_for(2), Ok(()));
         let message = users.enough_for(3).unwrap_err().to_string();
-        assert!(message.starts_with("there are 3 arrivals and 2 users"), "{message}");
+        assert!(message.starts_with("there are 3 buyers and 2 users"), "{message}");
         let users = counted("{count: 2, reuse: true}");
         assert_eq!(users.enough_for(3), Ok(()));
         assert_eq!((users.row(2).user(), users.row(3).number()), ("u0000001".into(), 2));
@@ -406,6 +415,7 @@ mod tests {
 
     #[test]
     fn what_is_wrong_with_a_file_has_its_line() {
+        let long = format!("user\n{}\n", "u".repeat(1_001));
         for (text, want) in [
             ("", "users.csv:1: expected a column `user`"),
             ("nome\na\n", "users.csv:1: expected a column `user`"),
@@ -415,6 +425,7 @@ mod tests {
             ("user,key\n", "users.csv:1: column `key`: this name has a meaning already"),
             ("user\na\nb\na\n", "users.csv:4: user \"a\" stands on line 2 already"),
             ("user,b\na,\n,b\n", "users.csv:3: found no user"),
+            (&long, "users.csv:2: found a name of 1001 bytes, expected at most 1,000"),
             ("user,b\na,1\nb\n", "users.csv:3: found 1 values, expected 2"),
         ] {
             let message = file(text).unwrap_err();

@@ -435,7 +435,7 @@ fn what_cannot_be_run_is_said_in_one_line() {
         (&["run", "s.yaml", "--out", "full"], "loadgen: full is not empty"),
         (
             &["run", "s.yaml"],
-            "loadgen: the campaign cannot be created: http://127.0.0.1:1/campaigns",
+            "loadgen: the campaign cannot be created: mapping.setup[0]: http://127.0.0.1:1/",
         ),
         (&["run", "spawn.yaml"], "loadgen: api-1 ended before it was ready (exit status: 2)"),
         (&["run", "ends.yaml"], "loadgen: api-1 ended before it was ready (exit status: 7)"),

@@ -470,6 +470,16 @@ const VALUES: &[Case] = &[
     ),
     (
         "name: launch",
+        "name: workflow 1",
+        "2:7: name: found \"workflow 1\", expected 1 to 60 letters, digits, '-' or '_'",
+    ),
+    (
+        "name: launch",
+        "name: a b at line 5",
+        "2:7: name: found \"a b at line 5\", expected 1 to 60 letters, digits, '-' or '_'",
+    ),
+    (
+        "name: launch",
         "name: ''",
         "2:7: name: found \"\", expected 1 to 60 letters, digits, '-' or '_'",
     ),
@@ -477,6 +487,12 @@ const VALUES: &[Case] = &[
         "\"http://127.0.0.1:8080\"",
         "\"ftp://h\"",
         "9:13: system.targets[0]: found \"ftp://h\", expected http://HOST:PORT or \
+         https://HOST:PORT",
+    ),
+    (
+        "\"http://127.0.0.1:8080\"",
+        "\"http://127.0.0.1:99999\"",
+        "9:13: system.targets[0]: found \"http://127.0.0.1:99999\", expected http://HOST:PORT or \
          https://HOST:PORT",
     ),
     (
@@ -562,6 +578,72 @@ const MAPPING: &[Case] = &[
         "status: 99, is",
         "29:17: mapping.outcomes[0].status: found 99, expected 100 to 599, a range like 500-599, \
          or a list of them",
+    ),
+    (
+        "status: 201, is",
+        "status: [], is",
+        "29:17: mapping.outcomes[0].status: found an empty list, expected 100 to 599, a range \
+         like 500-599, or a list of them",
+    ),
+    (
+        "is: issued, code: $.code",
+        "is: issued",
+        "29:7: mapping.outcomes[0]: `issued` needs `code`, which says where the coupon's code is",
+    ),
+    (
+        "is: issued, code: body",
+        "is: issued",
+        "40:16: mapping.confirm.outcomes[0]: `issued` needs `code`, which says where the coupon's \
+         code is",
+    ),
+    (
+        "capture: { ticket:",
+        "capture: { orderId:",
+        "30:56: mapping.outcomes[1].capture.orderId: found \"orderId\", expected a name of a-z, \
+         0-9 and _",
+    ),
+    (
+        "is: sold_out }",
+        "is: sold_out, capture: { a: body } }",
+        "32:83: mapping.outcomes[3].capture: nothing follows `sold_out` that could name it; it \
+         belongs to `accepted` and `reserved`",
+    ),
+    (
+        "is: pending }",
+        "is: pending }, { status: 201, is: busy, capture: { a: body } }",
+        "37:80: mapping.poll.outcomes[1].capture: nothing follows `busy` that could name it; it \
+         belongs to `accepted` and `reserved`",
+    ),
+    (
+        "{ status: 203, is: reserved }",
+        "{ status: 203, is: accepted }",
+        "35:35: mapping.poll.request.path: `{ticket}`: no such name (there are name, coupons, \
+         per_user_limit, starts_at, starts_at_utc, starts_at_s, starts_at_ms, starts_at_local, \
+         campaign, target, user, user_n, key, n, uuid, token)",
+    ),
+    (
+        "path: /confirm",
+        "path: \"/{ticket}\"",
+        "39:22: mapping.confirm.request.path: `{ticket}`: no such name (there are name, coupons, \
+         per_user_limit, starts_at, starts_at_utc, starts_at_s, starts_at_ms, starts_at_local, \
+         campaign, target, user, user_n, key, n, uuid, token)",
+    ),
+    (
+        "{ authorization: \"Bearer {jwt}\" }",
+        "{ authorization: \"Bearer\\n{jwt}\" }",
+        "25:31: mapping.request.headers.authorization: the text has a control character, such as \
+         a line end; no header has one",
+    ),
+    (
+        "[[SET, stock, \"{coupons}\"]]",
+        "[]",
+        "21:41: mapping.setup[2].redis.run: expected a command",
+    ),
+    (
+        "url: \"redis://h:1\"",
+        "url: \"{store}\"",
+        "21:21: mapping.setup[2].redis.url: it is {store}, expected system.store to be \
+         redis://HOST:PORT/DATABASE",
     ),
     (
         "status: 201, is",
@@ -727,6 +809,11 @@ const BUYERS_AND_THRESHOLDS: &[Case] = &[
         "weight: 2, requests: 1001",
         "53:28: buyers[0].requests: found 1001, expected 1 to 1,000",
     ),
+    (
+        "on: [busy]",
+        "on: []",
+        "53:45: buyers[0].retry[0].on: found an empty list, expected an outcome, such as busy",
+    ),
     ("factor: 2", "factor: 0.5", "53:73: buyers[0].retry[0].factor: found 0.5, expected 1 to 10"),
     ("jitter: 0.5", "jitter: 1.5", "53:84: buyers[0].retry[0].jitter: found 1.5, expected 0 to 1"),
     (
@@ -739,7 +826,11 @@ const BUYERS_AND_THRESHOLDS: &[Case] = &[
 
 /// What contradicts something else.
 const TOGETHER: &[Case] = &[
-    ("rate: 50 ", "rate: .inf ", "46:27: found inf, expected 0 to 1,000,000 arrivals a second"),
+    (
+        "rate: 50 ",
+        "rate: .inf ",
+        "46:27: load.stages[0].rate: found inf, expected 0 to 1,000,000 arrivals a second",
+    ),
     (
         "targets: [\"http://127.0.0.1:8080\"]",
         "spawn: { command: [\"{port}\"], each: [{}, {}] }",
@@ -799,11 +890,17 @@ const TOGETHER: &[Case] = &[
         "32:64: mapping.outcomes[3].is: `pending` means nothing here; `accepted` and `reserved` \
          stand in outcomes, `pending` in poll.outcomes",
     ),
+    (
+        "starts_in: 1s",
+        "starts_in: 1s\n  starts_at: 2030-01-01T00:00:00.0005Z",
+        "6:14: campaign.starts_at: found 2030-01-01T00:00:00.000500Z, expected a whole \
+         millisecond: it is told to the system",
+    ),
     ("count: 1000", "count: 0", "10:17: users.count: found 0, expected 1 to 10,000,000"),
     (
         "count: 1000",
         "count: 10",
-        "10:8: users: there are 745 arrivals and 10 users: expected a user for each arrival, or \
+        "10:8: users: there are 745 buyers and 10 users: expected a user for each buyer, or \
          users.reuse: true to let them ask again",
     ),
     (

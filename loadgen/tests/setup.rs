@@ -94,6 +94,7 @@ async fn answer(
             (201, json!({"id": format!("id-of-{user}"), "token": format!("token-of-{user}")}))
         }
         "/campaigns" => (201, json!({"id": 77})),
+        "/time" => (200, json!({"now": chrono::Utc::now() + chrono::TimeDelta::hours(1)})),
         "/broken" => (500, json!({"echo": heard.json})),
         "/half" => (500, json!({"token": "captured-secret"})),
         path if path.ends_with("/claims") && claims <= 5 => (200, json!({"code": claims})),
@@ -352,7 +353,8 @@ fn users_are_registered_and_ask_with_their_own_tokens_and_sessions() {
     numbers.sort_unstable();
     assert_eq!(numbers, (1..=40).collect::<Vec<u64>>());
     assert_eq!(stand_in.heard("/login")[0].json["password"], PASSWORD);
-    let claims = stand_in.heard("/77/claims");
+    let mut claims = stand_in.heard("/77/claims");
+    claims.sort_by_key(|claim| claim.json["n"].as_u64());
     assert_eq!(claims.len(), 6);
     for (claim, number) in claims.iter().zip(1..) {
         let user = claim.json["user"].as_str().unwrap();
@@ -387,7 +389,7 @@ fn users_of_a_file_ask_again_only_where_they_may() {
     for command in ["run", "plan"] {
         let ended = loadgen(command, &with(FROM_FILE), &[("users.csv", file)]);
         assert_eq!(ended.code, Some(2), "{}", ended.text);
-        assert!(ended.text.contains("there are 6 arrivals and 2 users"), "{}", ended.text);
+        assert!(ended.text.contains("there are 6 buyers and 2 users"), "{}", ended.text);
         assert!(!ended.run.exists());
     }
     assert!(stand_in.heard("").is_empty());
@@ -598,4 +600,52 @@ fn an_instance_may_have_settings_of_its_own() {
         assert_eq!(ended.code, Some(2), "{}", ended.text);
         assert!(ended.text.contains(want), "{}\nlacks {want}", ended.text);
     }
+}
+
+#[test]
+fn a_probe_asks_as_the_same_user_and_around_a_start_of_its_own() {
+    let stand_in = StandIn::start();
+    let request =
+        "{ path: '/{campaign}/claims', json: { user: '{user}', n: '{user_n}', key: '{key}' } }";
+    let text = scenario(&targets(&stand_in, None), "users: { count: 6 }", "setup: []", request);
+    let later = "starts_in: 1s, starts_at: 2100-01-01T00:00:00Z";
+    let ended = loadgen("probe", &text.replace("starts_in: 1s", later), &[]);
+    assert_eq!(ended.code, Some(0), "{}", ended.text);
+    assert!(!ended.text.contains("2100-"), "{}", ended.text);
+    let claims: Vec<Value> = stand_in.heard("/claims").into_iter().map(|h| h.json).collect();
+    assert_eq!((claims.len(), &claims[1]), (6, &claims[2]));
+    let (same, again) = (&claims[1], &claims[3]);
+    assert_eq!((&same["user"], &same["n"]), (&again["user"], &again["n"]));
+    assert_ne!(same["key"], again["key"]);
+}
+
+#[test]
+fn what_a_probe_was_told_in_secret_is_not_shown_where_nobody_answers() {
+    let system = format!("{{ targets: ['http://127.0.0.1:{}'] }}", e2e::free_port());
+    let text = scenario(&system, "", "setup: []", "{ path: '/x/${TEST_PASSWORD}' }");
+    let ended = loadgen("probe", &text, &[]);
+    assert_eq!(ended.code, Some(2), "{}", ended.text);
+    assert!(ended.text.contains("/x/***: "), "{}", ended.text);
+    assert!(!ended.text.contains("cret"), "{}", ended.text);
+}
+
+#[test]
+fn the_log_of_an_instance_is_shown_without_what_it_was_told_in_secret() {
+    let log = "log {port} ${TEST_PASSWORD} {store}";
+    let system = format!(
+        "{{ store: 'redis://:hush-hush@127.0.0.1:1/0', spawn: {{ command: [sh, -c, 'echo {log}; exit 7'] }} }}"
+    );
+    let ended = loadgen("run", &scenario(&system, "", "setup: []", REQUEST), &[]);
+    assert_eq!(ended.code, Some(2), "{}", ended.text);
+    assert!(ended.text.trim_end().ends_with(" *** redis://:***@127.0.0.1:1/0"), "{}", ended.text);
+}
+
+#[test]
+fn the_start_follows_a_clock_that_is_far_ahead() {
+    let stand_in = StandIn::start();
+    let clock = "clock: { asked: { request: { method: GET, path: /time }, now: $.now } }";
+    let mapping = format!(
+        "{clock}\nsetup:\n  - request: {{ path: /campaigns }}\n    capture: {{ campaign: $.id }}"
+    );
+    runs(&scenario(&targets(&stand_in, None), "", &mapping, REQUEST), &[]);
 }

@@ -543,7 +543,7 @@ fn a_probe_follows_what_is_accepted_or_reserved() {
         "accepted-then-poll.yaml",
         accepted_then_poll,
         &[
-            "=> accepted {ticket} is http://127.0.0.1:",
+            "=> accepted {ticket} is captured, ",
             "  GET /tickets/u",
             "=> pending (rule 1)",
             "=> issued, code \"가나다00001\", seq -, remaining -, order \"1\" (rule 2)",
@@ -556,7 +556,7 @@ fn a_probe_follows_what_is_accepted_or_reserved() {
         "reserve-and-confirm.yaml",
         reserve_and_confirm,
         &[
-            "=> reserved {reservation} is r1 (rule 1)",
+            "=> reserved {reservation} is captured, 2 characters (rule 1)",
             "  POST /reservations/r1/confirm",
             "=> issued, code \"가나다00001\"",
             "=> sold out (rule 2)",

@@ -141,6 +141,9 @@ impl Parser {
                 Err(e) => return Err(Stop::Unreadable(e)),
             }
             let whole = text.last() == Some(&b'\n');
+            if !whole && text.len() as u64 == MAX_LINE {
+                return Err(Stop::Broken(format!("a line of more than {} MiB", MAX_LINE >> 20)));
+            }
             match self.line(&text, each) {
                 Err(_) if !whole && self.line > 1 => {
                     self.gap("the last line is cut");
@@ -517,6 +520,21 @@ mod tests {
             parse(&EXAMPLE.replace(r#"{"earliest":100,"latest":100}"#, window)).unwrap();
         assert_eq!(events.len(), 5);
         assert!(integrity.gaps[0].contains("no place"), "{:?}", integrity.gaps);
+    }
+
+    #[test]
+    fn keys_that_are_not_named_are_ignored_at_every_depth() {
+        let per_user = r#""per_user":{"limit":1,"precedence":"either","note":"x"},"more":[]"#;
+        let text = EXAMPLE.replace(r#""latest":100}"#, r#""latest":100,"by":"hand"}"#);
+        let text = text.replace(r#""per_user":null"#, per_user);
+        assert_eq!(parse(&text).unwrap().1.gaps, Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_is_an_error_and_no_cut() {
+        let long = format!("{EXAMPLE}{}", " ".repeat(usize::try_from(MAX_LINE).unwrap() + 1));
+        let message = parse(&long).unwrap_err().to_string();
+        assert!(message.ends_with(":8: a line of more than 64 MiB"), "{message}");
     }
 
     #[test]

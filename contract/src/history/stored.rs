@@ -28,8 +28,8 @@ use cursor::Cursor;
 const MAGIC: &[u8; 8] = b"CPNHIST2";
 /// Length and checksum before each payload.
 const FRAME_HEAD: usize = 6;
-/// Longest payload. The load generator keeps codes, users and keys far below it.
-pub const MAX_PAYLOAD: usize = 16 * 1024;
+/// Longest payload, as the length before it can say: room for all codes of an answer.
+pub const MAX_PAYLOAD: usize = u16::MAX as usize;
 /// How much of a segment is mapped, and reserved on disk, at a time.
 const WINDOW: usize = 4 << 20;
 /// Room that only completions and the trailer may use: when the disk is full, what was sent can
@@ -121,7 +121,8 @@ impl Segment {
     /// so a full disk ends a run in order.
     ///
     /// # Errors
-    /// When the record is longer than [`MAX_PAYLOAD`] or the disk is full; then nothing was added.
+    /// When the record is longer than [`MAX_PAYLOAD`], which is
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput), or the disk is full; then nothing was added.
     pub fn append(&mut self, record: &Record<'_>) -> io::Result<()> {
         self.scratch.clear();
         let payload = postcard::to_extend(record, std::mem::take(&mut self.scratch))
@@ -140,9 +141,7 @@ impl Segment {
 
     fn append_frame(&mut self, payload: &[u8], reserve: usize) -> io::Result<()> {
         let length = u16::try_from(payload.len())
-            .ok()
-            .filter(|_| payload.len() <= MAX_PAYLOAD)
-            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "record too long"))?;
+            .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "record too long"))?;
         let size = FRAME_HEAD + payload.len();
         if self.end - self.base + size + reserve > self.map.len() {
             let base = self.end / PAGE * PAGE;
@@ -480,7 +479,7 @@ mod tests {
         let mut segment = Segment::create(dir.path(), "worker-0").unwrap();
         let mut users = Vec::new();
         for op in 0..400 {
-            let user = "u".repeat(usize::try_from(op * 7_919 % 16_000).unwrap());
+            let user = "u".repeat(usize::try_from(op * 7_919 % 65_500).unwrap());
             let mut record = invoke(op);
             if let Record::Invoke(i) = &mut record {
                 i.user = Some(user.clone().into());
@@ -527,7 +526,8 @@ mod tests {
         if let Record::Invoke(i) = &mut record {
             i.user = Some("u".repeat(MAX_PAYLOAD).into());
         }
-        assert!(segment.append(&record).is_err());
+        let refused = segment.append(&record).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::InvalidInput);
         segment.append(&invoke(2)).unwrap();
     }
 }

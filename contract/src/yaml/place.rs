@@ -3,7 +3,8 @@
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeOwned, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_saphyr::options::NonFiniteFloatPolicy;
 use serde_saphyr::{Error, Location, Spanned};
 
 /// A value, and what is in it.
@@ -32,7 +33,7 @@ impl Node {
     /// # Errors
     /// Where it is no YAML, or has a key twice, or there are several documents.
     pub(super) fn read(text: &str) -> Result<Self, Error> {
-        serde_saphyr::from_str(text)
+        read(text)
     }
 
     /// The value that begins here.
@@ -104,6 +105,14 @@ impl Node {
             }),
         }
     }
+}
+
+/// Reads any YAML, also numbers that are none, such as `.inf`: what is wrong with them, their place
+/// in the scenario says.
+pub(super) fn read<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
+    let policy = NonFiniteFloatPolicy::PassThrough;
+    let options = serde_saphyr::options! { non_finite_float_policy: policy };
+    serde_saphyr::from_str_with_options(text, options)
 }
 
 fn same(a: Location, b: Location) -> bool {

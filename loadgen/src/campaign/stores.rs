@@ -11,7 +11,7 @@ use rusqlite::Connection as Sqlite;
 use rusqlite::fallible_iterator::FallibleIterator as _;
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
-use sqlx::{AssertSqlSafe, Column as _, ConnectOptions as _, Row as _};
+use sqlx::{AssertSqlSafe, Column as _, ConnectOptions as _};
 
 use super::{PATIENCE, SetupError};
 use crate::mapping::Values;
@@ -146,11 +146,16 @@ async fn connect(url: &str, dialect: Dialect) -> Result<Connection, String> {
             opened.map(Connection::MySql).map_err(words)
         }
         Dialect::Sqlite => {
-            let path = url.trim_start_matches("sqlite:").trim_start_matches("//").to_owned();
+            let path = sqlite_path(url).to_owned();
             let opened = blocking(move || open_sqlite(&path)).await?;
             opened.map(|c| Connection::Sqlite(Some(c))).map_err(|e| e.to_string())
         }
     }
+}
+
+/// The path that server and verifier open as well: slashes mean what they mean in a path.
+fn sqlite_path(url: &str) -> &str {
+    url.strip_prefix("sqlite:").unwrap_or(url)
 }
 
 fn open_sqlite(path: &str) -> rusqlite::Result<Sqlite> {
@@ -171,24 +176,11 @@ impl Connection {
         match self {
             Self::Postgres(connection) => {
                 let rows = sqlx::raw_sql(AssertSqlSafe(statement)).fetch_all(connection).await;
-                let rows = rows.map_err(|e| reason(&e))?;
-                // Text is what this protocol carries, whatever the type.
-                let value = |row: &sqlx::postgres::PgRow, at| row.try_get_unchecked(at).ok();
-                let named = |row: &sqlx::postgres::PgRow| {
-                    let columns = row.columns().iter();
-                    columns.map(|c| (c.name().to_owned(), value(row, c.ordinal()))).collect()
-                };
-                Ok(rows.first().map(named).unwrap_or_default())
+                first_row(rows)
             }
             Self::MySql(connection) => {
                 let rows = sqlx::raw_sql(AssertSqlSafe(statement)).fetch_all(connection).await;
-                let rows = rows.map_err(|e| reason(&e))?;
-                let value = |row: &sqlx::mysql::MySqlRow, at| row.try_get_unchecked(at).ok();
-                let named = |row: &sqlx::mysql::MySqlRow| {
-                    let columns = row.columns().iter();
-                    columns.map(|c| (c.name().to_owned(), value(row, c.ordinal()))).collect()
-                };
-                Ok(rows.first().map(named).unwrap_or_default())
+                first_row(rows)
             }
             Self::Sqlite(place) => {
                 let taken = place.take().ok_or("an earlier statement was given up")?;
@@ -203,6 +195,21 @@ impl Connection {
             Self::Redis(_) => Err("expected the URL of an SQL database".into()),
         }
     }
+}
+
+/// The first of the rows. Text is what these protocols carry, whatever the type.
+fn first_row<R: sqlx::Row>(rows: sqlx::Result<Vec<R>>) -> Result<FirstRow, String>
+where
+    usize: sqlx::ColumnIndex<R>,
+    for<'r> String: sqlx::Decode<'r, R::Database>,
+{
+    let rows = rows.map_err(|e| reason(&e))?;
+    let value = |row: &R, at: usize| row.try_get_unchecked(at).ok();
+    let named = |row: &R| {
+        let columns = row.columns().iter();
+        columns.map(|c| (c.name().to_owned(), value(row, c.ordinal()))).collect()
+    };
+    Ok(rows.first().map(named).unwrap_or_default())
 }
 
 /// What the database said, without what says that it said it.
@@ -236,6 +243,20 @@ fn text_of(value: rusqlite::types::ValueRef<'_>) -> Option<String> {
         ValueRef::Real(number) => Some(number.to_string()),
         ValueRef::Text(bytes) | ValueRef::Blob(bytes) => {
             std::str::from_utf8(bytes).ok().map(str::to_owned)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_absolute_path_stays_one() {
+        for (url, path) in
+            [("sqlite:a.db", "a.db"), ("sqlite:////tmp/x.db", "////tmp/x.db"), ("sqlite:/x", "/x")]
+        {
+            assert_eq!(sqlite_path(url), path);
         }
     }
 }

@@ -35,8 +35,6 @@ pub(super) struct Connection {
     before: u64,
     /// Nothing can be written any more.
     dead: bool,
-    /// Whether the current request is HEAD, whose answer has no body.
-    bodiless: bool,
 }
 
 /// A request in the form that HTTP/1.1 wants.
@@ -88,7 +86,7 @@ impl Write for Message<'_> {
 impl Connection {
     pub(super) fn new(stream: Stream) -> Self {
         let buffer = Vec::with_capacity(USUAL_ANSWER);
-        Self { stream, buffer, taken: 0, before: 0, dead: false, bodiless: false }
+        Self { stream, buffer, taken: 0, before: 0, dead: false }
     }
 
     /// An idle connection has nothing to say: what it says is a goodbye.
@@ -114,7 +112,7 @@ impl Connection {
     }
 
     pub(super) fn begin(&mut self, request: &[u8]) {
-        (self.taken, self.bodiless) = (0, request.starts_with(b"HEAD "));
+        self.taken = 0;
         self.before = self.stream.written().get();
         self.buffer.clear();
         let mut context = Context::from_waker(Waker::noop());
@@ -151,7 +149,7 @@ impl Connection {
     /// Reads until the head is whole.
     async fn head(&mut self) -> Result<Head, Broken> {
         loop {
-            if let Some(head) = Head::parse(&self.buffer, self.bodiless)? {
+            if let Some(head) = Head::parse(&self.buffer)? {
                 return Ok(head);
             }
             if self.more().await? == 0 {
@@ -179,7 +177,8 @@ impl Connection {
             Framing::Chunked => self.chunks(start, &mut reusable).await?,
             Framing::UntilClosed => {
                 reusable = false;
-                while self.more().await? > 0 {}
+                // Its head is whole: what breaks now has cut it.
+                while self.more().await.map_err(|_| Broken::Unreadable)? > 0 {}
                 self.buffer.split_off(start)
             }
         };
@@ -208,6 +207,9 @@ impl Connection {
                 self.some_more().await?;
             }
             body.extend_from_slice(&self.buffer[at..end]);
+            if !self.buffer[end..].starts_with(b"\r\n") {
+                return Err(Broken::Unreadable);
+            }
             at = end + 2;
         }
         // Trailers, if there are any, end with an empty line.
@@ -260,7 +262,7 @@ struct Head {
 }
 
 impl Head {
-    fn parse(bytes: &[u8], bodiless: bool) -> Result<Option<Self>, Broken> {
+    fn parse(bytes: &[u8]) -> Result<Option<Self>, Broken> {
         // Not filled in first: three kilobytes for each answer.
         let mut space = [const { MaybeUninit::uninit() }; MAX_HEADERS];
         let mut response = httparse::Response::new(&mut []);
@@ -273,7 +275,7 @@ impl Head {
         };
         let status = response.code.unwrap_or_default();
         let said = Said::of(response.headers);
-        let empty = bodiless || matches!(status, 100..200 | 204 | 304);
+        let empty = matches!(status, 100..200 | 204 | 304);
         let framing = if empty { Framing::Length(0) } else { said.framing()? };
         let keeps_alive = match response.version {
             Some(1) => !said.closes,

@@ -30,6 +30,9 @@ pub const MOST_UNDER_WAY: usize = 100;
 /// Room for an answer before it is read; longer than any that is read, so that none gets stuck.
 const STREAM_WINDOW: u32 = 128 * 1024;
 const _: () = assert!(MAX_ANSWER < STREAM_WINDOW as usize);
+/// Longest head of an answer.
+const LONGEST_HEAD: u32 = 64 * 1024;
+const _: () = assert!(MAX_ANSWER == LONGEST_HEAD as usize);
 /// The same for all answers of a connection together.
 const CONNECTION_WINDOW: u32 = 100 * STREAM_WINDOW;
 /// Requests that were given up are remembered so long, so that a late answer to one is no error.
@@ -212,6 +215,7 @@ impl Connection {
             .initial_max_send_streams(0)
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_header_list_size(LONGEST_HEAD)
             .max_concurrent_reset_streams(REMEMBERED)
             .reset_stream_duration(REMEMBERED_FOR)
             // Answers that come after all are the system's right, however many.

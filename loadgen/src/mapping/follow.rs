@@ -76,9 +76,10 @@ fn number(path: &Path, answer: &Answer<'_>) -> Option<i64> {
     path.one(answer.json()?)?.text()?.parse().ok()
 }
 
-/// All values at a path, as texts.
+/// All values at a path, as texts. A list that is not there, or an entry without its value, is no
+/// answer: "no codes" is evidence.
 fn texts(path: &Path, answer: &Answer<'_>) -> Option<Vec<String>> {
-    let texts = path.all(answer.json()?).into_iter().map(Found::text);
+    let texts = path.every(answer.json()?)?.into_iter().map(Found::text);
     texts.map(|text| text.map(Cow::into_owned)).collect()
 }
 
@@ -99,27 +100,30 @@ impl See {
     }
 }
 
-/// Which meanings a rule may have in each place.
-pub(super) fn misplaced(rules: &[Rule], place: &str) -> Result<(), String> {
-    let allowed = |meaning: Meaning| match meaning {
-        Meaning::Accepted | Meaning::Reserved => place == "outcomes",
-        Meaning::Pending => place == "poll.outcomes",
-        Meaning::Issued
-        | Meaning::SoldOut
-        | Meaning::NotStarted
-        | Meaning::AlreadyIssued
-        | Meaning::Failed
-        | Meaning::Busy
-        | Meaning::Indeterminate => true,
-    };
-    match rules.iter().position(|rule| !allowed(rule.is)) {
-        None => Ok(()),
-        Some(at) => Err(format!(
-            "{place}[{at}].is: `{}` means nothing here; `accepted` and `reserved` stand in outcomes, \
-             `pending` in poll.outcomes",
-            rules[at].is.name()
-        )),
+/// Whether rules are whole and have their meaning in this place, where `open` need not decide.
+pub(super) fn check(rules: &[Rule], place: &str, open: &[Meaning]) -> Result<(), String> {
+    for (at, rule) in rules.iter().enumerate() {
+        if !rule.is.decides() && !open.contains(&rule.is) {
+            return Err(format!(
+                "{place}[{at}].is: `{}` means nothing here; `accepted` and `reserved` stand in \
+                 outcomes, `pending` in poll.outcomes",
+                rule.is.name()
+            ));
+        }
+        rule.check().map_err(|what| match what.starts_with("capture") {
+            true => format!("{place}[{at}].{what}"),
+            false => format!("{place}[{at}]: {what}"),
+        })?;
     }
+    Ok(())
+}
+
+/// The names that every rule with this meaning captures: what the request that follows can rely on.
+pub(super) fn captured_by_all(rules: &[Rule], is: Meaning) -> Vec<&str> {
+    let mut rules = rules.iter().filter(|rule| rule.is == is);
+    let Some(first) = rules.next() else { return Vec::new() };
+    let by_all = |name: &&str| rules.clone().all(|rule| rule.capture.contains_key(*name));
+    first.capture.keys().map(String::as_str).filter(by_all).collect()
 }
 
 impl Positive {
@@ -149,5 +153,9 @@ mod tests {
         assert_eq!(seen("{issued: $.missing}", body), None);
         let none = Observation::Codes(Vec::new());
         assert_eq!(seen("{codes: '$.items[*].code'}", r#"{"items":[]}"#), read(none));
+        for body in [r#"{"data":[]}"#, r#"{"items":null}"#, r#"{"items":[{"code":"A"},{"id":1}]}"#]
+        {
+            assert_eq!(seen("{codes: '$.items[*].code'}", body), None, "{body}");
+        }
     }
 }

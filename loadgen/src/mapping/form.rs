@@ -157,7 +157,8 @@ impl<V: Values, O: Fn(&str) -> bool> Known<'_, V, O> {
         let mut line = Line::default();
         for part in template.parts() {
             match part {
-                Part::Text(text) => line.text(&encode.literal(text)),
+                // What the scenario wrote into a path is as it wants it.
+                Part::Text(text) => line.text(text),
                 Part::Name { name, how } => {
                     let encode = if *how == How::Raw { Encode::Plain } else { encode };
                     self.hole(&mut line, name, encode);
@@ -224,14 +225,6 @@ fn variable(name: &str) -> String {
 }
 
 impl Encode {
-    fn literal(self, text: &str) -> Cow<'_, str> {
-        match self {
-            // What the scenario wrote into a path is as it wants it.
-            Self::Plain | Self::Url => text.into(),
-            Self::JsonPart | Self::Json { .. } => self.value(text),
-        }
-    }
-
     fn value(self, value: &str) -> Cow<'_, str> {
         let is_plain = |c: char| !c.is_control() && c != '"' && c != '\\';
         match self {
@@ -318,10 +311,11 @@ impl Line {
 /// What the system gave for a path must not end the request line: whatever cannot stand in a URL is
 /// escaped.
 fn on_one_line(uri: &mut String) {
-    if uri.bytes().all(|b| b.is_ascii_graphic()) {
+    let fits = |byte: u8| byte.is_ascii_graphic() && !b"<>`".contains(&byte);
+    if uri.bytes().all(fits) {
         return;
     }
-    let escape = |byte: u8| match byte.is_ascii_graphic() {
+    let escape = |byte: u8| match fits(byte) {
         true => char::from(byte).to_string(),
         false => format!("%{byte:02X}"),
     };
@@ -382,7 +376,7 @@ impl Form {
     fn write_all(&self, values: &impl Values, out: &mut impl Write) {
         let mut text = self.uri.fill(values);
         if self.cut {
-            text = path_of(text);
+            text = path_of(&text);
         }
         on_one_line(&mut text);
         out.line(&self.method, &text);
@@ -452,6 +446,20 @@ mod tests {
     }
 
     #[test]
+    fn a_content_type_of_ones_own_is_the_only_one() {
+        for (headers, want) in [
+            ("{}", "application/json"),
+            ("{Content-Type: application/vnd.api+json}", "application/vnd.api+json"),
+            ("{content-type: 'text/{user}'}", "text/u1"),
+        ] {
+            let template = template(&format!("{{path: /, headers: {headers}, json: [1]}}"));
+            let form = template.form(&values(&[]), |name| name == "user");
+            let headers = form.fill(&values(&[("user", "u1")])).headers;
+            assert_eq!(headers, [(CONTENT_TYPE, HeaderValue::from_static(want))]);
+        }
+    }
+
+    #[test]
     fn a_token_is_made_for_each_request() {
         let template = template(
             "{path: /, headers: {authorization: 'Bearer {jwt}'}, jwt: {claims: {sub: '{user}'}}}",
@@ -470,10 +478,18 @@ mod tests {
             ("http://h:1/tickets/7?x=1", "/tickets/7?x=1"),
             ("/tickets/7", "/tickets/7"),
             ("http://h:1", "/"),
+            ("http://h?x=1", "/?x=1"),
+            ("//h/tickets/7#part", "/tickets/7"),
+            ("tickets/7", "/tickets/7"),
+            ("?ticket=7", "/?ticket=7"),
+            ("", "/"),
+            ("/a<b>`c", "/a%3Cb%3E%60c"),
             ("/a b\r\nx: 1", "/a%20b%0D%0Ax:%201"),
             ("/가", "/%EA%B0%80"),
         ] {
-            assert_eq!(form.fill(&values(&[("location", location)])).uri, want);
+            let found = form.fill(&values(&[("location", location)])).uri;
+            assert_eq!(found, want);
+            assert!(found.parse::<hyper::Uri>().is_ok(), "{found}");
         }
     }
 

@@ -115,15 +115,80 @@ impl Path {
         }
     }
 
-    /// All values it finds.
-    pub(super) fn all<'b>(&self, json: &'b Json<'_>) -> Vec<Found<'b>> {
-        match &self.way {
-            Way::Plain(_) => self.one(json).into_iter().collect(),
-            Way::Query(query) => {
-                query.query(json.owned()).all().into_iter().map(Found::of).collect()
+    /// All values it finds; `None` where something on the way to one of them is missing. Members
+    /// and indexes have to be there, in each entry that the path comes by, and what `[*]` goes
+    /// through has to be a list or an object, which may be empty.
+    pub(super) fn every<'b>(&self, json: &'b Json<'_>) -> Option<Vec<Found<'b>>> {
+        let mut nodes = vec![json.owned()];
+        let mut begin = 1;
+        while let Some((step, end)) = next_step(&self.text, begin) {
+            let whole = JsonPath::parse(&self.text[..end]).ok()?;
+            let found = whole.query(json.owned()).all();
+            let goes_on = match step {
+                Step::One => found.len() == nodes.len(),
+                Step::Each => nodes.iter().all(|node| node.is_array() || node.is_object()),
+                Step::Some => true,
+            };
+            if !goes_on {
+                return None;
             }
+            (nodes, begin) = (found, end);
+        }
+        Some(nodes.into_iter().map(Found::of).collect())
+    }
+}
+
+/// What one step of a path leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// A member or an index: one value.
+    One,
+    /// All that is inside.
+    Each,
+    /// What fits: slices, filters, several names, whatever is deeper.
+    Some,
+}
+
+/// The step of a path that begins here, and where it ends. The path is well-formed.
+fn next_step(path: &str, begin: usize) -> Option<(Step, usize)> {
+    let rest = path.get(begin..)?.trim_start();
+    let begin = path.len() - rest.len();
+    let dots = rest.len() - rest.trim_start_matches('.').len();
+    let inside = Some(&rest[dots..]).filter(|inside| !inside.is_empty())?;
+    let ends = |c: char| ".[".contains(c) || c.is_whitespace();
+    let length = match inside.starts_with('[') {
+        true => bracket_end(inside),
+        false => inside.find(ends).unwrap_or(inside.len()),
+    };
+    let selector = inside[..length].trim_start_matches('[').trim_end_matches(']').trim();
+    let is_quoted = selector.starts_with(['\'', '"']) && !selector.contains(',');
+    let is_index = selector.parse::<i64>().is_ok();
+    let step = match selector {
+        _ if dots > 1 => Step::Some,
+        "*" => Step::Each,
+        _ if dots == 1 || is_quoted || is_index => Step::One,
+        _ => Step::Some,
+    };
+    Some((step, begin + dots + length))
+}
+
+/// Where the bracket that begins a text is closed.
+fn bracket_end(text: &str) -> usize {
+    let (mut depth, mut quote, mut escaped) = (0_u32, None, false);
+    for (at, c) in text.char_indices() {
+        match (quote, c) {
+            (Some(_), _) if escaped => escaped = false,
+            (Some(_), '\\') => escaped = true,
+            (Some(end), c) if c == end => quote = None,
+            (Some(_), _) => {}
+            (None, '\'' | '"') => quote = Some(c),
+            (None, '[') => depth += 1,
+            (None, ']') if depth == 1 => return at + 1,
+            (None, ']') => depth -= 1,
+            (None, _) => {}
         }
     }
+    text.len()
 }
 
 impl<'a> Found<'a> {
@@ -183,9 +248,8 @@ mod tests {
             let body = json.to_string();
             let parsed = Json::parse(body.as_bytes()).unwrap();
             let one = query.query(&json).exactly_one().ok().map(Found::of);
-            let all: Vec<_> = query.query(&json).all().into_iter().map(Found::of).collect();
+            prop_assert_eq!(path.every(&parsed), one.clone().map(|found| vec![found]));
             prop_assert_eq!(path.one(&parsed), one);
-            prop_assert_eq!(path.all(&parsed), all);
         }
     }
 
@@ -203,6 +267,32 @@ mod tests {
         }
         assert_eq!(json.text_at(&["c"]), None);
         assert!(Json::parse(b"{} x").is_none() && Json::parse(b"").is_none());
+    }
+
+    #[test]
+    fn every_entry_has_what_the_path_names() {
+        let body = r#"{"a":[{"b":["1"],"c]":[2]},{"b":["3","4"]}],"e":[],"n":null}"#;
+        let json = Json::parse(body.as_bytes()).unwrap();
+        let every = |path: &str| {
+            let found = Path::try_from(path.to_owned()).unwrap().every(&json)?;
+            Some(found.into_iter().map(|f| f.text().unwrap().into_owned()).collect::<Vec<_>>())
+        };
+        for (path, want) in [
+            ("$.a[*].b[*]", Some(vec!["1", "3", "4"])),
+            ("$['a'][*]['b'][*]", Some(vec!["1", "3", "4"])),
+            ("$.a[0]['c]'][0]", Some(vec!["2"])),
+            ("$..b[*]", Some(vec!["1", "3", "4"])),
+            ("$ .a [*].b[ * ]", Some(vec!["1", "3", "4"])),
+            ("$.a[?@.b[0] == '3'].b[*]", Some(vec!["3", "4"])),
+            ("$.e[*].b", Some(vec![])),
+            ("$.a[*]['c]'][*]", None),
+            ("$.a[*].b[1]", None),
+            ("$.n[*]", None),
+            ("$.x[*].b", None),
+        ] {
+            let want = want.map(|list| list.into_iter().map(str::to_owned).collect());
+            assert_eq!(every(path), want, "{path}");
+        }
     }
 
     #[test]

@@ -3,9 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::sql::begins_with_hole;
+use super::store_url::{self, Kind};
 use super::template::Template;
-use crate::secrets;
 
 /// Commands for one Redis database.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -14,8 +13,13 @@ pub struct Redis {
     /// Which database.
     pub url: RedisUrl,
     /// The commands, in order.
+    #[schemars(extend("minItems" = 1))]
     pub run: Vec<Command>,
 }
+
+/// Which URLs are Redis's.
+pub(super) const KIND: Kind =
+    Kind { fits: |url| url.starts_with("redis://"), expected: "redis://HOST:PORT/DATABASE" };
 
 /// URL of a Redis database.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -27,17 +31,13 @@ impl TryFrom<String> for RedisUrl {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        if !begins_with_hole(&text) && !text.starts_with("redis://") {
-            let shown = secrets::without_password(&text);
-            return Err(format!("found {shown:?}, expected redis://HOST:PORT/DATABASE"));
-        }
-        Template::try_from(text).map(Self)
+        KIND.parse(text).map(Self)
     }
 }
 
 impl From<RedisUrl> for String {
     fn from(url: RedisUrl) -> Self {
-        secrets::without_password(&String::from(url.0))
+        store_url::shown(url.0)
     }
 }
 
@@ -72,7 +72,7 @@ impl TryFrom<Vec<Word>> for Command {
         }
         let word = |word| match word {
             Word::Text(text) => Ok(text),
-            Word::Number(number) => Template::try_from(number.to_string()),
+            Word::Number(number) => Ok(number.to_string().into()),
             // YAML has changed its spelling already.
             Word::Other(other) => Err(format!("found {other}, expected a text, in quotes")),
         };

@@ -18,6 +18,7 @@ use serde_json::Value;
 use super::fields::Fields;
 use super::path::{Found, Json, Path};
 use super::source::Source;
+use super::template::is_name;
 use crate::scenario::schema::Text;
 
 /// A whole answer.
@@ -43,7 +44,7 @@ impl<'a> Answer<'a> {
     }
 
     /// A header by its lower-case name.
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.first(name)
     }
 
@@ -123,6 +124,11 @@ pub enum Meaning {
 }
 
 impl Meaning {
+    /// Whether nothing follows an answer that means this.
+    pub fn decides(self) -> bool {
+        !matches!(self, Self::Accepted | Self::Reserved | Self::Pending)
+    }
+
     /// As a scenario spells it.
     pub fn name(self) -> &'static str {
         match self {
@@ -173,7 +179,7 @@ enum RawStatuses {
     /// A range.
     Range(#[schemars(regex(pattern = r"^\s*[1-5][0-9]{2}\s*(-\s*[1-5][0-9]{2}\s*)?$"))] String),
     /// Several.
-    Several(Vec<RawStatuses>),
+    Several(#[schemars(extend("minItems" = 1))] Vec<RawStatuses>),
 }
 
 impl TryFrom<RawStatuses> for Statuses {
@@ -194,6 +200,7 @@ impl TryFrom<RawStatuses> for Statuses {
                     _ => Err(wrong(&text)),
                 }
             }
+            RawStatuses::Several(list) if list.is_empty() => Err(wrong(&"an empty list")),
             RawStatuses::Several(list) => {
                 let ranges = list.into_iter().map(|raw| Self::try_from(raw).map(|s| s.0));
                 Ok(Self(ranges.collect::<Result<Vec<_>, _>>()?.concat()))
@@ -363,26 +370,40 @@ pub struct Comparison {
 impl Condition {
     /// Whether it holds for a value as text; `None` where there is no value.
     fn holds(&self, found: Option<&str>) -> bool {
+        self.holds_for(found, found.is_some())
+    }
+
+    /// Whether it holds for what a path finds. A list or an object is there, but has no text.
+    fn holds_in(&self, path: &Path, json: Option<&Json<'_>>) -> bool {
+        let found = json.and_then(|json| path.one(json)).unwrap_or(Found::Null);
+        let is_there = found != Found::Null;
+        self.holds_for(found.text().as_deref(), is_there)
+    }
+
+    fn holds_for(&self, text: Option<&str>, is_there: bool) -> bool {
         match self {
-            Self::Equals(wanted) => found.is_some() && found == Found::of(wanted).text().as_deref(),
+            Self::Equals(wanted) => text.is_some_and(|text| is_equal(wanted, text)),
             Self::Compare(c) => {
-                let number = found.and_then(|text| text.parse::<f64>().ok());
-                c.exists.is_none_or(|wanted| wanted == found.is_some())
-                    && c.matches.as_ref().is_none_or(|p| found.is_some_and(|t| p.0.is_match(t)))
+                let number = text.and_then(|text| text.parse::<f64>().ok());
+                c.exists.is_none_or(|wanted| wanted == is_there)
+                    && c.matches.as_ref().is_none_or(|p| text.is_some_and(|t| p.0.is_match(t)))
                     && c.above.is_none_or(|limit| number.is_some_and(|n| n > limit))
                     && c.below.is_none_or(|limit| number.is_some_and(|n| n < limit))
             }
         }
     }
+}
 
-    /// Whether it holds for what a path finds. A list or an object is there, but has no text.
-    fn holds_in(&self, path: &Path, json: Option<&Json<'_>>) -> bool {
-        match (self, json.and_then(|json| path.one(json))) {
-            (Self::Compare(Comparison { exists: Some(wanted), .. }), Some(Found::Composite)) => {
-                *wanted
-            }
-            (condition, found) => condition.holds(found.and_then(Found::text).as_deref()),
-        }
+/// Whether a text is a value: the same text or, for a number, the same number however it is spelled.
+fn is_equal(wanted: &Value, text: &str) -> bool {
+    let Value::Number(number) = wanted else {
+        return Found::of(wanted).text().as_deref() == Some(text);
+    };
+    let spelled = number.to_string();
+    match (spelled.parse::<i128>(), text.parse::<i128>()) {
+        // Beyond 2^53 not every whole number is a floating-point one.
+        (Ok(wanted), Ok(found)) => wanted == found,
+        _ => text.parse::<f64>().is_ok_and(|found| Some(found) == number.as_f64()),
     }
 }
 
@@ -400,20 +421,47 @@ impl Rule {
             && self.connect.as_deref().is_none_or(|code| connect_code(answer) == Some(code))
     }
 
-    fn told(&self, answer: &Answer<'_>) -> Told {
-        match self.is {
-            Meaning::Accepted => self.captured(answer).map(Told::Accepted),
-            Meaning::Reserved => self.captured(answer).map(Told::Reserved),
-            Meaning::Pending => Some(Told::Pending),
-            Meaning::Issued
-            | Meaning::SoldOut
-            | Meaning::NotStarted
-            | Meaning::AlreadyIssued
-            | Meaning::Failed
-            | Meaning::Busy
-            | Meaning::Indeterminate => None,
+    /// What is wrong with it as a whole, if anything is.
+    pub(super) fn check(&self) -> Result<(), String> {
+        if self.is == Meaning::Issued && self.code.is_none() {
+            return Err("`issued` needs `code`, which says where the coupon's code is".into());
         }
-        .unwrap_or_else(|| Told::Outcome(self.outcome(answer)))
+        if self.is.decides() && !self.capture.is_empty() {
+            let is = self.is.name();
+            return Err(format!(
+                "capture: nothing follows `{is}` that could name it; it belongs to `accepted` and \
+                 `reserved`"
+            ));
+        }
+        match self.capture.keys().find(|name| !is_name(name)) {
+            None => Ok(()),
+            Some(name) => {
+                Err(format!("capture.{name}: found {name:?}, expected a name of a-z, 0-9 and _"))
+            }
+        }
+    }
+
+    /// What a matching answer says. One that lacks a part of what it has to say is no whole answer.
+    fn told(&self, answer: &Answer<'_>) -> Told {
+        let unreadable = Outcome::Indeterminate(Doubt::Unreadable);
+        let code = || self.code.as_ref().and_then(|s| s.read(answer));
+        let captured = || self.captured(answer);
+        Told::Outcome(match self.is {
+            Meaning::Accepted => {
+                return captured().map_or(Told::Outcome(unreadable), Told::Accepted);
+            }
+            Meaning::Reserved => {
+                return captured().map_or(Told::Outcome(unreadable), Told::Reserved);
+            }
+            Meaning::Pending => return Told::Pending,
+            Meaning::Issued => code().map_or(unreadable, |code| self.issued(code, answer)),
+            Meaning::SoldOut => Outcome::SoldOut,
+            Meaning::NotStarted => Outcome::NotStarted,
+            Meaning::AlreadyIssued => Outcome::AlreadyIssued(code().map(Into::into)),
+            Meaning::Failed => Outcome::Failed(Failure::Rejected),
+            Meaning::Busy => Outcome::Failed(Failure::Busy),
+            Meaning::Indeterminate => Outcome::Indeterminate(Doubt::ServerError),
+        })
     }
 
     /// What later requests need of it; `None` where it lacks any of that.
@@ -422,30 +470,14 @@ impl Rule {
         self.capture.iter().map(read).collect()
     }
 
-    fn outcome(&self, answer: &Answer<'_>) -> Outcome<'static> {
-        let code = || self.code.as_ref().and_then(|s| s.read(answer));
+    fn issued(&self, code: String, answer: &Answer<'_>) -> Outcome<'static> {
         let number = |s: &Option<Source>| s.as_ref().and_then(|s| s.read_number(answer));
-        match self.is {
-            Meaning::Issued => match code() {
-                Some(code) => Outcome::Issued(Coupon {
-                    code: code.into(),
-                    seq: number(&self.seq),
-                    remaining: number(&self.remaining),
-                    order: self.order.as_ref().and_then(|s| s.read(answer)).map(Into::into),
-                }),
-                // It said "issued", but not what: that is no whole answer.
-                None => Outcome::Indeterminate(Doubt::Unreadable),
-            },
-            Meaning::SoldOut => Outcome::SoldOut,
-            Meaning::NotStarted => Outcome::NotStarted,
-            Meaning::AlreadyIssued => Outcome::AlreadyIssued(code().map(Into::into)),
-            Meaning::Failed => Outcome::Failed(Failure::Rejected),
-            Meaning::Busy => Outcome::Failed(Failure::Busy),
-            Meaning::Indeterminate => Outcome::Indeterminate(Doubt::ServerError),
-            // It lacks what has to be asked for next.
-            Meaning::Accepted | Meaning::Reserved => Outcome::Indeterminate(Doubt::Unreadable),
-            Meaning::Pending => Outcome::Pending,
-        }
+        Outcome::Issued(Coupon {
+            code: code.into(),
+            seq: number(&self.seq),
+            remaining: number(&self.remaining),
+            order: self.order.as_ref().and_then(|s| s.read(answer)).map(Into::into),
+        })
     }
 }
 

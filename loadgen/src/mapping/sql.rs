@@ -8,6 +8,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::store_url::{self, Kind};
 use super::template::{How, Part, Template, Values};
 use crate::secrets;
 
@@ -66,27 +67,21 @@ impl TryFrom<String> for SqlUrl {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        if !begins_with_hole(&text) && Dialect::of(&text).is_none() {
-            let shown = secrets::without_password(&text);
-            return Err(format!("found {shown:?}, expected {EXPECTED}"));
-        }
-        Template::try_from(text).map(Self)
+        KIND.parse(text).map(Self)
     }
 }
 
 impl From<SqlUrl> for String {
     fn from(url: SqlUrl) -> Self {
-        secrets::without_password(&String::from(url.0))
+        store_url::shown(url.0)
     }
 }
 
 /// What a database's URL looks like.
 pub(crate) const EXPECTED: &str = "postgres://…, mysql://…, mariadb://… or sqlite:PATH";
 
-/// What a URL is, can then only be told once it is filled in.
-pub(super) fn begins_with_hole(url: &str) -> bool {
-    url.starts_with('{') || url.starts_with("${")
-}
+/// Which URLs are those of SQL databases.
+pub(super) const KIND: Kind = Kind { fits: |url| Dialect::of(url).is_some(), expected: EXPECTED };
 
 /// Whose SQL it is: they differ in what ends a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -243,10 +238,9 @@ impl Inside {
 impl Lexer {
     fn read(&mut self, text: &str) {
         let mut rest = text;
-        let mut before = ' ';
         while let Some(next) = rest.chars().next() {
             let length = match &self.inside {
-                Inside::Nothing => self.open(rest, before),
+                Inside::Nothing => self.open(&text[..text.len() - rest.len()], rest),
                 Inside::Quotes(end, slashes) => match (next, *slashes) {
                     ('\\', true) => 1 + rest[1..].chars().next().map_or(0, char::len_utf8),
                     (c, _) if c == *end => self.leave(c.len_utf8()),
@@ -261,7 +255,6 @@ impl Lexer {
                 }
                 Inside::Dollars(_) => next.len_utf8(),
             };
-            before = rest[..length].chars().next_back().unwrap_or(' ');
             rest = &rest[length..];
         }
     }
@@ -276,19 +269,21 @@ impl Lexer {
         length
     }
 
-    /// Outside of everything: what begins here, and how long its mark is.
-    fn open(&mut self, rest: &str, before: char) -> usize {
+    /// Outside of everything: what begins here, behind `before`, and how long its mark is.
+    fn open(&mut self, before: &str, rest: &str) -> usize {
         let (mysql, postgres) = (self.dialect == Dialect::MySql, self.dialect == Dialect::Postgres);
         let next = rest.chars().next().unwrap_or(' ');
         match next {
-            '\'' => self.enter(Inside::Quotes('\'', mysql || (postgres && is_e(before))), 1),
+            '\'' => self.enter(Inside::Quotes('\'', mysql || (postgres && ends_in_e(before))), 1),
             '"' => self.enter(Inside::Quotes('"', mysql), 1),
             '`' if !postgres => self.enter(Inside::Quotes('`', false), 1),
             '[' if self.dialect == Dialect::Sqlite => self.enter(Inside::Quotes(']', false), 1),
             '#' if mysql => self.enter(Inside::Line, 1),
-            '-' if rest.starts_with("--") => self.enter(Inside::Line, 2),
+            '-' if rest.starts_with("--") && (!mysql || is_apart(&rest[2..])) => {
+                self.enter(Inside::Line, 2)
+            }
             '/' if rest.starts_with("/*") => self.enter(Inside::Block(1), 2),
-            '$' if postgres && !before.is_alphanumeric() => match dollar_tag(rest) {
+            '$' if postgres && !before.ends_with(in_word) => match dollar_tag(rest) {
                 Some(tag) => self.enter(Inside::Dollars(tag.to_owned()), tag.len()),
                 None => 1,
             },
@@ -309,8 +304,19 @@ impl Lexer {
     }
 }
 
-fn is_e(c: char) -> bool {
-    matches!(c, 'e' | 'E')
+/// Whether a word ends here that is nothing but the mark of a text with escapes: `E'…'`, and not
+/// `LIKE'…'`.
+fn ends_in_e(before: &str) -> bool {
+    before.strip_suffix(['e', 'E']).is_some_and(|word| !word.ends_with(in_word))
+}
+
+fn in_word(c: char) -> bool {
+    c.is_alphanumeric() || "_$".contains(c)
+}
+
+/// MySQL takes two dashes for a comment only where this follows them: otherwise they are signs.
+fn is_apart(rest: &str) -> bool {
+    rest.starts_with(|c: char| c.is_whitespace() || c.is_control())
 }
 
 /// `$$` or `$tag$`, where one begins here.
@@ -334,7 +340,7 @@ mod tests {
         let pairs = [("user", HOSTILE), ("plain", "o'k"), ("n", "7"), ("minus", "-7")];
         let values: BTreeMap<String, String> =
             pairs.map(|(k, v)| (k.to_owned(), v.to_owned())).into();
-        fill(&Template::try_from(statement.to_owned()).unwrap(), dialect, &values)
+        fill(&Template::of(statement), dialect, &values)
     }
 
     #[test]
@@ -386,6 +392,9 @@ mod tests {
             (Dialect::Postgres, r"SELECT 'a\', {n}", true),
             (Dialect::Postgres, r"SELECT E'a\'', {n}", true),
             (Dialect::Postgres, r"SELECT E'a\', {n}", false),
+            (Dialect::Postgres, r"SELECT a LIKE'\', {n}", true),
+            (Dialect::Postgres, r"SELECT a LIKE E'\', {n}'", false),
+            (Dialect::Postgres, r"SELECT (E'\', {n}'", false),
             (Dialect::Postgres, "SELECT $$ {n} $$", false),
             (Dialect::Postgres, "SELECT $a$ $$ ' $a$, {n}", true),
             (Dialect::Postgres, "SELECT /* /* */ ' */ {n}", true),
@@ -395,6 +404,11 @@ mod tests {
             (Dialect::MySql, "SELECT 1 # {n}", false),
             (Dialect::MySql, "SELECT 1 # it's\n, {n}", true),
             (Dialect::MySql, "SELECT `a'b`, {n}", true),
+            (Dialect::MySql, "SELECT 1 --'\n, {n}", false),
+            (Dialect::MySql, "SELECT 1 --{n}", true),
+            (Dialect::MySql, "SELECT 1 -- '\n, {n}", true),
+            (Dialect::MySql, "SELECT 1 --\t{n}", false),
+            (Dialect::Sqlite, "SELECT 1 --'\n, {n}", true),
             (Dialect::Sqlite, r"SELECT 'a\', {n}", true),
             (Dialect::Sqlite, "SELECT [a'b], {n}", true),
             (Dialect::Sqlite, "SELECT 1 -- it's\n, {n}", true),

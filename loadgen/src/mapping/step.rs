@@ -1,11 +1,11 @@
 //! One step of the set-up: an HTTP request, SQL statements or Redis commands.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::redis::Redis;
+use super::redis::{self, Redis};
 use super::rule::Statuses;
 use super::source::Source;
 use super::sql::{self, Dialect, Sql};
@@ -54,14 +54,10 @@ pub enum Action {
     Redis {
         /// Where, and which commands.
         redis: Redis,
-        /// The reply of the last command, under each of these names.
-        capture: BTreeMap<String, Reply>,
+        /// The reply of the last command, a text or a number, under each of these names.
+        capture: BTreeSet<String>,
     },
 }
-
-/// The reply of a Redis command: a text or a number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reply;
 
 /// A step as the file spells it: exactly one of the three actions.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
@@ -133,8 +129,8 @@ impl TryFrom<RawStep> for Step {
             (None, Some(sql), None) => Action::Sql { sql, capture: capture.collect() },
             (None, None, Some(redis)) => {
                 let capture = capture.map(|(name, place): (String, String)| {
-                    let reply = reply(&place).map_err(|what| format!("capture.{name}: {what}"))?;
-                    Ok((name, reply))
+                    is_reply(&place).map_err(|what| format!("capture.{name}: {what}"))?;
+                    Ok(name)
                 });
                 Action::Redis { redis, capture: capture.collect::<Result<_, String>>()? }
             }
@@ -144,9 +140,9 @@ impl TryFrom<RawStep> for Step {
     }
 }
 
-fn reply(place: &str) -> Result<Reply, String> {
+fn is_reply(place: &str) -> Result<(), String> {
     if place == "reply" {
-        return Ok(Reply);
+        return Ok(());
     }
     Err(format!("found {place:?}, expected reply, which is the answer to the last command"))
 }
@@ -173,7 +169,7 @@ impl From<Step> for RawStep {
             }
             Action::Redis { redis, capture } => {
                 raw.redis = Some(redis);
-                raw.capture = capture.into_keys().map(|n| place((n, "reply".into()))).collect();
+                raw.capture = capture.into_iter().map(|n| place((n, "reply".into()))).collect();
             }
         }
         raw
@@ -186,7 +182,7 @@ impl Step {
         match &self.action {
             Action::Http { capture, .. } => capture.keys().map(String::as_str).collect(),
             Action::Sql { capture, .. } => capture.keys().map(String::as_str).collect(),
-            Action::Redis { capture, .. } => capture.keys().map(String::as_str).collect(),
+            Action::Redis { capture, .. } => capture.iter().map(String::as_str).collect(),
         }
     }
 
@@ -230,9 +226,15 @@ impl Step {
             Action::Sql { sql, .. } => {
                 sql.url.0.check(known).map_err(|what| format!("sql.url: {what}"))?;
                 sql.each(|statement| statement.check(known))?;
+                check_sql(sql, store)?;
             }
             Action::Redis { redis, .. } => {
-                redis.url.0.check(known).map_err(|what| format!("redis.url: {what}"))?;
+                let kind =
+                    redis.url.0.check(known).and_then(|()| redis::KIND.check(&redis.url.0, store));
+                kind.map_err(|what| format!("redis.url: {what}"))?;
+                if redis.run.is_empty() {
+                    return Err("redis.run: expected a command".into());
+                }
                 let words = redis.run.iter().enumerate().flat_map(|(at, command)| {
                     command.words().iter().enumerate().map(move |(n, word)| (at, n, word))
                 });
@@ -242,26 +244,7 @@ impl Step {
                 }
             }
         }
-        self.check_captures(known)?;
-        let Action::Sql { sql, .. } = &self.action else { return Ok(()) };
-        if sql.run.as_slice().is_empty() {
-            return Err("sql.run: expected a statement".into());
-        }
-        // Where only the environment knows the database, it is checked once that is known.
-        let url = match (sql.url.0.begins_with("store"), store) {
-            (true, Some(store)) => store.to_owned(),
-            _ => String::from(sql.url.0.clone()),
-        };
-        let Some(dialect) = Dialect::of(&url) else {
-            if sql::begins_with_hole(&url) {
-                return Ok(());
-            }
-            return Err(format!(
-                "sql.url: it is {{store}}, expected system.store to be {}",
-                sql::EXPECTED
-            ));
-        };
-        sql.each(|statement| sql::check_holes(statement, dialect))
+        self.check_captures(known)
     }
 
     /// A captured name must not mean something else already.
@@ -270,7 +253,7 @@ impl Step {
         let taken = |name: &str| match name {
             "campaign" => each || !known.contains(&"campaign"),
             "user" => !each,
-            other => template::RESERVED.contains(&other),
+            other => template::is_reserved(other),
         };
         match self.captured().into_iter().find(|name| !template::is_name(name) || taken(name)) {
             Some(name) if !template::is_name(name) => {
@@ -279,6 +262,18 @@ impl Step {
             Some(name) => Err(format!("capture.{name}: this name has a meaning already")),
             None => Ok(()),
         }
+    }
+}
+
+/// Where only the environment knows the database, its holes are checked once that is known.
+fn check_sql(sql: &Sql, store: Option<&str>) -> Result<(), String> {
+    if sql.run.as_slice().is_empty() {
+        return Err("sql.run: expected a statement".into());
+    }
+    let url = sql::KIND.check(&sql.url.0, store).map_err(|what| format!("sql.url: {what}"))?;
+    match url.as_deref().and_then(Dialect::of) {
+        Some(dialect) => sql.each(|statement| sql::check_holes(statement, dialect)),
+        None => Ok(()),
     }
 }
 
@@ -334,6 +329,12 @@ mod tests {
             (sql("SELECT '{campaign}'"), Some("mysql://h/d"), "inside quotes"),
             (sql("SELECT 1"), Some("redis://h"), "expected system.store to be postgres://"),
             ("{sql: {url: 'sqlite:a', run: []}}".into(), None, "expected a statement"),
+            ("{redis: {url: 'redis://h', run: []}}".into(), None, "redis.run: expected a command"),
+            (
+                "{redis: {url: '{store}', run: [[INCR, a]]}}".into(),
+                Some("sqlite:a"),
+                "redis.url: it is {store}, expected system.store to be redis://",
+            ),
             ("{request: {path: /}, capture: {key: $.a}}".into(), None, "a meaning already"),
             ("{request: {path: /}, capture: {user: $.a}}".into(), None, "a meaning already"),
             ("{request: {path: /}, capture: {A: $.a}}".into(), None, "a name of a-z"),

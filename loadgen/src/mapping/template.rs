@@ -37,24 +37,13 @@ pub const SETUP_NAMES: [&str; 10] = [
 pub const ORDER_NAMES: [&str; 5] = ["user", "user_n", "key", "n", "uuid"];
 /// Names that a step which is taken for each user knows besides.
 pub const USER_NAMES: [&str; 2] = ["user", "user_n"];
-/// Names that neither the set-up nor a file may give to something else.
-pub(crate) const RESERVED: [&str; 15] = [
-    "name",
-    "coupons",
-    "per_user_limit",
-    "starts_at",
-    "starts_at_utc",
-    "starts_at_s",
-    "starts_at_ms",
-    "starts_at_local",
-    "target",
-    "store",
-    "jwt",
-    "user_n",
-    "key",
-    "n",
-    "uuid",
-];
+
+/// Whether neither the set-up nor a file may give this name to something else. What the campaign and
+/// the user are called, a system may say.
+pub(crate) fn is_reserved(name: &str) -> bool {
+    let ours = SETUP_NAMES.iter().chain(&ORDER_NAMES).chain(&["store", "jwt"]);
+    ours.filter(|n| !["campaign", "user"].contains(n)).any(|n| *n == name)
+}
 
 /// What names stand for.
 pub trait Values {
@@ -70,7 +59,7 @@ impl Values for BTreeMap<String, String> {
 
 /// A text with holes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(try_from = "String", into = "String")]
+#[serde(from = "String", into = "String")]
 #[schemars(with = "Text", inline)]
 pub struct Template {
     text: String,
@@ -100,10 +89,8 @@ impl Part {
     }
 }
 
-impl TryFrom<String> for Template {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
+impl From<String> for Template {
+    fn from(text: String) -> Self {
         let mut parts = Vec::new();
         let (mut rest, mut literal) = (text.as_str(), String::new());
         while let Some(open) = rest.find('{') {
@@ -131,7 +118,7 @@ impl TryFrom<String> for Template {
         if !literal.is_empty() {
             parts.push(Part::Text(literal));
         }
-        Ok(Self { text, parts })
+        Self { text, parts }
     }
 }
 
@@ -181,7 +168,7 @@ impl From<Template> for String {
 impl Template {
     /// The template of a text; every text is one.
     pub(super) fn of(text: &str) -> Self {
-        Self::try_from(text.to_owned()).unwrap_or_else(|_| unreachable!("every text is a template"))
+        text.to_owned().into()
     }
 
     /// Fills the holes.
@@ -239,6 +226,23 @@ impl Template {
     }
 }
 
+impl Template {
+    /// Whether what is fixed of it can stand in a header's value.
+    fn check_header(&self) -> Result<(), String> {
+        let wrong = self.parts.iter().find_map(|part| match part {
+            Part::Text(text) => HeaderValue::from_str(text).err().map(|_| "the text".into()),
+            Part::Variable(name) => {
+                let value = secrets::value(name).unwrap_or_default();
+                HeaderValue::from_str(&value).err().map(|_| format!("`${{{name}}}`"))
+            }
+            Part::Name { .. } => None,
+        });
+        wrong.map_or(Ok(()), |what: String| {
+            Err(format!("{what} has a control character, such as a line end; no header has one"))
+        })
+    }
+}
+
 fn unknown_name(name: &str, known: &[&str]) -> String {
     let near = known.iter().map(|k| (strsim::damerau_levenshtein(name, k), k)).min();
     let hint = match near {
@@ -254,12 +258,18 @@ fn unknown_name(name: &str, known: &[&str]) -> String {
     format!("`{{{name}}}`: no such name{hint} (there are {})", there.join(", "))
 }
 
-/// The path of a whole URL, such as one that the system gave in a `Location` header.
-pub(super) fn path_of(uri: String) -> String {
-    let Some((_, rest)) = uri.split_once("://").filter(|(scheme, _)| !scheme.contains('/')) else {
-        return uri;
+/// Path and query of what the system gave for an address, such as a `Location` header: of a whole
+/// URL, or of a part of one, which counts from the root.
+pub(super) fn path_of(uri: &str) -> String {
+    let uri = uri.split('#').next().unwrap_or_default();
+    let is_scheme = |text: &&str| !text.contains(['/', '?']);
+    let scheme = uri.split_once("://").map(|(scheme, _)| scheme).filter(is_scheme);
+    let rest = scheme.map_or(uri, |scheme| &uri[scheme.len() + 1..]);
+    let path = match rest.strip_prefix("//") {
+        Some(rest) => &rest[rest.find(['/', '?']).unwrap_or(rest.len())..],
+        None => rest,
     };
-    rest.find('/').map_or_else(|| "/".to_owned(), |at| rest[at..].to_owned())
+    if path.starts_with('/') { path.to_owned() } else { format!("/{path}") }
 }
 
 /// A request with holes.
@@ -406,7 +416,7 @@ impl RequestTemplate {
     pub fn mentions(&self, name: &str) -> bool {
         let texts = self.query.values().chain(self.headers.values()).chain(&self.body);
         texts.chain([&self.path]).any(|t| t.mentions(name))
-            || self.json.as_ref().is_some_and(|json| json_mentions(json, name))
+            || self.json.iter().chain(self.claims()).any(|json| json_mentions(json, name))
     }
 
     /// The variables of the environment that it names.
@@ -414,11 +424,14 @@ impl RequestTemplate {
         let texts = self.query.values().chain(self.headers.values()).chain(&self.body);
         let mut found: Vec<String> =
             texts.chain([&self.path]).flat_map(Template::variables).collect();
-        let claims = self.jwt.as_ref().map(|jwt| &jwt.claims);
-        for json in self.json.iter().chain(claims) {
+        for json in self.json.iter().chain(self.claims()) {
             found.extend(secrets::variables(&json.to_string()).into_iter().map(str::to_owned));
         }
         found
+    }
+
+    fn claims(&self) -> Option<&Value> {
+        self.jwt.as_ref().map(|jwt| &jwt.claims)
     }
 
     /// Whether every name is known.
@@ -447,7 +460,8 @@ impl RequestTemplate {
                     "headers.{name}: the length of a body is always sent; leave it out"
                 ));
             }
-            template.check(&known).map_err(at(format!("headers.{}", name.as_str())))?;
+            let checked = template.check(&known).and_then(|()| template.check_header());
+            checked.map_err(at(format!("headers.{}", name.as_str())))?;
         }
         if let Some(body) = &self.body {
             body.check(&known).map_err(at("body".into()))?;
@@ -550,6 +564,19 @@ mod tests {
     }
 
     #[test]
+    fn names_are_found_wherever_they_stand() {
+        for yaml in [
+            "{path: '/{user}'}",
+            "{path: /, query: {a: '{user}'}}",
+            "{path: /, json: [{a: 'x{user}'}]}",
+            "{path: /, headers: {a: '{jwt}'}, jwt: {claims: {sub: ['{user}']}}}",
+        ] {
+            let template: RequestTemplate = serde_saphyr::from_str(yaml).unwrap();
+            assert!(template.mentions("user") && !template.mentions("use"), "{yaml}");
+        }
+    }
+
+    #[test]
     fn headers_are_filled() {
         let found = request("{path: /, headers: {X-User-Id: 'id-{n}'}}");
         assert_eq!(found.headers, [("x-user-id".parse().unwrap(), "id-7".parse().unwrap())]);
@@ -559,7 +586,9 @@ mod tests {
     fn rejects_what_cannot_be_a_request() {
         for (yaml, want) in [
             ("{path: x}", "begin with /"),
+            (r#"{path: /, headers: {a: "x\ny"}}"#, "headers.a: the text has a control character"),
             ("{path: /, json: {}, body: x}", "not both"),
+            ("{path: /, headers: {Content-Length: '1'}}", "headers.content-length: the length"),
             ("{path: '/{usr}'}", "did you mean `{user}`"),
             (
                 "{path: /, json: [{a: '{nope_nope}'}]}",

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::number::number;
 use super::{Positive, Span, duration};
 
 /// How some of the buyers behave. Which buyer behaves how is drawn from the seed.
@@ -48,7 +49,7 @@ impl Default for Buyer {
 #[serde(deny_unknown_fields)]
 pub struct Retry {
     /// After which outcomes.
-    pub on: Vec<Trigger>,
+    pub on: Triggers,
     /// How often at the most.
     pub at_most: Times,
     /// How long the buyer waits before.
@@ -73,6 +74,30 @@ pub struct Retry {
 
 fn yes() -> bool {
     true
+}
+
+/// One outcome or more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "Vec<Trigger>")]
+#[schemars(with = "Vec<Trigger>", inline, extend("minItems" = 1))]
+pub struct Triggers(Vec<Trigger>);
+
+impl Triggers {
+    /// All of them.
+    pub fn iter(&self) -> std::slice::Iter<'_, Trigger> {
+        self.0.iter()
+    }
+}
+
+impl TryFrom<Vec<Trigger>> for Triggers {
+    type Error = String;
+
+    fn try_from(outcomes: Vec<Trigger>) -> Result<Self, String> {
+        if outcomes.is_empty() {
+            return Err("found an empty list, expected an outcome, such as busy".into());
+        }
+        Ok(Self(outcomes))
+    }
 }
 
 /// An outcome that can make a buyer ask again.
@@ -160,38 +185,6 @@ impl TryFrom<Span> for Pause {
     }
 }
 
-macro_rules! number {
-    ($(#[$doc:meta])* $name:ident, $max:literal, $shown:literal) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-        #[serde(try_from = "u64", into = "u32")]
-        #[schemars(with = "u32", extend("minimum" = 1, "maximum" = $max))]
-        pub struct $name(u32);
-
-        impl $name {
-            /// The number.
-            pub fn get(self) -> u32 {
-                self.0
-            }
-        }
-
-        impl TryFrom<u64> for $name {
-            type Error = String;
-
-            fn try_from(n: u64) -> Result<Self, String> {
-                let fits = u32::try_from(n).ok().filter(|n| (1..=$max).contains(n));
-                fits.map(Self).ok_or_else(|| format!("found {n}, expected 1 to {}", $shown))
-            }
-        }
-
-        impl From<$name> for u32 {
-            fn from(n: $name) -> Self {
-                n.0
-            }
-        }
-    };
-}
-
 number! {
     /// A share of the buyers, in proportion to others.
     Weight, 1_000_000, "1,000,000"
@@ -259,7 +252,9 @@ impl Retry {
     pub fn wait(&self, number: u32, luck: f64, asked: Option<i64>) -> i64 {
         const LONGEST: f64 = 3.6e12;
         let exponent = i32::try_from(number.saturating_sub(1)).unwrap_or(i32::MAX);
-        let whole = (self.after.0.nanos() as f64 * self.factor.0.powi(exponent)).min(LONGEST);
+        // Clamped before it is multiplied: no wait, endlessly often, is no wait.
+        let growth = self.factor.0.powi(exponent).min(LONGEST);
+        let whole = (self.after.0.nanos() as f64 * growth).min(LONGEST);
         let wait = whole * (1.0 - self.jitter.0 * luck);
         #[expect(clippy::cast_possible_truncation, reason = "at most an hour")]
         let wait = wait as i64;
@@ -281,7 +276,13 @@ mod tests {
         assert_eq!(retry.wait(1, 0.0, None), 100_000_000);
         assert_eq!(retry.wait(3, 0.0, None), 400_000_000);
         assert_eq!(retry.wait(3, 1.0, None), 200_000_000);
-        assert!(retry.wait(1_000, 0.0, None) <= 3_600_000_000_000);
+        assert_eq!(retry.wait(1_000, 0.0, None), 3_600_000_000_000);
+    }
+
+    #[test]
+    fn no_wait_does_not_grow() {
+        let retry = retry("{on: [busy], at_most: 1000, factor: 10}");
+        assert_eq!((retry.wait(1, 0.0, None), retry.wait(1_000, 0.0, None)), (0, 0));
     }
 
     #[test]

@@ -32,6 +32,16 @@ impl From<Wrong> for ScenarioError {
     }
 }
 
+impl ScenarioError {
+    /// What is wrong, wherever.
+    pub(super) fn what(&self) -> Option<&str> {
+        match self {
+            Self::Io { .. } => None,
+            Self::Wrong { what, .. } => Some(what),
+        }
+    }
+}
+
 /// Names the place of a YAML error, the keys that lead to it, and what was probably meant.
 pub(super) fn at(path: &Path, text: &str, error: &Error) -> ScenarioError {
     yaml::at(path, text, "a scenario (see loadgen init)", error).into()
@@ -48,6 +58,6 @@ pub(super) fn no_text(path: &Path, bytes: &[u8], valid: usize) -> ScenarioError 
 }
 
 /// The same for a `--set`, where there is no line and column but the assignment itself.
-pub(super) fn in_set(place: &str, message: &str) -> ScenarioError {
-    yaml::in_set(place, message).into()
+pub(super) fn in_set(place: &str, text: &str, error: &Error) -> ScenarioError {
+    yaml::in_set(place, text, error).into()
 }

@@ -69,12 +69,21 @@ impl TryFrom<&str> for Target {
         let plain = matches!(uri.path(), "" | "/") && uri.query().is_none();
         match uri.authority() {
             Some(a) if plain && !a.as_str().contains('@') => {
-                let port = a.port_u16().unwrap_or(scheme.usual_port());
+                let port = match a.as_str().strip_prefix(a.host()) {
+                    Some("") => scheme.usual_port(),
+                    Some(rest) => rest.strip_prefix(':').and_then(port).ok_or_else(wrong)?,
+                    None => return Err(wrong()),
+                };
                 Ok(Self { scheme, authority: format!("{}:{port}", a.host()) })
             }
             _ => Err(wrong()),
         }
     }
+}
+
+fn port(text: &str) -> Option<u16> {
+    let is_number = text.bytes().all(|b| b.is_ascii_digit());
+    text.parse().ok().filter(|port| is_number && *port > 0)
 }
 
 impl TryFrom<String> for Target {
@@ -168,7 +177,9 @@ mod tests {
             let target = Target::try_from(text).unwrap();
             assert_eq!((target.url().as_str(), target.host()), (url, host));
         }
-        for text in ["ftp://h", "h:80", "https://h/x", "http://h?x", "http://me@h", "https://"] {
+        let ports = ["http://h:99999", "http://h:80x", "http://h:", "http://h:0", "http://h:+80"];
+        let others = ["ftp://h", "h:80", "https://h/x", "http://h?x", "http://me@h", "https://"];
+        for text in others.into_iter().chain(ports) {
             let message = Target::try_from(text).unwrap_err();
             assert!(
                 message.ends_with("expected http://HOST:PORT or https://HOST:PORT"),

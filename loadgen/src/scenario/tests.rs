@@ -22,13 +22,21 @@ load:
 "#;
 
 fn parse(text: &str) -> Result<Scenario, ScenarioError> {
-    Scenario::parse(Path::new("s.yaml"), text)
+    Scenario::parse(Path::new("s.yaml"), text, &Overrides::default())
+}
+
+fn with(text: &str, overrides: &Overrides) -> Result<Scenario, String> {
+    Scenario::parse(Path::new("s.yaml"), text, overrides).map_err(|e| e.to_string())
 }
 
 fn set(assignments: &[&str]) -> Result<Scenario, String> {
     let set: Vec<String> = assignments.iter().map(|&s| s.to_owned()).collect();
-    let good = parse(GOOD).unwrap();
-    good.overridden(Path::new("s.yaml"), GOOD, &set).map_err(|e| e.to_string())
+    with(GOOD, &Overrides { set, ..Overrides::default() })
+}
+
+fn start_at(instant: &str) -> Overrides {
+    let start_at = Some(DateTime::parse_from_rfc3339(instant).unwrap().to_utc());
+    Overrides { start_at, ..Overrides::default() }
 }
 
 #[test]
@@ -154,6 +162,56 @@ fn what_belongs_together_may_be_set_in_any_order() {
     let message = set(&["campaign.starts_in=100ms", "seed=2"]).unwrap_err();
     let want = "--set campaign.starts_in=100ms --set seed=2: load.begin: found -500ms, which is";
     assert!(message.starts_with(want), "{message}");
+}
+
+#[test]
+fn flags_are_applied_before_anything_is_judged() {
+    let early = GOOD.replace("begin: -500ms", "begin: -10m");
+    assert!(parse(&early).is_err());
+    let found = with(&early, &start_at("2030-01-01T00:00:00Z")).unwrap();
+    assert_eq!(found.load.begin.nanos(), -600_000_000_000);
+    // What the file has wrong by itself is said of the file.
+    let seed = Overrides { seed: Some(2), ..Overrides::default() };
+    let message = with(&early, &seed).unwrap_err();
+    assert!(message.starts_with("s.yaml:12:10: load.begin: found -10m"), "{message}");
+    let store = Overrides { store: Some("${NOT_THERE_AT_ALL}".into()), ..seed };
+    let message = with(GOOD, &store).unwrap_err();
+    assert!(message.starts_with("--store --seed: system.store: `${NOT_THERE"), "{message}");
+}
+
+#[test]
+fn an_instant_is_one_that_the_system_can_be_told() {
+    let seconds = "mapping: {setup: [{request: {path: '/{starts_at_s}'}}], request: {path: /}, \
+                   outcomes: [{is: sold_out}]}";
+    let in_seconds = format!("{GOOD}{seconds}\n");
+    for (text, instant, want) in [
+        (GOOD, "2030-01-01T00:00:00.25Z", None),
+        (&in_seconds, "2030-01-01T00:00:01Z", None),
+        (GOOD, "2030-01-01T00:00:00.0005Z", Some("00.000500Z, expected a whole millisecond")),
+        (&in_seconds, "2030-01-01T00:00:00.25Z", Some("00.250Z, expected a whole second")),
+    ] {
+        let found = with(text, &start_at(instant));
+        match want {
+            None => assert!(found.is_ok(), "{found:?}"),
+            Some(want) => {
+                let message = found.unwrap_err();
+                let begin = "--start-at: campaign.starts_at: found 2030-01-01T00:00:";
+                assert!(message.starts_with(&format!("{begin}{want}")), "{message}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_not_set_is_read_as_in_the_file() {
+    let text = GOOD
+        .replace("name: launch", "name: 2026")
+        .replace("    instances: 5", "    instances: 5\n    env: { N: 7, V: 1.50, ON: true }");
+    let body = "mapping: {request: {path: /, body: 007}, outcomes: [{json: {$.a: 007}, is: busy}]}";
+    let text = format!("{text}{body}\n");
+    let alone = parse(&text).unwrap();
+    let set = Overrides { set: vec!["seed=2".into()], ..Overrides::default() };
+    assert_eq!(with(&text, &set).unwrap(), Scenario { seed: 2, ..alone });
 }
 
 #[test]

@@ -63,16 +63,13 @@ async fn every_framing_is_read() {
 
 #[tokio::test]
 async fn an_answer_without_a_body_is_whole() {
-    let head = b"HEAD / HTTP/1.1\r\nhost: h\r\n\r\n";
-    let whole = answered(head, &[b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n"]).await.unwrap();
-    assert!(whole.body.is_empty() && whole.reusable());
     let whole = answered(REQUEST, &[b"HTTP/1.1 204 No Content\r\n\r\n"]).await.unwrap();
     assert!(whole.body.is_empty() && whole.reusable());
 }
 
 #[tokio::test]
 async fn what_is_cut_or_no_answer_is_doubtful() {
-    let cases: [(&'static str, Broken); 8] = [
+    let cases: [(&'static str, Broken); 9] = [
         ("", Broken::Disconnected),
         ("HTTP/1.1 200 OK\r\ncontent-len", Broken::Disconnected),
         ("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhell", Broken::Unreadable),
@@ -83,12 +80,32 @@ async fn what_is_cut_or_no_answer_is_doubtful() {
             "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nffffffffffffffff\r\n",
             Broken::Unreadable,
         ),
+        (
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhell0\r\n\r\n",
+            Broken::Unreadable,
+        ),
         ("SSH-2.0-x\r\n", Broken::Unreadable),
     ];
     for (text, want) in cases {
         let pieces: &'static [&'static [u8]] = Box::leak(Box::new([text.as_bytes()]));
         assert_eq!(answered(REQUEST, pieces).await.unwrap_err(), want, "{text:?}");
     }
+}
+
+#[tokio::test]
+async fn an_answer_until_the_end_is_cut_by_a_reset() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut connection = connected(&listener).await;
+    let (mut peer, _) = listener.accept().await.unwrap();
+    peer.write_all(b"HTTP/1.1 200 OK\r\n\r\nhel").await.unwrap();
+    connection.begin(REQUEST);
+    let read_and_reset = async {
+        peer.readable().await.unwrap();
+        peer.set_zero_linger().unwrap();
+        drop(peer);
+    };
+    let (answer, ()) = tokio::join!(connection.answer(REQUEST), read_and_reset);
+    assert_eq!(answer.unwrap_err(), Broken::Unreadable);
 }
 
 #[tokio::test]

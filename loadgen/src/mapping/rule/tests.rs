@@ -47,6 +47,35 @@ fn numbers_compare_also_inside_texts() {
 }
 
 #[test]
+fn a_number_is_equal_however_it_is_spelled() {
+    let rules = rules(
+        "[{json: {$.left: 0}, is: sold_out}, {json: {$.left: 9007199254740993}, is: not_started},
+          {json: {$.left: 0.5}, is: failed}, {json: {$.left: '7'}, is: busy}]",
+    );
+    for body in [r#"{"left":0.0}"#, r#"{"left":"0.00"}"#, r#"{"left":0e3}"#] {
+        assert_eq!(meaning(&rules, 200, body), Outcome::SoldOut, "{body}");
+    }
+    assert_eq!(meaning(&rules, 200, r#"{"left":5e-1}"#), Outcome::Failed(Failure::Rejected));
+    assert_eq!(meaning(&rules, 200, r#"{"left":9007199254740993}"#), Outcome::NotStarted);
+    assert_eq!(meaning(&rules, 200, r#"{"left":7}"#), Outcome::Failed(Failure::Busy));
+    for body in [r#"{"left":9007199254740992}"#, r#"{"left":7.0}"#, r#"{"left":"none"}"#] {
+        assert_eq!(meaning(&rules, 200, body), UNCLASSIFIED, "{body}");
+    }
+}
+
+#[test]
+fn a_list_is_there_and_has_no_text() {
+    let rules = rules(
+        "[{json: {$.a: {exists: true, matches: '.'}}, is: busy},
+          {json: {$.a: {exists: true, below: 9}}, is: busy},
+          {json: {$.a: {exists: true}}, is: sold_out}, {json: {$.a: {exists: false}}, is: failed}]",
+    );
+    assert_eq!(meaning(&rules, 200, r#"{"a":[1]}"#), Outcome::SoldOut);
+    assert_eq!(meaning(&rules, 200, r#"{"a":5}"#), Outcome::Failed(Failure::Busy));
+    assert_eq!(meaning(&rules, 200, r#"{"a":null}"#), Outcome::Failed(Failure::Rejected));
+}
+
+#[test]
 fn absence_is_a_condition_and_an_empty_body_too() {
     let rules = rules(
         "[{empty: true, is: not_started}, {json: {$.coupon: {exists: false}}, is: sold_out},
