@@ -28,6 +28,9 @@ mod wrong_refusal;
 
 use std::collections::HashSet;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use crate::evidence::{CampaignEvidence, Op, Store};
 
 pub use malformed_code::is_well_formed;
@@ -83,11 +86,41 @@ pub enum Weight {
     Warning,
 }
 
+/// How sure it is that a rule was broken.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Deserialize,
+    JsonSchema,
+    Serialize,
+    clap::ValueEnum,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Certainty {
+    /// It may have been, for all that is known of the clocks
+    Possible,
+    /// No correct campaign can have done this
+    #[default]
+    Proven,
+}
+
 /// A contradiction, with the operations that prove it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Violation {
     /// States the contradiction in one sentence.
     pub sentence: String,
+    /// How sure it is.
+    pub certainty: Certainty,
+    /// By how much the rule was broken, in nanoseconds, where it is a matter of time.
+    pub margin: Option<i64>,
+    /// How far the clocks are known to agree, in nanoseconds, where two are involved.
+    pub clock_width: Option<i64>,
     /// The operations that prove it.
     pub witness: Vec<Op>,
     /// How they prove it, step by step.
@@ -97,7 +130,8 @@ pub struct Violation {
 }
 
 /// What a witness claims beyond what its operations were told.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema, Serialize)]
+#[serde(tag = "is", rename_all = "snake_case")]
 pub enum Claim {
     /// Nothing.
     #[default]
@@ -108,6 +142,14 @@ pub enum Claim {
     BeforeStart,
     /// The first was sent after the start must have happened.
     AfterStart,
+    /// The first was over before the latest moment at which the start can have been.
+    PerhapsBeforeStart,
+    /// The first was sent after the earliest moment at which the start can have been.
+    PerhapsAfterStart,
+    /// They were told more different codes than there are coupons.
+    TooMany,
+    /// The first was told a code that is none.
+    Malformed,
     /// All were told the same code.
     SameCode,
     /// Answers told ranks that one coupon, or this campaign, cannot have.
@@ -176,6 +218,8 @@ const COUNTED: &str = "the store was only counted: nothing ties its rows to requ
 const MOST_VIOLATIONS: usize = 20;
 /// So many operations make up a witness at the most.
 const MOST_WITNESSES: usize = 1_000;
+/// And so many where nothing but their number proves anything.
+const MOST_COUNTED: usize = 20_000;
 
 impl Violation {
     /// A contradiction without a proof yet.
@@ -183,10 +227,19 @@ impl Violation {
         Self { sentence: sentence.into(), ..Self::default() }
     }
 
-    fn witness<'a>(mut self, ops: impl IntoIterator<Item = &'a Op>) -> Self {
+    fn witness<'a>(self, ops: impl IntoIterator<Item = &'a Op>) -> Self {
+        self.witness_of(ops, MOST_WITNESSES)
+    }
+
+    /// Operations that prove something by their number.
+    fn counted<'a>(self, ops: impl IntoIterator<Item = &'a Op>) -> Self {
+        self.witness_of(ops, MOST_COUNTED)
+    }
+
+    fn witness_of<'a>(mut self, ops: impl IntoIterator<Item = &'a Op>, most: usize) -> Self {
         let mut seen = HashSet::new();
         let once = ops.into_iter().filter(|op| seen.insert(op.op));
-        self.witness = once.take(MOST_WITNESSES).cloned().collect();
+        self.witness = once.take(most).cloned().collect();
         self
     }
 
@@ -198,6 +251,59 @@ impl Violation {
     fn claim(mut self, claim: Claim) -> Self {
         self.claim = claim;
         self
+    }
+
+    fn by(mut self, margin: i64) -> Self {
+        self.margin = Some(margin);
+        self
+    }
+
+    /// What the clocks leave open, where the rule compares two of them.
+    fn known_to(mut self, clock_width: i64) -> Self {
+        self.clock_width = Some(clock_width);
+        self
+    }
+
+    fn only_possible(mut self) -> Self {
+        self.certainty = Certainty::Possible;
+        self
+    }
+}
+
+impl Check {
+    /// The check of this name.
+    pub fn named(name: &str) -> Option<&'static Self> {
+        CHECKS.iter().find(|check| check.name == name)
+    }
+}
+
+impl Certainty {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Possible => "possible",
+            Self::Proven => "proven",
+        }
+    }
+}
+
+impl Weight {
+    /// What a finding does to the verdict, in a sentence.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Proof => "is a proof: the verdict is invalid",
+            Self::Doubt => "is a doubt: the verdict is unknown at best, and never valid",
+            Self::Warning => "is a warning: it changes no verdict",
+        }
+    }
+
+    /// What a finding does to the verdict, in a word.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Proof => "invalid",
+            Self::Doubt => "unknown",
+            Self::Warning => "warning",
+        }
     }
 }
 

@@ -3,15 +3,17 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::check::{CHECKS, Certainty};
 use crate::procedure::Condition;
 
 /// What `verifier --help` ends with.
 const AFTER_HELP: &str = "\
 Exit codes:
   0  valid     a correct campaign could have produced everything that was seen
-  1  invalid   it is proven that no correct campaign could have
+  1  invalid   it is proven that no correct campaign could have; with --fail-on possible, or possible
   2  could not run
   3  unknown   nothing is proven, but the evidence is too thin or broken to say valid
 
@@ -20,8 +22,11 @@ Examples:
   verifier check --run runs/latest --store redis://localhost:6379/0
   verifier check --history history.jsonl.gz --format json
   verifier check --mapping verifier.yaml
+  verifier check --format github --report junit=verdict.xml --report sarif=verdict.sarif
+  verifier recheck verdict.json
   verifier inspect --store postgres://app@localhost/shop --campaign 17
-  verifier checks";
+  verifier checks
+  verifier explain early-issue";
 
 /// Tells whether a coupon launch was correct, and proves it.
 #[derive(Debug, Parser)]
@@ -39,12 +44,53 @@ pub enum Command {
     Check(CheckArgs),
     /// Show what is in a store, or what a mapping finds there, to write a mapping by
     Inspect(InspectArgs),
-    /// List the checks, with the rule and the evidence each one needs
+    /// List the checks, with the rule, the evidence each one needs, and what a finding means
     Checks,
+    /// Explain a check: its rule, what it needs, an example, and what would make a finding benign
+    #[command(after_help = "Examples:\n  verifier explain early-issue\n  verifier checks")]
+    Explain(ExplainArgs),
+    /// Check the witnesses of a report again, from nothing but the report
+    #[command(after_help = RECHECK_HELP)]
+    Recheck(RecheckArgs),
+    /// Print the JSON Schema of what --format json prints
+    Schema,
+}
+
+/// What `verifier recheck --help` ends with.
+const RECHECK_HELP: &str = "\
+Exit codes:
+  0  every claim holds
+  1  a claim does not hold
+  2  could not run
+  3  a claim cannot be checked alone: it is about the store, or its operations are too many
+
+Examples:
+  verifier check --report json=verdict.json
+  verifier recheck verdict.json
+  jq '.campaigns[0].violations[0]' verdict.json > witness.json && verifier recheck witness.json";
+
+/// Which check to explain.
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// The name of a check
+    #[arg(value_name = "CHECK", value_parser = names())]
+    pub check: String,
+}
+
+/// What to check again.
+#[derive(Debug, Args)]
+pub struct RecheckArgs {
+    /// A report in JSON, or one of its violations
+    #[arg(value_name = "WITNESS.json")]
+    pub file: PathBuf,
+}
+
+fn names() -> PossibleValuesParser {
+    PossibleValuesParser::new(CHECKS.iter().map(|check| check.name))
 }
 
 /// What to judge, and how to report it.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct CheckArgs {
     /// The folder of a run [default: runs/latest]
@@ -78,9 +124,36 @@ pub struct CheckArgs {
     #[doc(hidden)]
     #[arg(skip)]
     pub without: Option<Condition>,
-    /// How to report
+    /// How sure a violation must be to make a campaign invalid
+    #[arg(long, value_enum, value_name = "CERTAINTY", default_value_t = Certainty::Proven)]
+    pub fail_on: Certainty,
+    /// How to report on standard output
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub format: Format,
+    /// Write another report into a file, such as junit=verdict.xml; may be given several times
+    #[arg(long = "report", value_name = "FORMAT=FILE", value_parser = to_file)]
+    pub reports: Vec<ToFile>,
+}
+
+/// A report that goes into a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ToFile {
+    /// In which form.
+    pub format: Format,
+    /// Into which file. What it held is replaced.
+    pub path: PathBuf,
+}
+
+fn to_file(text: &str) -> Result<ToFile, String> {
+    let formats = Format::value_variants().iter().filter_map(Format::to_possible_value);
+    let formats: Vec<String> = formats.map(|format| format.get_name().to_owned()).collect();
+    let wrong = || format!("expected FORMAT=FILE with a format of {}", formats.join(", "));
+    let (format, path) = text.split_once('=').ok_or_else(wrong)?;
+    let format = Format::from_str(format, false).map_err(|_| wrong())?;
+    if path.is_empty() {
+        return Err(wrong());
+    }
+    Ok(ToFile { format, path: path.into() })
 }
 
 /// What to look at.
@@ -106,12 +179,19 @@ fn seconds(text: &str) -> Result<Duration, String> {
 }
 
 /// How to report.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// For people
+    #[default]
     Table,
-    /// For programs
+    /// For programs; verifier schema prints its JSON Schema
     Json,
-    /// For CI systems
+    /// JUnit XML, for CI systems
     Junit,
+    /// SARIF 2.1.0, for code scanning
+    Sarif,
+    /// Workflow commands of GitHub Actions; a summary goes to the file that GITHUB_STEP_SUMMARY names
+    Github,
+    /// That summary, in Markdown
+    Markdown,
 }

@@ -23,6 +23,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use contract::run::{LATEST, RUNS_DIR, Run, RunCampaign};
 use contract::store::{Column, Mapping, Wait};
 
+use check::Certainty;
 use cli::CheckArgs;
 use evidence::identify::{Orders, identify};
 use evidence::ledger::{Counter, Ledger};
@@ -31,7 +32,7 @@ use source::history::History;
 use source::results::Results;
 use source::settle::Pace;
 use source::{Answer, Wanted, shown};
-use verdict::Report;
+use verdict::{Report, Subject};
 use wording::{count, signed, wall};
 
 /// How long a store must stand still where something is missing in it, unless told otherwise.
@@ -65,7 +66,7 @@ pub fn check(args: &CheckArgs) -> Result<Report> {
         campaign.read_lag = i64::try_from(args.read_lag.as_nanos()).unwrap_or(i64::MAX);
         campaign.contradictions = procedure::decide_without(campaign, args.without);
     }
-    let mut report = judge(evidence, &selected);
+    let mut report = judge(evidence, &selected, args.fail_on);
     report.subject = subject(&history, stores.as_ref());
     witness::recheck(&history, &mut report)?;
     Ok(report)
@@ -155,7 +156,7 @@ fn select(evidence: &Evidence, wanted: Option<&str>) -> Result<Vec<usize>> {
 }
 
 /// What is judged, for the head of the report.
-fn subject(history: &History, stores: Option<&Stores>) -> Vec<String> {
+fn subject(history: &History, stores: Option<&Stores>) -> Subject {
     let mut lines = Vec::new();
     match &history.run {
         Some((run, dir)) => {
@@ -175,7 +176,7 @@ fn subject(history: &History, stores: Option<&Stores>) -> Vec<String> {
         Some(stores) => format!("store {}", stores.name()),
         None => "no store".into(),
     });
-    lines
+    Subject { path: history.path.clone(), lines }
 }
 
 /// Nothing can be said about what the store holds of these campaigns.
@@ -294,7 +295,7 @@ fn stranger(
 }
 
 /// Judges the selected campaigns. What is missing from the run is missing from each of them.
-fn judge(evidence: Evidence, selected: &[usize]) -> Report {
+fn judge(evidence: Evidence, selected: &[usize], fail_on: Certainty) -> Report {
     let Evidence { campaigns, mut gaps } = evidence;
     if campaigns.is_empty() {
         gaps.push("the history describes no campaign".into());
@@ -308,5 +309,5 @@ fn judge(evidence: Evidence, selected: &[usize]) -> Report {
     for campaign in &mut chosen {
         campaign.gaps.splice(0..0, gaps.iter().cloned());
     }
-    verdict::judge(chosen, gaps)
+    verdict::judge(chosen, gaps, fail_on)
 }

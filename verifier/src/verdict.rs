@@ -1,12 +1,16 @@
 //! From evidence to verdict: runs every check and lets the worst finding win.
 
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::check::{CHECKS, EVIDENCE, Violation, Weight};
+use crate::check::{CHECKS, Certainty, EVIDENCE, Violation, Weight};
 use crate::evidence::CampaignEvidence;
+use crate::witness::Facts;
 
 /// What can be said about a campaign. The worst one wins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, JsonSchema, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// A correct campaign could have produced everything that was seen.
@@ -24,6 +28,15 @@ impl Verdict {
             Self::Valid => "valid",
             Self::Unknown => "unknown",
             Self::Invalid => "invalid",
+        }
+    }
+
+    /// What the program ends with.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Valid => 0,
+            Self::Invalid => 1,
+            Self::Unknown => 3,
         }
     }
 }
@@ -52,6 +65,32 @@ pub struct Checked {
     pub not_run: Option<String>,
 }
 
+/// What is told of a finding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A rule was broken: proven.
+    Violation,
+    /// A rule may have been broken, for all that is known of the clocks.
+    Possible,
+    /// The evidence is broken or thin.
+    Doubt,
+    /// Worth knowing.
+    Warning,
+}
+
+/// One finding of one campaign.
+#[derive(Clone, Copy, Debug)]
+pub struct Finding<'a> {
+    /// The campaign.
+    pub judged: &'a Judged,
+    /// The name of the check.
+    pub check: &'static str,
+    /// What is told of it.
+    pub kind: Kind,
+    /// What was found.
+    pub violation: &'a Violation,
+}
+
 /// All campaigns, with the verdict over all of them.
 #[derive(Debug)]
 pub struct Report {
@@ -61,20 +100,34 @@ pub struct Report {
     pub campaigns: Vec<Judged>,
     /// What is missing and belongs to no single campaign.
     pub gaps: Vec<String>,
-    /// What was judged, in words, line by line.
-    pub subject: Vec<String>,
+    /// What was judged.
+    pub subject: Subject,
+    /// How sure a violation must be to make a campaign invalid.
+    pub fail_on: Certainty,
+    /// What the witnesses rest on.
+    pub facts: Facts,
+}
+
+/// What was judged.
+#[derive(Debug, Default)]
+pub struct Subject {
+    /// The history, or the folder of the run.
+    pub path: PathBuf,
+    /// Everything, in words, line by line.
+    pub lines: Vec<String>,
 }
 
 /// Judges every campaign. Gaps of the run as a whole are gaps of each campaign.
-pub fn judge(campaigns: Vec<CampaignEvidence>, gaps: Vec<String>) -> Report {
-    let judged: Vec<Judged> = campaigns.into_iter().map(judge_one).collect();
-    let shared =
-        if gaps.is_empty() && !judged.is_empty() { Verdict::Valid } else { Verdict::Unknown };
-    let verdict = judged.iter().map(|j| j.verdict).fold(shared, Verdict::max);
-    Report { verdict, campaigns: judged, gaps, subject: Vec::new() }
+pub fn judge(campaigns: Vec<CampaignEvidence>, gaps: Vec<String>, fail_on: Certainty) -> Report {
+    let campaigns = campaigns.into_iter().map(|campaign| judge_one(campaign, fail_on)).collect();
+    let (subject, facts) = (Subject::default(), Facts::default());
+    let verdict = Verdict::Unknown;
+    let mut report = Report { verdict, campaigns, gaps, subject, fail_on, facts };
+    report.verdict = report.worst();
+    report
 }
 
-fn judge_one(evidence: CampaignEvidence) -> Judged {
+fn judge_one(evidence: CampaignEvidence, fail_on: Certainty) -> Judged {
     let open: Vec<(&str, String)> = not_judged(&evidence).collect();
     let results: Vec<Checked> = CHECKS
         .iter()
@@ -86,32 +139,59 @@ fn judge_one(evidence: CampaignEvidence) -> Judged {
             Checked { check: check.name, weight: check.weight, found, not_run }
         })
         .collect();
-    let verdict = worst(&results);
+    let verdict = worst(&results, fail_on);
     Judged { evidence, verdict, results }
 }
 
-fn worst(results: &[Checked]) -> Verdict {
-    let verdicts = results.iter().map(|r| match r.weight {
-        _ if r.found.is_empty() => Verdict::Valid,
-        Weight::Warning => Verdict::Valid,
-        Weight::Doubt => Verdict::Unknown,
-        Weight::Proof => Verdict::Invalid,
+fn worst(results: &[Checked], fail_on: Certainty) -> Verdict {
+    let kinds = results.iter().flat_map(|r| r.found.iter().map(|v| r.kind(v)));
+    let verdicts = kinds.map(|kind| match kind {
+        Kind::Violation => Verdict::Invalid,
+        Kind::Possible if fail_on == Certainty::Possible => Verdict::Invalid,
+        Kind::Possible | Kind::Warning => Verdict::Valid,
+        Kind::Doubt => Verdict::Unknown,
     });
     verdicts.fold(Verdict::Valid, Verdict::max)
+}
+
+impl Checked {
+    /// What is told of one of its findings.
+    pub fn kind(&self, violation: &Violation) -> Kind {
+        match (self.weight, violation.certainty) {
+            (Weight::Proof, Certainty::Proven) => Kind::Violation,
+            (Weight::Proof, Certainty::Possible) => Kind::Possible,
+            (Weight::Doubt, _) => Kind::Doubt,
+            (Weight::Warning, _) => Kind::Warning,
+        }
+    }
+
+    /// The worst that it found.
+    pub fn worst(&self) -> Option<Kind> {
+        let kinds = || self.found.iter().map(|v| self.kind(v));
+        kinds().find(|kind| *kind == Kind::Violation).or_else(|| kinds().next())
+    }
 }
 
 impl Report {
     /// Takes back every violation for which `wrong` has a reason. What is left of it is a gap in
     /// the evidence: nobody knows what else went wrong.
     pub fn withdraw(&mut self, wrong: impl Fn(&CampaignEvidence, &Violation) -> Option<String>) {
-        let mut shared = if self.gaps.is_empty() { Verdict::Valid } else { Verdict::Unknown };
-        if self.campaigns.is_empty() {
-            shared = Verdict::Unknown;
-        }
         for judged in &mut self.campaigns {
-            judged.withdraw(&wrong);
+            judged.withdraw(&wrong, self.fail_on);
         }
-        self.verdict = self.campaigns.iter().map(|j| j.verdict).fold(shared, Verdict::max);
+        self.verdict = self.worst();
+    }
+
+    /// The worst verdict of all, and never valid where something is missing or nothing is there.
+    fn worst(&self) -> Verdict {
+        let whole = self.gaps.is_empty() && !self.campaigns.is_empty();
+        let shared = if whole { Verdict::Valid } else { Verdict::Unknown };
+        self.campaigns.iter().map(|j| j.verdict).fold(shared, Verdict::max)
+    }
+
+    /// Everything that was found in all campaigns.
+    pub fn findings(&self) -> impl Iterator<Item = Finding<'_>> {
+        self.campaigns.iter().flat_map(Judged::findings)
     }
 }
 
@@ -136,7 +216,11 @@ fn not_judged(e: &CampaignEvidence) -> impl Iterator<Item = (&'static str, Strin
 }
 
 impl Judged {
-    fn withdraw(&mut self, wrong: &impl Fn(&CampaignEvidence, &Violation) -> Option<String>) {
+    fn withdraw(
+        &mut self,
+        wrong: &impl Fn(&CampaignEvidence, &Violation) -> Option<String>,
+        fail_on: Certainty,
+    ) {
         let mut gaps = Vec::new();
         for result in self.results.iter_mut().filter(|r| r.weight == Weight::Proof) {
             let before = result.found.len();
@@ -158,29 +242,60 @@ impl Judged {
         if let Some(evidence) = self.results.iter_mut().find(|r| r.check == EVIDENCE) {
             evidence.found.extend(gaps.into_iter().map(Violation::new));
         }
-        self.verdict = worst(&self.results);
+        self.verdict = worst(&self.results, fail_on);
+    }
+
+    /// Everything that was found, in the order of the checks.
+    pub fn findings(&self) -> impl Iterator<Item = Finding<'_>> {
+        self.results.iter().flat_map(move |r| {
+            let finding = |violation| Finding {
+                judged: self,
+                check: r.check,
+                kind: r.kind(violation),
+                violation,
+            };
+            r.found.iter().map(finding)
+        })
+    }
+
+    fn of_kind(&self, kind: Kind) -> impl Iterator<Item = (&'static str, &Violation)> {
+        self.findings().filter(move |f| f.kind == kind).map(|f| (f.check, f.violation))
     }
 
     /// What is proven, with the name of the check.
     pub fn violations(&self) -> impl Iterator<Item = (&'static str, &Violation)> {
-        let proofs = self.results.iter().filter(|r| r.weight == Weight::Proof);
-        proofs.flat_map(|r| r.found.iter().map(|v| (r.check, v)))
+        self.of_kind(Kind::Violation)
+    }
+
+    /// What is possible and not proven, with the name of the check.
+    pub fn possible(&self) -> impl Iterator<Item = (&'static str, &Violation)> {
+        self.of_kind(Kind::Possible)
     }
 
     /// What is missing, with the name of the check.
     pub fn doubts(&self) -> impl Iterator<Item = (&'static str, &Violation)> {
-        let doubts = self.results.iter().filter(|r| r.weight == Weight::Doubt);
-        doubts.flat_map(|r| r.found.iter().map(|v| (r.check, v)))
+        self.of_kind(Kind::Doubt)
     }
 
     /// What is worth knowing, with the name of the check.
     pub fn warnings(&self) -> impl Iterator<Item = (&'static str, &Violation)> {
-        let warnings = self.results.iter().filter(|r| r.weight == Weight::Warning);
-        warnings.flat_map(|r| r.found.iter().map(|v| (r.check, v)))
+        self.of_kind(Kind::Warning)
     }
 
     /// What could not run, and why.
     pub fn not_run(&self) -> impl Iterator<Item = (&'static str, &str)> {
         self.results.iter().filter_map(|r| Some((r.check, r.not_run.as_deref()?)))
+    }
+
+    /// What could not run, by what is missing for it.
+    pub fn lacking(&self) -> Vec<(&str, Vec<&'static str>)> {
+        let mut reasons: Vec<(&str, Vec<&'static str>)> = Vec::new();
+        for (check, reason) in self.not_run() {
+            match reasons.iter_mut().find(|(r, _)| *r == reason) {
+                Some((_, checks)) => checks.push(check),
+                None => reasons.push((reason, vec![check])),
+            }
+        }
+        reasons
     }
 }

@@ -5,8 +5,11 @@
 //! ([`order`]). A witness that does not hold is a bug in the verifier: that one violation is withdrawn
 //! then, and nothing is called valid.
 
+pub mod alone;
 mod claim;
+pub mod context;
 mod order;
+pub mod proof;
 
 use std::collections::{HashMap, HashSet};
 
@@ -19,6 +22,8 @@ use crate::check::{Claim, Violation};
 use crate::evidence::{CampaignEvidence, Op, Said};
 use crate::source::history::History;
 use crate::verdict::Report;
+
+use context::Context;
 
 /// An operation as the history has it.
 #[derive(Debug, Default)]
@@ -33,6 +38,7 @@ struct Sent {
     campaign: Box<str>,
     is_read: bool,
     at: i64,
+    target: Option<u16>,
     user: Option<Box<str>>,
     key: Option<Box<str>>,
 }
@@ -43,10 +49,12 @@ struct Terms {
     coupons: u64,
     starts_at: Window,
     per_user: Option<PerUser>,
+    restock: bool,
 }
 
+/// What was read again: the operations of all witnesses, and those that their claims are about.
 #[derive(Debug, Default)]
-struct Facts {
+pub struct Facts {
     ops: HashMap<u64, Raw>,
     terms: HashMap<String, Terms>,
 }
@@ -54,6 +62,7 @@ struct Facts {
 /// What of the history is read again.
 #[derive(Debug, Default)]
 struct Wanted {
+    everything: bool,
     ops: HashSet<u64>,
     /// Everything that these users of a campaign asked for.
     users: HashMap<String, HashSet<Box<str>>>,
@@ -70,11 +79,13 @@ struct Wanted {
 pub fn recheck(history: &History, report: &mut Report) -> Result<()> {
     let mut wanted = Wanted::default();
     for judged in &report.campaigns {
-        judged.violations().for_each(|(_, v)| wanted.add(&judged.evidence.name, v));
+        let claims = judged.violations().chain(judged.possible());
+        claims.for_each(|(_, v)| wanted.add(&judged.evidence.name, v));
     }
     if !wanted.ops.is_empty() {
         let facts = reread(history, &wanted)?;
         report.withdraw(|e, v| holds(v, e, &facts).err().map(|why| why.to_string()));
+        report.facts = facts;
     }
     Ok(())
 }
@@ -96,15 +107,19 @@ impl Wanted {
         keys.extend(named(|op| &op.key));
     }
 
-    fn wants(&self, i: &Invocation<'_>) -> bool {
-        let campaign = i.campaign.as_ref();
+    fn wants(&self, op: u64, campaign: &str, user: Option<&str>, key: Option<&str>) -> bool {
         let named = |names: &HashMap<String, HashSet<Box<str>>>, name: Option<&str>| {
             names.get(campaign).zip(name).is_some_and(|(names, name)| names.contains(name))
         };
-        self.ops.contains(&i.op)
+        self.everything
+            || self.ops.contains(&op)
             || self.campaigns.contains(campaign)
-            || named(&self.users, i.user.as_deref())
-            || named(&self.keys, i.key.as_deref())
+            || named(&self.users, user)
+            || named(&self.keys, key)
+    }
+
+    fn wants_request(&self, i: &Invocation<'_>) -> bool {
+        self.wants(i.op, &i.campaign, i.user.as_deref(), i.key.as_deref())
     }
 }
 
@@ -129,11 +144,13 @@ impl Facts {
             }
             Event::Invoke(i) => {
                 let asks = matches!(i.kind, Kind::Issue | Kind::Read);
-                if asks && self.terms.contains_key(i.campaign.as_ref()) && wanted.wants(&i) {
+                if asks && self.terms.contains_key(i.campaign.as_ref()) && wanted.wants_request(&i)
+                {
                     let sent = Sent {
                         campaign: i.campaign.as_ref().into(),
                         is_read: i.kind == Kind::Read,
                         at: i.at,
+                        target: i.target,
                         user: i.user.map(|user| user.as_ref().into()),
                         key: i.key.map(|key| key.as_ref().into()),
                     };
@@ -141,7 +158,8 @@ impl Facts {
                 }
             }
             Event::Complete(c) => {
-                if wanted.ops.contains(&c.op) || self.ops.contains_key(&c.op) {
+                let wanted = wanted.everything || wanted.ops.contains(&c.op);
+                if wanted || self.ops.contains_key(&c.op) {
                     let end = || (c.at, c.outcome.into_owned());
                     self.ops.entry(c.op).or_default().completed.get_or_insert_with(end);
                 }
@@ -149,25 +167,26 @@ impl Facts {
         }
     }
 
-    fn sent(&self, op: &Op) -> Result<i64> {
-        let sent = self.ops.get(&op.op).and_then(|raw| raw.sent.as_ref());
-        sent.map(|sent| sent.at).ok_or_else(|| anyhow!("#{} was never sent", op.op))
+    fn sent(&self, op: u64) -> Result<i64> {
+        let sent = self.ops.get(&op).and_then(|raw| raw.sent.as_ref());
+        sent.map(|sent| sent.at).ok_or_else(|| anyhow!("#{op} was never sent"))
     }
 
-    fn over(&self, op: &Op) -> Result<i64> {
-        let raw = self.ops.get(&op.op).and_then(|raw| raw.completed.as_ref());
-        raw.map(|(at, _)| *at).ok_or_else(|| anyhow!("#{} was never completed", op.op))
+    fn over(&self, op: u64) -> Result<i64> {
+        let raw = self.ops.get(&op).and_then(|raw| raw.completed.as_ref());
+        raw.map(|(at, _)| *at).ok_or_else(|| anyhow!("#{op} was never completed"))
     }
 
     /// An operation of the witness.
-    fn raw(&self, op: &Op) -> Result<&Raw> {
-        self.ops.get(&op.op).ok_or_else(|| anyhow!("#{} is not in the history", op.op))
+    fn raw(&self, op: u64) -> Result<&Raw> {
+        self.ops.get(&op).ok_or_else(|| anyhow!("#{op} is not in the history"))
     }
 }
 
 impl Terms {
     fn of(p: &Promise<'_>) -> Self {
-        Self { coupons: p.coupons, starts_at: p.starts_at, per_user: p.per_user }
+        let (starts_at, per_user, restock) = (p.starts_at, p.per_user, p.restock);
+        Self { coupons: p.coupons, starts_at, per_user, restock }
     }
 
     fn precedence(&self) -> Option<Precedence> {
@@ -210,9 +229,15 @@ fn holds(violation: &Violation, e: &CampaignEvidence, facts: &Facts) -> Result<(
     for op in ops {
         was_told(op, facts)?;
     }
-    let distinct: HashSet<u64> = ops.iter().map(|op| op.op).collect();
+    let numbers: Vec<u64> = ops.iter().map(|op| op.op).collect();
+    once(&numbers)?;
+    claim::holds(violation.claim, &numbers, &Context::of(e, violation.claim), facts)
+}
+
+fn once(ops: &[u64]) -> Result<()> {
+    let distinct: HashSet<u64> = ops.iter().copied().collect();
     ensure!(distinct.len() == ops.len(), "an operation stands in it twice");
-    claim::holds(violation.claim, ops, e, facts)
+    Ok(())
 }
 
 /// The history says of the operation what the witness says.
@@ -231,14 +256,14 @@ fn was_told(op: &Op, facts: &Facts) -> Result<()> {
         _ => false,
     };
     ensure!(agrees, "#{} was told something else", op.op);
-    let sent = facts.sent(op)?;
+    let sent = facts.sent(op.op)?;
     // The same, where its end lies before its beginning.
-    if op.said == Said::Unknown && facts.over(op).is_ok_and(|over| over < sent) {
+    if op.said == Said::Unknown && facts.over(op.op).is_ok_and(|over| over < sent) {
         return Ok(());
     }
     ensure!(sent == op.invoked, "#{} was sent at another time", op.op);
     if let Some(completed) = op.completed {
-        ensure!(facts.over(op)? == completed, "#{} was completed at another time", op.op);
+        ensure!(facts.over(op.op)? == completed, "#{} was completed at another time", op.op);
     }
     Ok(())
 }
@@ -246,6 +271,7 @@ fn was_told(op: &Op, facts: &Facts) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::check::Certainty;
     use crate::check::sample::{Sample, campaign};
 
     fn op(op: u64, invoked: i64, completed: i64, said: Said) -> Op {
@@ -316,7 +342,7 @@ mod tests {
         collector.take(Event::Campaign(promise));
         let mut e = collector.finish(Integrity::default());
         e.campaigns[0].first_sold_out = Some(op(1, 10, 20, Said::SoldOut));
-        let mut report = crate::verdict::judge(e.campaigns, Vec::new());
+        let mut report = crate::verdict::judge(e.campaigns, Vec::new(), Certainty::Proven);
         let before = report.campaigns[0].violations().count();
         assert_eq!(report.verdict, crate::verdict::Verdict::Invalid);
         report.withdraw(|_, _| Some("so".into()));

@@ -9,7 +9,7 @@ use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 
 use flate2::read::MultiGzDecoder;
-use verifier::cli::{CheckArgs, Format};
+use verifier::cli::CheckArgs;
 use verifier::verdict::{Judged, Verdict};
 
 fn file(name: &str) -> PathBuf {
@@ -28,16 +28,9 @@ fn truth(name: &str) -> BTreeMap<String, bool> {
 /// Whether each campaign is invalid, and the reasons why a check could not run.
 fn judged(name: &str) -> BTreeMap<String, (bool, Vec<String>)> {
     let report = verifier::check(&CheckArgs {
-        run: None,
         history: Some(file(&format!("{name}.jsonl.gz"))),
-        campaign: None,
-        store: None,
-        read_lag: std::time::Duration::ZERO,
-        without: None,
-        mapping: None,
-        results: None,
         settle: Some(std::time::Duration::ZERO),
-        format: Format::Json,
+        ..CheckArgs::default()
     });
     let said = |j: Judged| {
         let not_run = j.not_run().map(|(_, reason)| reason.to_owned()).collect();

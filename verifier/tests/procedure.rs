@@ -29,7 +29,7 @@ use std::time::Duration;
 
 use story::Story;
 use verifier::check::Violation;
-use verifier::cli::{CheckArgs, Format};
+use verifier::cli::CheckArgs;
 use verifier::procedure::Condition;
 use verifier::verdict::{Judged, Report};
 
@@ -55,16 +55,12 @@ fn judge_text(text: &str, stories: &[Story], without: Option<Condition>) -> Repo
         format!("sqlite:{}", path.display())
     });
     verifier::check(&CheckArgs {
-        run: None,
         history: Some(file.path().to_owned()),
-        campaign: None,
         store: url,
         settle: Some(Duration::ZERO),
-        mapping: None,
-        results: None,
         read_lag: Duration::from_nanos(lag),
         without,
-        format: Format::Json,
+        ..CheckArgs::default()
     })
     .unwrap()
 }

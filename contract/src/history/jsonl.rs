@@ -86,8 +86,20 @@ struct Line<'a> {
 /// When the file cannot be read or a line breaks the format.
 pub fn read(path: &Path, each: &mut dyn FnMut(Event<'_>)) -> Result<Integrity, HistoryError> {
     let reader = open(path).map_err(|e| HistoryError::io(path, e))?;
+    read_from(reader, path, each)
+}
+
+/// Reads lines from wherever they are; errors name them as `path`.
+///
+/// # Errors
+/// When they cannot be read or one breaks the format.
+pub fn read_from(
+    mut reader: impl BufRead,
+    path: &Path,
+    each: &mut dyn FnMut(Event<'_>),
+) -> Result<Integrity, HistoryError> {
     let mut parser = Parser { integrity: Integrity::default(), counts: None, line: 0 };
-    match parser.read_all(reader, each) {
+    match parser.read_all(&mut reader, each) {
         Ok(()) => Ok(parser.finish()),
         Err(Stop::Broken(reason)) => {
             Err(HistoryError::Malformed { path: path.to_owned(), line: parser.line, reason })
@@ -125,13 +137,13 @@ struct Parser {
 impl Parser {
     fn read_all(
         &mut self,
-        mut reader: Box<dyn BufRead>,
+        reader: &mut dyn BufRead,
         each: &mut dyn FnMut(Event<'_>),
     ) -> Result<(), Stop> {
         let mut text = Vec::new();
         loop {
             text.clear();
-            match reader.by_ref().take(MAX_LINE).read_until(b'\n', &mut text) {
+            match Read::take(&mut *reader, MAX_LINE).read_until(b'\n', &mut text) {
                 Ok(0) => break,
                 Ok(_) => self.line += 1,
                 Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => {

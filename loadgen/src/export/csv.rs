@@ -82,10 +82,8 @@ impl<W: Write> Table<W> {
 
 /// The error as the system gave it: that a reader went away is known by its kind.
 fn plain(error: csv::Error) -> io::Error {
-    match error.into_kind() {
-        csv::ErrorKind::Io(error) => error,
-        other => io::Error::other(format!("{other:?}")),
-    }
+    let what = error.to_string();
+    if let csv::ErrorKind::Io(error) = error.into_kind() { error } else { io::Error::other(what) }
 }
 
 fn begun(i: &Invocation<'_>) -> ByteRecord {

@@ -1,7 +1,8 @@
 //! Nothing is issued before the start, and nobody is told "sold out" before it either.
 //!
 //! The start lies somewhere in a window on the history's clock. Only an answer that arrived before
-//! the whole window is a proof; the store's own stamps need no window, for its clock rules.
+//! the whole window is a proof; one that arrived within it would be, were the start late in it: that
+//! is possible and no more. The store's own stamps need no window, for its clock rules.
 
 use super::{Check, Claim, Needs, Violation, Weight};
 use crate::evidence::{CampaignEvidence, Op, Said};
@@ -17,25 +18,62 @@ pub(super) const CHECK: Check = Check {
 };
 
 fn find(e: &CampaignEvidence) -> Vec<Violation> {
-    let answered = e.first_open().filter(|op| op.end() < e.starts_at.earliest);
-    let told = answered.map(|op| by_answer(e, op));
+    let told = e.first_open().and_then(|op| by_answer(e, op));
     told.into_iter().chain(by_ledger(e)).collect()
 }
 
-fn by_answer(e: &CampaignEvidence, op: &Op) -> Violation {
-    let what = match op.said {
+fn by_answer(e: &CampaignEvidence, op: &Op) -> Option<Violation> {
+    let (over, start) = (op.end(), e.starts_at);
+    if over < start.earliest {
+        return Some(proven(e, op));
+    }
+    (over < start.latest && e.start_is_placed()).then(|| possible(e, op))
+}
+
+fn what(op: &Op) -> &'static str {
+    match op.said {
         Said::SoldOut => "\"sold out\" was answered",
         Said::AlreadyIssued(_) => "\"already issued\" was answered",
         Said::Issued(_) | Said::NotStarted | Said::Failed | Said::Unknown => "a coupon was issued",
         Said::Counted(_) | Said::Left(_) | Said::Listed(_) => "a coupon was issued",
-    };
-    let margin = span(e.starts_at.earliest.saturating_sub(op.end()));
-    let width = span(e.starts_at.width());
-    Violation::new(format!("{what} {margin} before the campaign can have started"))
+    }
+}
+
+fn proven(e: &CampaignEvidence, op: &Op) -> Violation {
+    let margin = e.starts_at.earliest.saturating_sub(op.end());
+    let width = e.starts_at.width();
+    Violation::new(format!("{} {} before the campaign can have started", what(op), span(margin)))
         .witness([op])
         .claim(Claim::BeforeStart)
+        .by(margin)
+        .known_to(width)
         .because(format!(
-            "A was over {margin} before the earliest possible start; the start is known to {width}"
+            "A was over {} before the earliest possible start; the start is known to {}",
+            span(margin),
+            span(width)
+        ))
+}
+
+fn possible(e: &CampaignEvidence, op: &Op) -> Violation {
+    let margin = e.starts_at.latest.saturating_sub(op.end());
+    let width = e.starts_at.width();
+    let sentence = format!(
+        "{} perhaps before the start, by up to {}: clocks leave it open",
+        what(op),
+        span(margin)
+    );
+    Violation::new(sentence)
+        .witness([op])
+        .claim(Claim::PerhapsBeforeStart)
+        .only_possible()
+        .by(margin)
+        .known_to(width)
+        .because(format!(
+            "A was over {} after the earliest possible start and {} before the latest; the start is \
+             known to {}",
+            span(op.end().saturating_sub(e.starts_at.earliest)),
+            span(margin),
+            span(width)
         ))
 }
 
@@ -44,27 +82,45 @@ fn by_ledger(e: &CampaignEvidence) -> Option<Violation> {
     let starts_at_us = ledger.starts_at_us?;
     let early = ledger.rows.iter().filter(|r| r.at_us < starts_at_us);
     let first = early.clone().min_by_key(|r| (r.at_us, r.seq))?;
-    let margin = span(starts_at_us.saturating_sub(first.at_us).saturating_mul(1_000));
+    let margin = starts_at_us.saturating_sub(first.at_us).saturating_mul(1_000);
     let told = e.acknowledged.iter().find(|c| c.code() == first.code.as_ref()).map(|c| &c.told);
     let sentence = format!(
-        "by the store's own clock {} issued before the start, code {} {margin} before it",
+        "by the store's own clock {} issued before the start, code {} {} before it",
         match early.count() {
             1 => "1 coupon was".to_owned(),
             n => format!("{} coupons were", crate::wording::size(n)),
         },
-        first.code
+        first.code,
+        span(margin)
     );
-    Some(Violation::new(sentence).witness(told))
+    Some(Violation::new(sentence).witness(told).by(margin))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::Certainty;
     use super::super::sample::campaign;
     use super::*;
 
     #[test]
-    fn accepts_an_answer_within_the_window() {
-        let e = campaign(1).starts(100, 200).issued("가", 90, 100).sold_out(90, 100);
+    fn accepts_an_answer_after_the_window() {
+        let e = campaign(1).starts(100, 200).issued("가", 90, 200).sold_out(90, 200);
+        assert_eq!(find(&e.evidence()), []);
+    }
+
+    #[test]
+    fn an_answer_within_the_window_is_possible_and_not_proven() {
+        let found = find(&campaign(1).starts(100, 200).issued("가", 90, 100).evidence());
+        assert_eq!((found[0].certainty, found[0].margin), (Certainty::Possible, Some(100)));
+        let found = find(&campaign(1).starts(100, 200).issued("가", 90, 199).evidence());
+        assert_eq!((found[0].certainty, found[0].margin), (Certainty::Possible, Some(1)));
+        let found = find(&campaign(1).starts(100, 200).issued("가", 90, 99).evidence());
+        assert_eq!((found[0].certainty, found[0].clock_width), (Certainty::Proven, Some(100)));
+    }
+
+    #[test]
+    fn a_start_without_a_place_makes_nothing_possible() {
+        let e = campaign(1).starts(100, i64::MAX).issued("가", 110, 120);
         assert_eq!(find(&e.evidence()), []);
     }
 

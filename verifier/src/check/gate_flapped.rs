@@ -21,13 +21,15 @@ fn find(e: &CampaignEvidence) -> Vec<Violation> {
     if shut.invoked <= open.end() {
         return Vec::new();
     }
+    let margin = shut.invoked.saturating_sub(open.end());
     vec![
         Violation::new("\"not started\" was answered after the campaign had been open")
             .witness([open, shut])
             .claim(Claim::Before)
+            .by(margin)
             .because(format!(
                 "A comes before B: its answer arrived {} before B was sent",
-                span(shut.invoked.saturating_sub(open.end()))
+                span(margin)
             ))
             .because("B comes before A: B says the start was still to come. A contradiction."),
     ]

@@ -43,13 +43,15 @@ fn find(e: &CampaignEvidence) -> Vec<Violation> {
             size(all)
         ),
     };
+    let margin = late.invoked.saturating_sub(refused.end());
     vec![
         Violation::new(sentence)
             .witness([refused, &late])
             .claim(Claim::Before)
+            .by(margin)
             .because(format!(
                 "A comes before B: its answer arrived {} before B was sent",
-                span(late.invoked.saturating_sub(refused.end()))
+                span(margin)
             ))
             .because(format!(
                 "B comes before A: \"sold out\" needs all {} coupons to be gone first. A contradiction.",

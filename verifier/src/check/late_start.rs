@@ -1,8 +1,9 @@
 //! Nobody who asks after the start is told that the campaign has not started. The start lies in a
-//! window on the history's clock; only a request sent after the whole window proves anything.
+//! window on the history's clock; only a request sent after the whole window proves anything. One that
+//! was sent within it would, were the start early in it: that is possible and no more.
 
 use super::{Check, Claim, Needs, Violation, Weight};
-use crate::evidence::CampaignEvidence;
+use crate::evidence::{CampaignEvidence, Op};
 use crate::wording::span;
 
 pub(super) const CHECK: Check = Check {
@@ -15,36 +16,68 @@ pub(super) const CHECK: Check = Check {
 };
 
 fn find(e: &CampaignEvidence) -> Vec<Violation> {
-    let late = e.last_not_started.iter().filter(|op| op.invoked > e.starts_at.latest);
-    late.map(|op| {
-        let margin = span(op.invoked.saturating_sub(e.starts_at.latest));
+    e.last_not_started.iter().filter_map(|op| late(e, op)).collect()
+}
+
+fn late(e: &CampaignEvidence, op: &Op) -> Option<Violation> {
+    let (sent, start, width) = (op.invoked, e.starts_at, span(e.starts_at.width()));
+    let violation = if sent > start.latest {
+        let margin = sent.saturating_sub(start.latest);
+        let by = span(margin);
+        let sentence =
+            format!("\"not started\" was answered to a request sent {by} after the start");
+        Violation::new(sentence).claim(Claim::AfterStart).by(margin).because(format!(
+            "A was sent {by} after the latest possible start; the start is known to {width}"
+        ))
+    } else if sent > start.earliest && e.start_is_placed() {
+        let margin = sent.saturating_sub(start.earliest);
         Violation::new(format!(
-            "\"not started\" was answered to a request sent {margin} after the start"
+            "\"not started\" was answered to a request sent perhaps after the start, by up to {}: \
+             clocks leave it open",
+            span(margin)
         ))
-        .witness([op])
-        .claim(Claim::AfterStart)
+        .claim(Claim::PerhapsAfterStart)
+        .only_possible()
+        .by(margin)
         .because(format!(
-            "A was sent {margin} after the latest possible start; the start is known to {}",
-            span(e.starts_at.width())
+            "A was sent {} after the earliest possible start and {} before the latest; the start is \
+             known to {width}",
+            span(margin),
+            span(start.latest.saturating_sub(sent))
         ))
-    })
-    .collect()
+    } else {
+        return None;
+    };
+    Some(violation.witness([op]).known_to(start.width()))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::Certainty;
     use super::super::sample::campaign;
     use super::*;
 
     #[test]
-    fn accepts_a_request_sent_within_the_window() {
-        let e = campaign(1).starts(100, 200).not_started(200, 300);
+    fn accepts_a_request_sent_before_the_window() {
+        let e = campaign(1).starts(100, 200).not_started(100, 300);
         assert_eq!(find(&e.evidence()), []);
+    }
+
+    #[test]
+    fn a_request_sent_within_the_window_is_possible_and_not_proven() {
+        for (sent, margin) in [(101, 1), (200, 100)] {
+            let e = campaign(1).starts(100, 200).not_started(sent, 300);
+            let found = find(&e.evidence());
+            assert_eq!((found[0].certainty, found[0].margin), (Certainty::Possible, Some(margin)));
+        }
+        let e = campaign(1).starts(i64::MIN, 200).not_started(150, 300);
+        assert_eq!(find(&e.evidence()), [], "a start without a place");
     }
 
     #[test]
     fn rejects_a_request_sent_after_it() {
         let e = campaign(1).starts(100, 200).not_started(201, 300);
-        assert_eq!(find(&e.evidence())[0].witness[0].op, 1);
+        let found = find(&e.evidence());
+        assert_eq!((found[0].witness[0].op, found[0].certainty), (1, Certainty::Proven));
     }
 }

@@ -4,7 +4,7 @@
 
 use contract::store::Column;
 
-use super::{Check, Needs, Violation, Weight, capped};
+use super::{Check, Claim, Needs, Violation, Weight, capped};
 use crate::evidence::CampaignEvidence;
 
 pub(super) const CHECK: Check = Check {
@@ -19,7 +19,7 @@ pub(super) const CHECK: Check = Check {
 fn find(e: &CampaignEvidence) -> Vec<Violation> {
     let told = e.acknowledged.iter().filter_map(|c| {
         let sentence = format!("code {:?} {}", c.code(), flaw(c.code())?);
-        Some(Violation::new(sentence).witness([&c.told]))
+        Some(Violation::new(sentence).witness([&c.told]).claim(Claim::Malformed))
     });
     let ledger = e.ledger().filter(|l| l.tells(Column::Code));
     let rows = ledger.map(|l| l.rows.as_slice()).unwrap_or_default();

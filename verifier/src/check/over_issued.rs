@@ -2,9 +2,10 @@
 //! about and those that only the store knows: neither side alone sees all of them.
 
 use std::cmp::Reverse;
+use std::collections::HashSet;
 
-use super::{Check, MOST_WITNESSES, Needs, Violation, Weight};
-use crate::evidence::CampaignEvidence;
+use super::{Check, Claim, MOST_COUNTED, Needs, Violation, Weight};
+use crate::evidence::{CampaignEvidence, Op};
 use crate::wording::{count, size, things_were};
 
 pub(super) const CHECK: Check = Check {
@@ -34,11 +35,25 @@ fn find(e: &CampaignEvidence) -> Vec<Violation> {
         sentence +=
             &format!(": clients were told about {}, the store holds {}", size(told), size(rows));
     }
-    // Any one more than was promised prove it; the latest stand where the surplus came about.
+    vec![witnessed(e, Violation::new(sentence))]
+}
+
+/// Any one more than was promised prove it; the latest stand where the surplus came about. With a
+/// code of its own for each of them the answers alone do, without the store.
+fn witnessed(e: &CampaignEvidence, violation: Violation) -> Violation {
     let enough = usize::try_from(e.coupons.saturating_add(1)).unwrap_or(usize::MAX);
-    let mut ops: Vec<_> = e.acknowledged.iter().map(|c| &c.told).chain(e.resolved()).collect();
-    ops.sort_by_key(|op| Reverse((op.invoked, op.op)));
-    vec![Violation::new(sentence).witness(ops.into_iter().take(enough.min(MOST_WITNESSES)))]
+    let latest = |ops: &mut Vec<&Op>| ops.sort_by_key(|op| Reverse((op.invoked, op.op)));
+    let mut told: Vec<&Op> = e.acknowledged.iter().map(|c| &c.told).collect();
+    latest(&mut told);
+    let mut codes = HashSet::new();
+    let distinct = told.iter().copied().filter(|op| codes.insert(op.code()));
+    let distinct: Vec<&Op> = distinct.take(enough).collect();
+    if distinct.len() == enough && enough <= MOST_COUNTED {
+        return violation.counted(distinct).claim(Claim::TooMany);
+    }
+    told.extend(e.resolved());
+    latest(&mut told);
+    violation.witness(told.into_iter().take(enough))
 }
 
 fn were(n: u64) -> String {
@@ -62,6 +77,13 @@ mod tests {
         let found = find(&e.evidence());
         assert_eq!(found[0].sentence, "3 coupons were issued, 1 was promised, 2 too many");
         assert_eq!(found[0].witness.len(), 2, "N + 1 prove it");
+        assert_eq!(found[0].claim, Claim::TooMany);
+    }
+
+    #[test]
+    fn one_code_twice_is_not_counted_twice_as_a_proof() {
+        let e = campaign(1).issued("가", 110, 120).issued("가", 110, 120);
+        assert_eq!(find(&e.evidence())[0].claim, Claim::Told);
     }
 
     #[test]

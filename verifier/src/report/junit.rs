@@ -1,12 +1,15 @@
 //! For CI systems: one case a check and campaign. A violation is a failure, missing evidence an
-//! error, a check that could not run is skipped, and a warning is the output of a case that passed.
+//! error, a check that could not run is skipped, and what else is worth knowing is the output of a
+//! case that passed.
 
 use anyhow::Result;
-use quick_junit::{NonSuccessKind, Report as Suites, TestCase, TestCaseStatus, TestSuite};
+use quick_junit::{
+    NonSuccessKind, Property, Report as Suites, TestCase, TestCaseStatus, TestSuite,
+};
 
-use crate::check::{Violation, Weight};
+use crate::check::{Certainty, Check, Violation};
 use crate::report::table::explain;
-use crate::verdict::{Checked, Judged, Report};
+use crate::verdict::{Checked, Judged, Kind, Report};
 use crate::wording::safe;
 
 /// The report as JUnit XML.
@@ -16,16 +19,7 @@ use crate::wording::safe;
 pub fn render(report: &Report) -> Result<String> {
     let mut suites = Suites::new("verifier");
     for judged in &report.campaigns {
-        let mut suite = TestSuite::new(format!("campaign {}", safe(&judged.evidence.name)));
-        for result in &judged.results {
-            let mut case = TestCase::new(result.check, status(judged, result));
-            if result.weight == Weight::Warning && !result.found.is_empty() {
-                case.set_system_out(sentences(result));
-            }
-            case.set_classname(format!("campaign.{}", safe(&judged.evidence.name)));
-            suite.add_test_case(case);
-        }
-        suites.add_test_suite(suite);
+        suites.add_test_suite(suite(judged, report));
     }
     if !report.gaps.is_empty() {
         let mut suite = TestSuite::new("run");
@@ -37,29 +31,62 @@ pub fn render(report: &Report) -> Result<String> {
     Ok(suites.to_string()?)
 }
 
-fn status(judged: &Judged, result: &Checked) -> TestCaseStatus {
+fn suite(judged: &Judged, report: &Report) -> TestSuite {
+    let mut suite = TestSuite::new(format!("campaign {}", safe(&judged.evidence.name)));
+    suite.add_property(Property::new("verdict", judged.verdict.name()));
+    suite.add_property(Property::new("fail-on", report.fail_on.name()));
+    for line in &report.subject.lines {
+        suite.add_property(Property::new("subject", safe(line)));
+    }
+    for result in &judged.results {
+        let failure = failure(result, report.fail_on);
+        let mut case = TestCase::new(result.check, status(judged, result, failure));
+        if failure.is_none() && !result.found.is_empty() {
+            case.set_system_out(proofs(judged, result));
+        }
+        case.set_classname(format!("campaign.{}", safe(&judged.evidence.name)));
+        suite.add_test_case(case);
+    }
+    suite
+}
+
+/// How a case fails, if it does.
+fn failure(result: &Checked, fail_on: Certainty) -> Option<NonSuccessKind> {
+    match result.worst()? {
+        Kind::Violation => Some(NonSuccessKind::Failure),
+        Kind::Possible if fail_on == Certainty::Possible => Some(NonSuccessKind::Failure),
+        Kind::Possible | Kind::Warning => None,
+        Kind::Doubt => Some(NonSuccessKind::Error),
+    }
+}
+
+fn status(judged: &Judged, result: &Checked, failure: Option<NonSuccessKind>) -> TestCaseStatus {
     if let Some(reason) = &result.not_run {
         let mut status = TestCaseStatus::skipped();
         status.set_message(safe(reason));
         return status;
     }
-    let kind = match result.weight {
-        _ if result.found.is_empty() => return TestCaseStatus::success(),
-        Weight::Proof => NonSuccessKind::Failure,
-        Weight::Doubt => NonSuccessKind::Error,
-        Weight::Warning => return TestCaseStatus::success(),
-    };
+    let Some(kind) = failure else { return TestCaseStatus::success() };
     let mut status = TestCaseStatus::non_success(kind);
-    status.set_message(sentences(result));
+    let sentences: Vec<&str> = result.found.iter().map(|v| v.sentence.as_str()).collect();
+    status.set_message(safe(&sentences.join("; ")));
     status.set_type(result.check);
-    let proof = |v: &Violation| explain(&judged.evidence, v).join("\n");
-    let proofs: Vec<String> =
-        result.found.iter().map(|v| format!("{}\n{}", safe(&v.sentence), proof(v))).collect();
-    status.set_description(proofs.join("\n"));
+    status.set_description(proofs(judged, result));
     status
 }
 
-fn sentences(result: &Checked) -> String {
-    let sentences: Vec<&str> = result.found.iter().map(|v| v.sentence.as_str()).collect();
-    safe(&sentences.join("; "))
+/// Everything that was found, with its proof, and what would make it benign.
+fn proofs(judged: &Judged, result: &Checked) -> String {
+    let proof = |v: &Violation| {
+        let certainty = match v.certainty {
+            Certainty::Possible => "only possible: ",
+            Certainty::Proven => "",
+        };
+        let steps = explain(&judged.evidence, v);
+        let steps = steps.iter().map(|line| format!("{line}\n"));
+        format!("{certainty}{}\n{}", safe(&v.sentence), steps.collect::<String>())
+    };
+    let proofs: String = result.found.iter().map(proof).collect();
+    let benign = Check::named(result.check).map(|check| check.benign).unwrap_or_default();
+    format!("{proofs}benign if: {benign}")
 }

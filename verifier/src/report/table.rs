@@ -5,10 +5,11 @@ use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
 use contract::campaign::{PerUser, Precedence};
 use contract::store::Column;
 
-use crate::check::{CHECKS, Violation, Weight};
+use super::tally;
+use crate::check::{Certainty, Check, Violation, Weight};
 use crate::evidence::ledger::Ledger;
 use crate::evidence::{CampaignEvidence, Op, Said};
-use crate::verdict::{Checked, Judged, Report, Verdict};
+use crate::verdict::{Checked, Judged, Kind, Report, Verdict};
 use crate::wording::{count, moment, safe, signed, size, span, things};
 
 /// Up to so many campaigns are all shown; of more, only those that are not valid.
@@ -22,7 +23,7 @@ const MOST_SHOWN: usize = 6;
 pub fn render(report: &Report, colours: bool) -> String {
     let pen = Pen { colours };
     let mut out = vec![headline(report, pen)];
-    out.extend(report.subject.iter().map(|line| format!("  {}", safe(line))));
+    out.extend(report.subject.lines.iter().map(|line| format!("  {}", safe(line))));
     if report.campaigns.is_empty() {
         out.extend(report.gaps.iter().map(|g| format!("  ? {}", safe(g))));
     }
@@ -45,16 +46,6 @@ pub fn render(report: &Report, colours: bool) -> String {
     out.join("\n") + "\n"
 }
 
-/// The table of checks.
-pub fn checks() -> String {
-    let mut table = plain();
-    table.set_header(["CHECK", "RULE", "NEEDS"]);
-    for check in CHECKS {
-        table.add_row([check.name, check.rule, check.needs.words()]);
-    }
-    lines_of(&table).join("\n") + "\n"
-}
-
 /// How a violation is proven: its operations, then the steps.
 pub fn explain(e: &CampaignEvidence, violation: &Violation) -> Vec<String> {
     let mut table = plain();
@@ -74,7 +65,7 @@ pub fn explain(e: &CampaignEvidence, violation: &Violation) -> Vec<String> {
 }
 
 /// The lines of a table without the space that stands before its first column.
-fn lines_of(table: &Table) -> Vec<String> {
+pub(super) fn lines_of(table: &Table) -> Vec<String> {
     let text = table.trim_fmt();
     text.lines().map(|l| l.strip_prefix(' ').unwrap_or(l).to_owned()).collect()
 }
@@ -118,18 +109,11 @@ fn told(op: &Op) -> String {
 }
 
 fn headline(report: &Report, pen: Pen) -> String {
-    let tally = |verdict: Verdict| {
-        let n = report.campaigns.iter().filter(|j| j.verdict == verdict).count();
-        (n > 0).then(|| format!("{} {}", size(n), verdict.name()))
+    let fails = match report.fail_on {
+        Certainty::Possible => ", what is only possible fails too",
+        Certainty::Proven => "",
     };
-    let all = [Verdict::Invalid, Verdict::Unknown, Verdict::Valid].map(tally);
-    let tally: Vec<String> = all.into_iter().flatten().collect();
-    let verdict = pen.verdict(report.verdict);
-    let campaigns = things(report.campaigns.len(), "campaign");
-    if report.campaigns.len() > 1 {
-        return format!("{verdict}  {campaigns}: {}", tally.join(", "));
-    }
-    format!("{verdict}  {campaigns}")
+    format!("{}  {}{fails}", pen.verdict(report.verdict), tally(report))
 }
 
 fn campaign(judged: &Judged, pen: Pen, short: bool) -> Vec<String> {
@@ -142,7 +126,7 @@ fn campaign(judged: &Judged, pen: Pen, short: bool) -> Vec<String> {
         out.extend(inner(checked(judged, pen)));
     }
     for result in judged.results.iter().filter(|r| r.weight == Weight::Proof) {
-        out.extend(proven(e, result, pen));
+        out.extend(found(e, result, pen));
     }
     if judged.doubts().chain(judged.warnings()).next().is_some() && !short {
         out.push(String::new());
@@ -156,7 +140,7 @@ fn campaign(judged: &Judged, pen: Pen, short: bool) -> Vec<String> {
     out.extend(
         warnings.map(|(check, v)| format!("  {} {check}: {}", pen.warning(), safe(&v.sentence))),
     );
-    if judged.violations().any(|(_, v)| !v.witness.is_empty()) {
+    if judged.violations().chain(judged.possible()).any(|(_, v)| !v.witness.is_empty()) {
         let zero =
             if e.start_is_placed() { "the earliest possible start" } else { "the history's zero" };
         out.push(format!("\n  times are relative to {zero}"));
@@ -164,11 +148,16 @@ fn campaign(judged: &Judged, pen: Pen, short: bool) -> Vec<String> {
     out
 }
 
-/// What one check proved: its first violations in full, and how many more there are.
-fn proven(e: &CampaignEvidence, result: &Checked, pen: Pen) -> Vec<String> {
+/// What one check found: its first violations in full, and how many more there are.
+fn found(e: &CampaignEvidence, result: &Checked, pen: Pen) -> Vec<String> {
     let mut out = Vec::new();
     for violation in result.found.iter().take(MOST_ALIKE) {
-        out.push(format!("\n  {} {}: {}", pen.cross(), result.check, safe(&violation.sentence)));
+        let (mark, certainty) = match violation.certainty {
+            Certainty::Proven => (pen.cross(), ""),
+            Certainty::Possible => (pen.perhaps(), ", only possible"),
+        };
+        let sentence = safe(&violation.sentence);
+        out.push(format!("\n  {mark} {}{certainty}: {sentence}", result.check));
         let lines = explain(e, violation);
         out.extend(lines.into_iter().map(|l| format!("      {}", l.trim_end())));
     }
@@ -176,7 +165,7 @@ fn proven(e: &CampaignEvidence, result: &Checked, pen: Pen) -> Vec<String> {
     if more > 0 {
         out.push(format!("\n      … and {} of {}", things(more, "more violation"), result.check));
     }
-    if let Some(check) = CHECKS.iter().find(|c| c.name == result.check && !out.is_empty()) {
+    if let Some(check) = Check::named(result.check).filter(|_| !out.is_empty()) {
         out.push(format!("      benign if: {}", check.benign));
     }
     out
@@ -289,24 +278,19 @@ fn checked(judged: &Judged, pen: Pen) -> Vec<String> {
         lines.extend(found.chunks(6).map(|some| format!("{mark} {}", some.join(", "))));
     };
     names(pen.tick(), &|r| r.found.is_empty() && r.not_run.is_none());
-    names(pen.cross(), &|r| !r.found.is_empty() && r.weight == Weight::Proof);
-    names(pen.doubt(), &|r| !r.found.is_empty() && r.weight == Weight::Doubt);
-    names(pen.warning(), &|r| !r.found.is_empty() && r.weight == Weight::Warning);
-    // Checks that lack the same thing stand together.
-    let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
-    for (check, reason) in judged.not_run() {
-        match reasons.iter_mut().find(|(r, _)| *r == reason) {
-            Some((_, checks)) => checks.push(check),
-            None => reasons.push((reason, vec![check])),
-        }
-    }
+    names(pen.cross(), &|r| r.worst() == Some(Kind::Violation));
+    names(pen.perhaps(), &|r| r.worst() == Some(Kind::Possible));
+    names(pen.doubt(), &|r| r.worst() == Some(Kind::Doubt));
+    names(pen.warning(), &|r| r.worst() == Some(Kind::Warning));
+    let reasons = judged.lacking();
     lines.extend(
         reasons.iter().map(|(r, checks)| format!("– {}: not run, {}", checks.join(", "), safe(r))),
     );
     lines
 }
 
-fn plain() -> Table {
+/// A table without lines.
+pub(super) fn plain() -> Table {
     let mut table = Table::new();
     table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table
@@ -339,11 +323,37 @@ impl Pen {
         self.paint("✗", "31")
     }
 
+    fn perhaps(self) -> String {
+        self.paint("~", "33")
+    }
+
     fn warning(self) -> String {
         self.paint("!", "33")
     }
 
     fn doubt(self) -> String {
         self.paint("?", "33")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::sample::campaign;
+
+    #[test]
+    fn hangul_is_two_columns_wide() {
+        let e = campaign(2).user("가나").issued("다", 110, 120).user("abcd").issued("라", 110, 120);
+        let e = e.evidence();
+        let ops: Vec<Op> = e.acknowledged.iter().map(|c| c.told.clone()).collect();
+        let lines = explain(&e, &Violation { witness: ops, ..Violation::default() });
+        assert!(lines[0].contains("user 가나  sent"), "{lines:?}");
+        assert!(lines[1].contains("user abcd  sent"), "{lines:?}");
+    }
+
+    #[test]
+    fn colours_are_there_when_they_are_wanted_and_not_else() {
+        let wanted = [true, false].map(|colours| Pen { colours }.verdict(Verdict::Invalid));
+        assert_eq!(wanted, ["\x1b[1;31minvalid\x1b[0m", "invalid"]);
     }
 }

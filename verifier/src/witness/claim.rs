@@ -6,35 +6,42 @@ use anyhow::{Result, anyhow, ensure};
 use contract::campaign::Precedence;
 use contract::outcome::{Observation, Outcome};
 
+use super::context::Context;
 use super::{Facts, Raw, Terms, order};
 use crate::check::Claim;
-use crate::evidence::{CampaignEvidence, Op};
 
-pub(super) fn holds(claim: Claim, ops: &[Op], e: &CampaignEvidence, facts: &Facts) -> Result<()> {
+pub(super) fn holds(claim: Claim, ops: &[u64], about: &Context, facts: &Facts) -> Result<()> {
     if claim == Claim::Told {
         return Ok(());
     }
-    let terms = facts.terms.get(&e.name).ok_or_else(|| anyhow!("nothing promised {}", e.name))?;
-    let raws = ops.iter().map(|op| facts.raw(op)).collect::<Result<Vec<&Raw>>>()?;
+    let terms = facts.terms.get(&about.campaign);
+    let terms = terms.ok_or_else(|| anyhow!("nothing promised {}", about.campaign))?;
+    let raws = ops.iter().map(|op| facts.raw(*op)).collect::<Result<Vec<&Raw>>>()?;
     let all = |of: fn(&Raw) -> Option<&str>| {
         let first = raws.first().and_then(|raw| of(raw));
         first.is_some() && raws.iter().all(|raw| of(raw) == first)
     };
+    let start = terms.starts_at;
     match (claim, ops) {
         (Claim::Told, _) => {}
-        (Claim::Before, [a, b]) => {
-            ensure!(facts.over(a)? < facts.sent(b)?, "#{} is not before #{}", a.op, b.op);
+        (Claim::Before, [a, b]) => before(facts.over(*a)?, facts.sent(*b)?)?,
+        (Claim::BeforeStart, [a, ..]) => before(facts.over(*a)?, start.earliest)?,
+        (Claim::AfterStart, [a, ..]) => before(start.latest, facts.sent(*a)?)?,
+        (Claim::PerhapsBeforeStart, [a]) => before(facts.over(*a)?, start.latest)?,
+        (Claim::PerhapsAfterStart, [a]) => before(start.earliest, facts.sent(*a)?)?,
+        (Claim::TooMany, [_, ..]) => {
+            ensure!(codes(&raws).len() as u64 > terms.coupons, "there are coupons for all of them");
         }
-        (Claim::BeforeStart, [a, ..]) => {
-            ensure!(facts.over(a)? < terms.starts_at.earliest, "#{} is not early", a.op);
-        }
-        (Claim::AfterStart, [a, ..]) => {
-            ensure!(facts.sent(a)? > terms.starts_at.latest, "#{} is not late", a.op);
+        (Claim::Malformed, [_]) => {
+            ensure!(raws[0].code().is_some_and(|code| !is_code(code)), "the code is well formed");
         }
         (Claim::SameCode, [_, .., _]) => ensure!(all(Raw::code), "the codes differ"),
         (Claim::SameUser, [_, _]) => {
             ensure!(all(Raw::user), "the users differ");
-            ensure!(refused(&raws, terms) || both_consumed(ops, &raws, e), "a user may be told so");
+            ensure!(
+                refused(&raws, terms) || both_consumed(ops, &raws, about),
+                "a user may be told so"
+            );
         }
         (Claim::SameKey, [_, _]) => {
             let same_user = raws[0].user() == raws[1].user();
@@ -62,17 +69,27 @@ pub(super) fn holds(claim: Claim, ops: &[Op], e: &CampaignEvidence, facts: &Fact
             ensure!(!a.is_subset(&b) && !b.is_subset(&a), "one list holds all of the other");
         }
         (Claim::Unstored, [_]) => {
-            let rows = e.ledger().into_iter().flat_map(|ledger| &ledger.rows);
-            let rows = rows.map(|row| row.code.as_ref());
-            let held: HashSet<&str> = rows.chain(e.acknowledged.iter().map(|c| c.code())).collect();
-            ensure!(e.ledger().is_some() && !listed(raws[0])?.is_subset(&held), "all are there");
+            let codes = about.store.as_ref().and_then(|store| store.codes.as_ref());
+            let codes = codes.ok_or_else(|| anyhow!("no store says which codes there are"))?;
+            ensure!(!listed(raws[0])?.iter().all(|code| codes.contains(*code)), "all are there");
         }
-        (Claim::NoRequest, [a, ..]) => order::no_request(a, e, facts)?,
-        (Claim::Crowded { above, upto }, _) => order::crowded(ops, (above, upto), e, facts)?,
-        (Claim::Hollow { above, upto }, _) => order::hollow(ops, (above, upto), e, facts)?,
+        (Claim::NoRequest, [a, ..]) => order::no_request(*a, about, facts)?,
+        (Claim::Crowded { above, upto }, _) => order::crowded(ops, (above, upto), about, facts)?,
+        (Claim::Hollow { above, upto }, _) => order::hollow(ops, (above, upto), about, facts)?,
         (claim, _) => return Err(anyhow!("{claim:?} needs other operations")),
     }
     Ok(())
+}
+
+fn before(a: i64, b: i64) -> Result<()> {
+    ensure!(a < b, "the one is not before the other");
+    Ok(())
+}
+
+/// The different codes that were issued to them.
+fn codes<'a>(raws: &[&'a Raw]) -> HashSet<&'a str> {
+    let issued = raws.iter().filter(|raw| matches!(raw.outcome(), Some(Outcome::Issued(_))));
+    issued.filter_map(|raw| raw.code()).collect()
 }
 
 /// One of them holds a coupon, and the other was refused for want of one.
@@ -82,12 +99,18 @@ fn refused(raws: &[&Raw], terms: &Terms) -> bool {
 }
 
 /// Each of them consumed a coupon by what the store holds or by what it was told.
-fn both_consumed(ops: &[Op], raws: &[&Raw], e: &CampaignEvidence) -> bool {
-    let stored: HashSet<u64> = e.resolved().map(|op| op.op).collect();
-    let consumed = |(op, raw): (&Op, &&Raw)| {
-        stored.contains(&op.op) || matches!(raw.outcome(), Some(Outcome::Issued(_)))
-    };
-    ops.iter().zip(raws).all(consumed)
+fn both_consumed(ops: &[u64], raws: &[&Raw], about: &Context) -> bool {
+    let stored = |op: &u64| about.store.as_ref().is_some_and(|s| s.resolved.contains_key(op));
+    let issued = |raw: &Raw| matches!(raw.outcome(), Some(Outcome::Issued(_)));
+    ops.iter().zip(raws).all(|(op, raw)| stored(op) || issued(raw))
+}
+
+/// Whether a code is made as it has to be; not the routine of the check.
+fn is_code(code: &str) -> bool {
+    let letters: Vec<u32> = code.chars().map(u32::from).collect();
+    let syllable = |c: &u32| (0xAC00..=0xD7A3).contains(c);
+    let digit = |c: &u32| (0x30..=0x39).contains(c);
+    !letters.is_empty() && letters.len() <= 10 && letters.iter().all(|c| syllable(c) || digit(c))
 }
 
 fn ranks_differ(raws: &[&Raw], terms: &Terms) -> bool {

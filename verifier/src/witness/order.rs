@@ -11,9 +11,8 @@ use contract::campaign::Precedence;
 use contract::outcome::{Observation, Outcome};
 
 use super::claim::listed;
+use super::context::{Context, agree};
 use super::{Facts, Raw, Terms};
-use crate::evidence::join::Match;
-use crate::evidence::{CampaignEvidence, Op};
 
 /// One coupon: whose it is, where that decides, else the key or the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -61,61 +60,40 @@ pub(super) fn ranks(raw: &Raw, coupons: u64) -> Vec<i128> {
 
 /// What can be counted in one campaign.
 struct Tally<'a> {
-    e: &'a CampaignEvidence,
+    about: &'a Context,
     facts: &'a Facts,
     terms: &'a Terms,
-    /// Lost requests whose coupon the store holds, with its code where no other can have left it.
-    stored: HashMap<u64, Option<&'a str>>,
-    /// The users and keys of rows that nobody was told about, where every coupon has a row.
-    untold: Option<HashSet<(Option<&'a str>, Option<&'a str>)>>,
 }
 
 impl<'a> Tally<'a> {
-    fn new(e: &'a CampaignEvidence, facts: &'a Facts) -> Result<Self> {
-        let terms = facts.terms.get(&e.name).ok_or_else(|| anyhow!("nothing promised"))?;
-        let mut tally = Self { e, facts, terms, stored: HashMap::new(), untold: None };
-        tally.stored = tally.rows_of_lost();
-        if let Some(ledger) = e.ledger().filter(|_| tally.in_the_end().is_some()) {
-            let told: HashSet<&str> = e.acknowledged.iter().map(|c| c.code()).collect();
-            let untold = ledger.rows.iter().filter(|row| !told.contains(row.code.as_ref()));
-            tally.untold = Some(untold.map(|r| (r.user.as_deref(), r.key.as_deref())).collect());
-        }
-        Ok(tally)
+    fn new(about: &'a Context, facts: &'a Facts) -> Result<Self> {
+        let terms = facts.terms.get(&about.campaign).ok_or_else(|| anyhow!("nothing promised"))?;
+        Ok(Self { about, facts, terms })
     }
 
-    fn rows_of_lost(&self) -> HashMap<u64, Option<&'a str>> {
-        let (Some(join), Some(ledger)) = (&self.e.join, self.e.ledger()) else {
-            return HashMap::new();
-        };
-        let agree = |a: Option<&str>, b: Option<&str>| a.is_none() || b.is_none() || a == b;
-        let limited = self.terms.precedence().is_some();
-        let code = |found: &Match| {
-            let (op, row) = (&self.e.pending[found.pending], &ledger.rows[found.row]);
-            let fits = |op: &&Op| {
-                agree(op.user.as_deref(), row.user.as_deref())
-                    && agree(op.key.as_deref(), row.key.as_deref())
-            };
-            let own = limited && row.user.is_some() && row.user == op.user;
-            let alone = own || self.e.pending.iter().filter(fits).nth(1).is_none();
-            (op.op, alone.then_some(row.code.as_ref()))
-        };
-        join.matched.iter().filter(|_| self.e.whole).map(code).collect()
+    /// Whether the store holds the coupon of this lost request.
+    fn is_stored(&self, op: u64) -> bool {
+        self.about.store.as_ref().is_some_and(|store| store.resolved.contains_key(&op))
+    }
+
+    /// Its code, where no other request can have left it there.
+    fn stored_code(&self, op: u64) -> Option<&'a str> {
+        self.about.store.as_ref()?.resolved.get(&op)?.as_deref()
     }
 
     /// Whether a lost request can have left a row in the store, where every coupon has one.
     fn may_have_row(&self, raw: &Raw) -> bool {
-        let agree = |a: Option<&str>, b: Option<&str>| a.is_none() || b.is_none() || a == b;
-        let fits = |(user, key): &(Option<&str>, Option<&str>)| {
-            agree(*user, raw.user()) && agree(*key, raw.key())
-        };
-        self.untold.as_ref().is_none_or(|untold| untold.iter().any(fits))
+        let untold = self.about.store.as_ref().and_then(|store| store.untold.as_ref());
+        untold.is_none_or(|untold| {
+            untold.iter().any(|(user, key)| {
+                agree(user.as_deref(), raw.user()) && agree(key.as_deref(), raw.key())
+            })
+        })
     }
 
     /// So many coupons were consumed in the end, by what the store holds.
     fn in_the_end(&self) -> Option<i128> {
-        let join = self.e.join.as_ref().filter(|j| self.e.whole && j.lost.is_empty());
-        let stored = join.filter(|j| j.leftovers.is_empty());
-        stored.map(|j| (self.e.acknowledged.len() + j.matched.len()) as i128)
+        self.about.store.as_ref()?.in_the_end.map(i128::from)
     }
 
     /// So many coupons there are, or were.
@@ -135,7 +113,10 @@ impl<'a> Tally<'a> {
     fn holdings(&self, wanted: Option<&HashSet<Owner<'a>>>) -> Vec<(Owner<'a>, Holding<'a>)> {
         let mut of_owner: HashMap<Owner<'a>, Vec<(u64, &'a Raw)>> = HashMap::new();
         for (op, raw) in &self.facts.ops {
-            let here = raw.sent.as_ref().is_some_and(|s| *s.campaign == self.e.name && !s.is_read);
+            let here = raw
+                .sent
+                .as_ref()
+                .is_some_and(|s| *s.campaign == *self.about.campaign && !s.is_read);
             let owner = self.owner(*op, raw);
             if here && wanted.is_none_or(|wanted| wanted.contains(&owner)) {
                 of_owner.entry(owner).or_default().push((*op, raw));
@@ -177,8 +158,7 @@ impl<'a> Tally<'a> {
             }
         }
         if told.is_empty() {
-            let stored = |op: &u64| self.stored.contains_key(op);
-            let row = lost.iter().find_map(|(op, ..)| self.stored.get(op).copied().flatten());
+            let row = lost.iter().find_map(|(op, ..)| self.stored_code(*op));
             return (lost.iter().map(|(_, _, at)| *at).min().into_iter())
                 .map(|begin| Holding {
                     begin,
@@ -186,7 +166,7 @@ impl<'a> Tally<'a> {
                     rank: None,
                     code: row.or(named),
                     already: told_by.is_some(),
-                    certain: told_by.is_some() || lost.iter().any(|(op, ..)| stored(op)),
+                    certain: told_by.is_some() || lost.iter().any(|(op, ..)| self.is_stored(*op)),
                 })
                 .collect();
         }
@@ -242,7 +222,7 @@ impl<'a> Seen<'a> {
             let Some((over, outcome)) = &raw.completed else { continue };
             if let Some(count) = seen(raw, tally.terms.coupons) {
                 all.least.push((*over, count));
-                all.most.push((sent.at.saturating_sub(tally.e.read_lag), count));
+                all.most.push((sent.at.saturating_sub(tally.about.read_lag_ns), count));
                 all.lists.extend(listed(raw));
             }
             let last = tally.terms.precedence() == Some(Precedence::SoldOutFirst);
@@ -284,15 +264,15 @@ fn place(holding: &Holding<'_>, seen: &Seen<'_>, tally: &Tally<'_>) -> (i128, i1
 
 /// More coupons lie between two numbers than there is room for.
 pub(super) fn crowded(
-    ops: &[Op],
+    ops: &[u64],
     (above, upto): (u64, u64),
-    e: &CampaignEvidence,
+    about: &Context,
     facts: &Facts,
 ) -> Result<()> {
-    let tally = Tally::new(e, facts)?;
-    let raws = ops.iter().map(|op| facts.raw(op)).collect::<Result<Vec<&Raw>>>()?;
+    let tally = Tally::new(about, facts)?;
+    let raws = ops.iter().map(|op| facts.raw(*op)).collect::<Result<Vec<&Raw>>>()?;
     let mut seen = Seen::by(raws.iter().copied(), &tally);
-    let owners = ops.iter().zip(&raws).map(|(op, raw)| tally.owner(op.op, raw)).collect();
+    let owners = ops.iter().zip(&raws).map(|(op, raw)| tally.owner(*op, raw)).collect();
     let holdings = tally.holdings(Some(&owners));
     let certain = holdings.iter().map(|(_, holding)| holding).filter(|h| h.certain);
     let certain: Vec<&Holding<'_>> = certain.collect();
@@ -316,21 +296,21 @@ pub(super) fn crowded(
 
 /// Fewer requests than there are places can have consumed a coupon between two numbers.
 pub(super) fn hollow(
-    ops: &[Op],
+    ops: &[u64],
     (above, upto): (u64, u64),
-    e: &CampaignEvidence,
+    about: &Context,
     facts: &Facts,
 ) -> Result<()> {
-    ensure!(e.whole, "requests may be missing from the history");
-    let tally = Tally::new(e, facts)?;
-    let raws = ops.iter().map(|op| facts.raw(op)).collect::<Result<Vec<&Raw>>>()?;
+    ensure!(about.whole, "requests may be missing from the history");
+    let tally = Tally::new(about, facts)?;
+    let raws = ops.iter().map(|op| facts.raw(*op)).collect::<Result<Vec<&Raw>>>()?;
     let mut seen = Seen::by(raws.iter().copied(), &tally);
     let everything = facts.ops.values().filter(|raw| {
-        raw.sent.as_ref().is_some_and(|sent| *sent.campaign == e.name && sent.is_read)
+        raw.sent.as_ref().is_some_and(|sent| *sent.campaign == *about.campaign && sent.is_read)
     });
     seen.lists = everything.filter_map(|raw| listed(raw).ok()).collect();
     let holdings = tally.holdings(None);
-    let named: HashSet<u64> = ops.iter().map(|op| op.op).collect();
+    let named: HashSet<u64> = ops.iter().copied().collect();
     let owners: HashSet<Owner<'_>> = (facts.ops.iter())
         .filter(|(op, _)| named.contains(op))
         .map(|(op, raw)| tally.owner(*op, raw))
@@ -355,11 +335,11 @@ pub(super) fn hollow(
 }
 
 /// Nothing that its user asked for by the end of it can have consumed a coupon.
-pub(super) fn no_request(op: &Op, e: &CampaignEvidence, facts: &Facts) -> Result<()> {
-    let tally = Tally::new(e, facts)?;
+pub(super) fn no_request(op: u64, about: &Context, facts: &Facts) -> Result<()> {
+    let tally = Tally::new(about, facts)?;
     let raw = facts.raw(op)?;
     ensure!(raw.user().is_some() && tally.terms.precedence().is_some(), "there is no limit");
-    let owners = HashSet::from([tally.owner(op.op, raw)]);
+    let owners = HashSet::from([tally.owner(op, raw)]);
     let over = facts.over(op)?;
     let sent = tally.holdings(Some(&owners)).into_iter().any(|(_, h)| h.begin <= over);
     ensure!(!sent, "a request of that user can have consumed it");
