@@ -5,6 +5,7 @@
 
 pub mod duration;
 mod place;
+pub mod spelled;
 
 use std::path::Path;
 
@@ -237,12 +238,4 @@ fn unknown(kind: &str, found: &str, expected: &[&str]) -> String {
 /// The same for a `--set`, where there is no line and column but the assignment itself.
 pub fn in_set(place: &str, text: &str, error: &Error) -> Wrong {
     Wrong { place: place.into(), what: on_one_line(&describe(error.without_snippet(), text)) }
-}
-
-/// Reads any YAML, also numbers that are none, such as `.inf`.
-///
-/// # Errors
-/// Where it is no YAML.
-pub fn read_any<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
-    place::read(text)
 }

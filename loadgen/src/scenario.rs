@@ -7,7 +7,6 @@ pub mod buyers;
 mod number;
 mod problem;
 pub mod schema;
-mod spelled;
 mod target;
 
 use std::collections::BTreeMap;
@@ -19,6 +18,7 @@ use contract::campaign::{PerUser, Precedence};
 use contract::store;
 use contract::yaml::duration;
 pub use contract::yaml::duration::Span;
+use contract::yaml::spelled::Spelled;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -26,7 +26,6 @@ pub use buyers::{Buyer, Pause};
 use number::number;
 pub use problem::ScenarioError;
 use schema::{Text, one_of};
-use spelled::Spelled;
 pub use target::{Protocol, Scheme, Target, Trust};
 
 use crate::mapping::{Around, Mapping};

@@ -1,9 +1,9 @@
-//! Where each key and each value of the file stands.
+//! Where each key and each value of a file stands, and what it is.
 
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{DeserializeOwned, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::options::NonFiniteFloatPolicy;
 use serde_saphyr::{Error, Location, Spanned};
 
@@ -11,12 +11,18 @@ use serde_saphyr::{Error, Location, Spanned};
 #[derive(Debug)]
 pub(super) struct Node {
     pub(super) at: Location,
-    inside: Inside,
+    /// Where it is spelled, which is elsewhere where it stands here by an alias.
+    pub(super) defined: Location,
+    pub(super) inside: Inside,
 }
 
+/// What is in a value.
 #[derive(Debug)]
-enum Inside {
-    Single,
+pub(super) enum Inside {
+    /// What YAML takes for a text.
+    Text(String),
+    /// What it takes for a number, a truth value or nothing.
+    Word,
     List(Vec<Node>),
     Map(Vec<(Spanned<String>, Node)>),
 }
@@ -28,12 +34,15 @@ pub(super) struct Found<'t> {
 }
 
 impl Node {
-    /// All values of a file.
+    /// All values of a file, also numbers that are none, such as `.inf`: what is wrong with them,
+    /// their place says.
     ///
     /// # Errors
     /// Where it is no YAML, or has a key twice, or there are several documents.
     pub(super) fn read(text: &str) -> Result<Self, Error> {
-        read(text)
+        let policy = NonFiniteFloatPolicy::PassThrough;
+        let options = serde_saphyr::options! { non_finite_float_policy: policy };
+        serde_saphyr::from_str_with_options(text, options)
     }
 
     /// The value that begins here.
@@ -45,7 +54,7 @@ impl Node {
     pub(super) fn around(&self, at: Location) -> Option<Found<'_>> {
         self.search(String::new(), &|node| match &node.inside {
             Inside::Map(entries) => entries.iter().any(|(key, _)| same(key.referenced, at)),
-            Inside::Single | Inside::List(_) => false,
+            Inside::Text(_) | Inside::Word | Inside::List(_) => false,
         })
     }
 
@@ -54,7 +63,7 @@ impl Node {
             return Some(Found { keys, node: self });
         }
         match &self.inside {
-            Inside::Single => None,
+            Inside::Text(_) | Inside::Word => None,
             Inside::List(list) => list
                 .iter()
                 .enumerate()
@@ -92,7 +101,7 @@ impl Node {
     /// The first key of a message, where there is such a value.
     fn step<'m>(&self, message: &'m str) -> Option<(&Self, String, &'m str)> {
         match &self.inside {
-            Inside::Single => None,
+            Inside::Text(_) | Inside::Word => None,
             Inside::List(list) => {
                 let (number, rest) = message.strip_prefix('[')?.split_once(']')?;
                 let node = list.get(number.parse::<usize>().ok()?)?;
@@ -105,14 +114,6 @@ impl Node {
             }),
         }
     }
-}
-
-/// Reads any YAML, also numbers that are none, such as `.inf`: what is wrong with them, their place
-/// in the scenario says.
-pub(super) fn read<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
-    let policy = NonFiniteFloatPolicy::PassThrough;
-    let options = serde_saphyr::options! { non_finite_float_policy: policy };
-    serde_saphyr::from_str_with_options(text, options)
 }
 
 fn same(a: Location, b: Location) -> bool {
@@ -130,7 +131,7 @@ fn joined(keys: &str, key: &str) -> String {
 impl<'de> Deserialize<'de> for Node {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let found = Spanned::<Inside>::deserialize(deserializer)?;
-        Ok(Self { at: found.referenced, inside: found.value })
+        Ok(Self { at: found.referenced, defined: found.defined, inside: found.value })
     }
 }
 
@@ -166,42 +167,42 @@ impl<'de> Visitor<'de> for InsideVisitor {
     }
 
     fn visit_some<D: Deserializer<'de>>(self, inner: D) -> Result<Inside, D::Error> {
-        IgnoredAny::deserialize(inner).map(|_| Inside::Single)
+        IgnoredAny::deserialize(inner).map(|_| Inside::Word)
     }
 
     fn visit_bool<E>(self, _: bool) -> Result<Inside, E> {
-        Ok(Inside::Single)
+        Ok(Inside::Word)
     }
 
     fn visit_i64<E>(self, _: i64) -> Result<Inside, E> {
-        Ok(Inside::Single)
+        Ok(Inside::Word)
     }
 
     fn visit_u64<E>(self, _: u64) -> Result<Inside, E> {
-        Ok(Inside::Single)
+        Ok(Inside::Word)
     }
 
     fn visit_i128<E>(self, _: i128) -> Result<Inside, E> {
-        Ok(Inside::Single)
+        Ok(Inside::Word)
     }
 
     fn visit_u128<E>(self, _: u128) -> Result<Inside, E> {
-        Ok(Inside::Single)
+        Ok(Inside::Word)
     }
 
     fn visit_f64<E>(self, _: f64) -> Result<Inside, E> {
-        Ok(Inside::Single)
+        Ok(Inside::Word)
     }
 
-    fn visit_str<E>(self, _: &str) -> Result<Inside, E> {
-        Ok(Inside::Single)
+    fn visit_str<E>(self, text: &str) -> Result<Inside, E> {
+        Ok(Inside::Text(text.to_owned()))
     }
 
     fn visit_none<E>(self) -> Result<Inside, E> {
-        Ok(Inside::Single)
+        Ok(Inside::Word)
     }
 
     fn visit_unit<E>(self) -> Result<Inside, E> {
-        Ok(Inside::Single)
+        Ok(Inside::Word)
     }
 }

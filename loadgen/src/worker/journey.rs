@@ -113,7 +113,8 @@ impl Journey {
     /// Says that nobody is in a hurry to see the answer, if the request left whole.
     pub(super) fn rest(&mut self) {
         let packed = &self.prepared.packed;
-        if self.link.as_mut().is_some_and(|link| link.has_left(packed)) {
+        // Whoever is going to hang up is in a hurry.
+        if self.hang_up.is_none() && self.link.as_mut().is_some_and(|link| link.has_left(packed)) {
             self.under_way.rests();
         }
     }

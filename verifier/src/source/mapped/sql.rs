@@ -11,13 +11,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use contract::store::{Cell, Column, Query, Reading, Scheme};
-use futures_util::TryStreamExt as _;
+use futures_util::{Stream, TryStreamExt as _};
 use rusqlite::types::ValueRef;
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{
-    AssertSqlSafe, Column as _, ConnectOptions as _, Either, Executor as _, Row as _,
-    SqlSafeStr as _, Statement as _, TypeInfo as _,
+    AssertSqlSafe, Column as _, ConnectOptions as _, Either, Executor as _, SqlSafeStr as _,
+    Statement as _, TypeInfo as _,
 };
 use tokio::runtime::Runtime;
 
@@ -261,14 +261,7 @@ impl Sql {
                 for kind in parameters {
                     asked = bound(asked, kind, campaign)?;
                 }
-                runtime.block_on(patiently(async {
-                    let mut rows = asked.fetch(connection);
-                    while let Some(row) = rows.try_next().await.map_err(|e| anyhow!(reason(&e)))? {
-                        let texts = (0..row.len()).map(|at| row.try_get_unchecked(at));
-                        each(texts.collect::<Result<_, sqlx::Error>>()?)?;
-                    }
-                    Ok(())
-                }))
+                runtime.block_on(patiently(rows(asked.fetch(connection), each)))
             }
             Database::MySql(connection) => {
                 let (text, count) = around(query.with(|_| "?".into()));
@@ -276,14 +269,7 @@ impl Sql {
                 for _ in 0..count {
                     asked = asked.bind((*campaign).to_owned());
                 }
-                runtime.block_on(patiently(async {
-                    let mut rows = asked.fetch(connection);
-                    while let Some(row) = rows.try_next().await.map_err(|e| anyhow!(reason(&e)))? {
-                        let texts = (0..row.len()).map(|at| row.try_get_unchecked(at));
-                        each(texts.collect::<Result<_, sqlx::Error>>()?)?;
-                    }
-                    Ok(())
-                }))
+                runtime.block_on(patiently(rows(asked.fetch(connection), each)))
             }
             Database::Sqlite(store) => {
                 let (text, count) = around(query.with(|_| "?".into()));
@@ -324,6 +310,22 @@ fn wanted(reading: &Reading, names: &[String]) -> Result<Vec<(Column, String)>> 
         Ok((*column, name))
     };
     reading.columns.iter().map(named).collect()
+}
+
+/// One row after the other, its values as text.
+async fn rows<R: sqlx::Row>(
+    mut rows: impl Stream<Item = sqlx::Result<R>> + Unpin,
+    each: &mut dyn FnMut(Texts) -> Result<()>,
+) -> Result<()>
+where
+    usize: sqlx::ColumnIndex<R>,
+    for<'r> Option<String>: sqlx::Decode<'r, R::Database>,
+{
+    while let Some(row) = rows.try_next().await.map_err(|e| anyhow!(reason(&e)))? {
+        let texts = (0..row.len()).map(|at| row.try_get_unchecked(at));
+        each(texts.collect::<Result<_, sqlx::Error>>()?)?;
+    }
+    Ok(())
 }
 
 async fn patiently(work: impl Future<Output = Result<()>>) -> Result<()> {

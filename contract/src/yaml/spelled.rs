@@ -1,16 +1,15 @@
-//! A scenario as its file spells it, so that `--set` can change one value and leave the others to
-//! the letter: `007` stays a text where a text is wanted, and a number where a number is.
+//! A file as it is spelled, so that a flag can change one value and leave the others to the letter:
+//! `007` stays a text where a text is wanted, and a number where a number is.
 
 use std::fmt;
 
-use contract::yaml;
-use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{Error, Location, Spanned};
+
+use super::place::{Inside, Node};
 
 /// A value.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Spelled {
+pub enum Spelled {
     /// One that YAML takes for a text.
     Text(String),
     /// One that it takes for a number, a truth value or nothing, as it is spelled.
@@ -23,8 +22,25 @@ pub(super) enum Spelled {
 
 impl Spelled {
     /// What a text in YAML says.
-    pub(super) fn read(text: &str) -> Result<Self, Error> {
-        yaml::read_any::<Spanned<Shape>>(text).map(|found| found.spelled(text))
+    ///
+    /// # Errors
+    /// Where it is no YAML.
+    pub fn read(text: &str) -> Result<Self, Error> {
+        Node::read(text).map(|node| Self::of(node, text))
+    }
+
+    fn of(node: Node, text: &str) -> Self {
+        match node.inside {
+            Inside::Text(text) => Self::Text(text),
+            Inside::Word => Self::Word(word(text, node.defined).to_owned()),
+            Inside::List(list) => {
+                Self::List(list.into_iter().map(|node| Self::of(node, text)).collect())
+            }
+            Inside::Map(entries) => {
+                let entry = |(key, node): (Spanned<String>, _)| (key.value, Self::of(node, text));
+                Self::Map(entries.into_iter().map(entry).collect())
+            }
+        }
     }
 
     /// Sets the value at a dotted key, with numbers for places in a list; maps that are not there
@@ -32,7 +48,7 @@ impl Spelled {
     ///
     /// # Errors
     /// When there can be no such value; a line says why.
-    pub(super) fn set(&mut self, key: &str, value: Self) -> Result<(), String> {
+    pub fn set(&mut self, key: &str, value: Self) -> Result<(), String> {
         let mut place = self;
         for part in key.split('.') {
             place = place.inside(part)?;
@@ -91,33 +107,6 @@ impl fmt::Display for Spelled {
     }
 }
 
-/// What a value is, before its spelling is looked up.
-enum Shape {
-    Text(String),
-    Word,
-    List(Vec<Spanned<Self>>),
-    Map(Vec<(String, Spanned<Self>)>),
-}
-
-trait Looked {
-    fn spelled(self, text: &str) -> Spelled;
-}
-
-impl Looked for Spanned<Shape> {
-    fn spelled(self, text: &str) -> Spelled {
-        match self.value {
-            Shape::Text(text) => Spelled::Text(text),
-            Shape::Word => Spelled::Word(word(text, self.defined).to_owned()),
-            Shape::List(list) => {
-                Spelled::List(list.into_iter().map(|value| value.spelled(text)).collect())
-            }
-            Shape::Map(entries) => Spelled::Map(
-                entries.into_iter().map(|(key, value)| (key, value.spelled(text))).collect(),
-            ),
-        }
-    }
-}
-
 /// What stands at this place.
 fn word(text: &str, at: Location) -> &str {
     let index = |n: Option<u64>| n.and_then(|n| usize::try_from(n).ok());
@@ -125,78 +114,6 @@ fn word(text: &str, at: Location) -> &str {
     let begin = index(span.byte_offset()).unwrap_or(text.len());
     let end = begin.saturating_add(index(span.byte_len()).unwrap_or(0));
     text.get(begin..end).unwrap_or_default().trim()
-}
-
-impl<'de> Deserialize<'de> for Shape {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ShapeVisitor)
-    }
-}
-
-struct ShapeVisitor;
-
-impl<'de> Visitor<'de> for ShapeVisitor {
-    type Value = Shape;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("any YAML")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Shape, A::Error> {
-        let mut entries = Vec::new();
-        while let Some(entry) = map.next_entry()? {
-            entries.push(entry);
-        }
-        Ok(Shape::Map(entries))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Shape, A::Error> {
-        let mut values = Vec::new();
-        while let Some(value) = list.next_element()? {
-            values.push(value);
-        }
-        Ok(Shape::List(values))
-    }
-
-    fn visit_some<D: Deserializer<'de>>(self, inner: D) -> Result<Shape, D::Error> {
-        IgnoredAny::deserialize(inner).map(|_| Shape::Word)
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Shape, E> {
-        Ok(Shape::Text(text.to_owned()))
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Shape, E> {
-        Ok(Shape::Word)
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Shape, E> {
-        Ok(Shape::Word)
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<Shape, E> {
-        Ok(Shape::Word)
-    }
-
-    fn visit_i128<E>(self, _: i128) -> Result<Shape, E> {
-        Ok(Shape::Word)
-    }
-
-    fn visit_u128<E>(self, _: u128) -> Result<Shape, E> {
-        Ok(Shape::Word)
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Shape, E> {
-        Ok(Shape::Word)
-    }
-
-    fn visit_none<E>(self) -> Result<Shape, E> {
-        Ok(Shape::Word)
-    }
-
-    fn visit_unit<E>(self) -> Result<Shape, E> {
-        Ok(Shape::Word)
-    }
 }
 
 #[cfg(test)]
