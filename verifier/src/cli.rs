@@ -124,6 +124,10 @@ pub struct CheckArgs {
     #[doc(hidden)]
     #[arg(skip)]
     pub without: Option<Condition>,
+    /// So many coupons are held in memory, for tests.
+    #[doc(hidden)]
+    #[arg(skip)]
+    pub most_held: Option<usize>,
     /// How sure a violation must be to make a campaign invalid
     #[arg(long, value_enum, value_name = "CERTAINTY", default_value_t = Certainty::Proven)]
     pub fail_on: Certainty,

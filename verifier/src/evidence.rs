@@ -3,17 +3,19 @@
 //! The trick is in what is *not* kept. A refused or failed request leaves a count and at most one
 //! extreme operation of its kind, because the rules need no more than the earliest "sold out" and
 //! the latest "not started". Only coupons that were acknowledged and requests that may have
-//! consumed one are kept, for they have to be joined with the store.
+//! consumed one are kept, for they have to be joined with the store; of many, only those that are
+//! not [plain](sift).
 
 pub mod acknowledged;
 pub mod collect;
 pub mod identify;
 pub mod join;
-pub mod keys;
 pub mod ledger;
 pub mod load;
 pub mod reads;
 pub mod shared;
+pub mod sift;
+pub mod spill;
 
 use std::collections::HashSet;
 
@@ -23,6 +25,7 @@ use crate::procedure::Contradiction;
 
 use acknowledged::Acknowledged;
 use join::Join;
+use sift::{Aside, Name};
 use ledger::Ledger;
 use load::Load;
 use reads::Reads;
@@ -34,6 +37,10 @@ pub struct Evidence {
     pub campaigns: Vec<CampaignEvidence>,
     /// What is missing or broken and belongs to no single campaign.
     pub gaps: Vec<String>,
+    /// What is not held in memory: before it is [sifted](sift::sift), all coupons where they are many.
+    pub aside: Aside,
+    /// What belongs together was put together.
+    settled: bool,
 }
 
 /// Everything known about one campaign.
@@ -102,6 +109,43 @@ pub struct CampaignEvidence {
 /// A user and an idempotency key: one request, however often it is sent.
 pub type Group = (Option<Box<str>>, Box<str>);
 
+impl Evidence {
+    /// What was collected, and not put together yet.
+    pub(crate) fn new(campaigns: Vec<CampaignEvidence>, gaps: Vec<String>, aside: Aside) -> Self {
+        Self { campaigns, gaps, aside, settled: false }
+    }
+
+    /// Whether what belongs together was put together.
+    pub fn is_settled(&self) -> bool {
+        self.settled
+    }
+
+    /// Puts together what belongs together, once all coupons are there that are no plain ones.
+    ///
+    /// # Errors
+    /// When there was no room on the disk.
+    pub fn settle(&mut self) -> std::io::Result<()> {
+        if std::mem::replace(&mut self.settled, true) {
+            return Ok(());
+        }
+        let mut asked = HashSet::new();
+        for (at, e) in self.campaigns.iter_mut().enumerate() {
+            e.acknowledged.settle(&mut e.pending);
+            asked.extend(e.groups().map(|(user, key)| Name::key(at, user.as_deref(), &key)));
+            asked.extend(e.askers().map(|user| Name::user(at, user)));
+        }
+        let refused = self.aside.refused(&asked)?;
+        for (at, e) in self.campaigns.iter_mut().enumerate() {
+            let suspects = e.groups();
+            let told = |(user, key): &Group| refused.contains(&Name::key(at, user.as_deref(), key));
+            let suspects = suspects.filter(told).collect();
+            let users = e.askers().filter(|user| refused.contains(&Name::user(at, user)));
+            (e.suspects, e.suspected_users) = (suspects, users.map(Box::from).collect());
+        }
+        Ok(())
+    }
+}
+
 /// What the store says about a campaign.
 #[derive(Debug)]
 pub enum Store {
@@ -134,6 +178,20 @@ pub struct Counts {
     pub failed: u64,
     /// Perhaps with an effect.
     pub indeterminate: u64,
+}
+
+impl Counts {
+    fn absorb(&mut self, other: Self) {
+        self.requests += other.requests;
+        self.reads += other.reads;
+        self.ranked += other.ranked;
+        self.issued += other.issued;
+        self.sold_out += other.sold_out;
+        self.not_started += other.not_started;
+        self.already_issued += other.already_issued;
+        self.failed += other.failed;
+        self.indeterminate += other.indeterminate;
+    }
 }
 
 /// One operation with both its ends.
@@ -192,6 +250,22 @@ pub struct SharedCode {
 }
 
 impl CampaignEvidence {
+    /// The requests that consumed a coupon or may have.
+    fn perhaps_effective(&self) -> impl Iterator<Item = &Op> {
+        self.acknowledged.iter().map(|c| &c.told).chain(&self.pending)
+    }
+
+    /// Their keys, with the users.
+    fn groups(&self) -> impl Iterator<Item = Group> {
+        self.perhaps_effective().filter_map(Op::group)
+    }
+
+    /// Users who hold a coupon or may hold one.
+    fn askers(&self) -> impl Iterator<Item = &str> {
+        let all = self.perhaps_effective().chain(&self.holders);
+        all.filter_map(|op| op.user.as_deref())
+    }
+
     /// The settled ledger, where there is one.
     pub fn ledger(&self) -> Option<&Ledger> {
         match &self.store {
@@ -216,12 +290,12 @@ impl CampaignEvidence {
 
     /// Whether nothing that has to be in the store is missing in what was read of it.
     pub fn is_complete(&self, ledger: &Ledger) -> bool {
-        let held: HashSet<&str> = ledger.rows.iter().map(|r| r.code.as_ref()).collect();
-        let short = self.final_sold_out().is_some() && (ledger.rows.len() as u64) < self.coupons;
-        let rows = ledger.rows.len() as i128;
         if ledger.unlisted {
             return false;
         }
+        let held: HashSet<&str> = ledger.rows.iter().map(|r| r.code.as_ref()).collect();
+        let rows = ledger.count() as i128;
+        let short = self.final_sold_out().is_some() && rows < i128::from(self.coupons);
         ledger.unreadable.is_empty()
             && ledger.counters.iter().all(|c| c.of(self.coupons) == rows)
             && !short

@@ -26,9 +26,10 @@ use contract::store::{Column, Mapping, Wait};
 use check::Certainty;
 use cli::CheckArgs;
 use evidence::identify::{Orders, identify};
-use evidence::ledger::{Counter, Ledger};
+use evidence::ledger::{Counter, Ledger, Ledgers};
+use evidence::sift::sift;
 use evidence::{CampaignEvidence, Evidence, Store, join, shared};
-use source::history::History;
+use source::history::{History, NO_ROOM};
 use source::results::Results;
 use source::settle::Pace;
 use source::{Answer, Wanted, shown};
@@ -45,7 +46,7 @@ const STILL: Duration = Duration::from_secs(3);
 pub fn check(args: &CheckArgs) -> Result<Report> {
     let history = history(args)?;
     let mapping = mapping(args, &history)?;
-    let mut evidence = history.collect()?;
+    let mut evidence = history.collect(args.most_held)?;
     let selected = select(&evidence, args.campaign.as_deref())?;
     let stores = Stores::of(args, &history, mapping);
     if let Some(stores) = &stores {
@@ -59,6 +60,7 @@ pub fn check(args: &CheckArgs) -> Result<Report> {
             added => added?,
         }
     }
+    settle(&mut evidence, &selected)?;
     shared::find(&mut evidence.campaigns);
     history.find_refusals(&mut evidence.campaigns)?;
     for at in &selected {
@@ -179,6 +181,15 @@ fn subject(history: &History, stores: Option<&Stores>) -> Subject {
     Subject { path: history.path.clone(), lines }
 }
 
+/// Without a store, or with one that could not be read, coupons are looked at alone.
+fn settle(evidence: &mut Evidence, selected: &[usize]) -> Result<()> {
+    if evidence.is_settled() {
+        return Ok(());
+    }
+    sift(evidence, selected, &mut Ledgers::default()).context(NO_ROOM)?;
+    evidence.settle().context(NO_ROOM)
+}
+
 /// Nothing can be said about what the store holds of these campaigns.
 fn unread(evidence: &mut Evidence, selected: &[usize], why: &str) {
     for at in selected {
@@ -192,29 +203,30 @@ fn add_store(
     (stores, orders): (&Stores, &Orders),
     history: &History,
 ) -> Result<()> {
-    let chosen: Vec<&CampaignEvidence> =
-        selected.iter().map(|at| &evidence.campaigns[*at]).collect();
-    let campaigns: &[&str] = &chosen.iter().map(|c| c.name.as_str()).collect::<Vec<_>>();
+    let names: Vec<String> = selected.iter().map(|at| evidence.campaigns[*at].name.clone()).collect();
+    let campaigns: &[&str] = &names.iter().map(String::as_str).collect::<Vec<_>>();
     let base: Option<&Path> = history.run.as_ref().map(|(_, dir)| dir.as_path());
-    let complete = |ledgers: &mut [Option<Ledger>]| {
-        chosen.iter().zip(ledgers).all(|(campaign, ledger)| {
-            let ledger = ledger.as_mut();
-            ledger.is_some_and(|ledger| {
+    let mut complete = |ledgers: &mut Ledgers| {
+        sift(evidence, selected, ledgers).context(NO_ROOM)?;
+        Ok(selected.iter().zip(&mut ledgers.of).all(|(at, ledger)| {
+            let campaign = &evidence.campaigns[*at];
+            ledger.as_mut().is_some_and(|ledger| {
                 identify(ledger, &campaign.acknowledged, orders) && campaign.is_complete(ledger)
             })
-        })
+        }))
     };
     let (url, mapping) = (stores.url.as_deref(), stores.mapping.as_ref());
     let wanted = Wanted { url, mapping, base, campaigns };
-    let ledgers = match source::read(&wanted, &complete, stores.pace)? {
+    let ledgers = match source::read(&wanted, &mut complete, stores.pace)? {
         Answer::Restless(why) => {
             unread(evidence, selected, &why);
             return Ok(());
         }
         Answer::Settled(ledgers) => ledgers,
     };
+    evidence.settle().context(NO_ROOM)?;
     let run = history.run.as_ref().map(|(run, _)| run);
-    for (at, ledger) in selected.iter().zip(ledgers) {
+    for (at, ledger) in selected.iter().zip(ledgers.of) {
         let campaign = &mut evidence.campaigns[*at];
         match ledger {
             Some(ledger) => add_ledger(campaign, ledger, orders, run),
@@ -285,7 +297,8 @@ fn stranger(
     }
     let held: HashSet<&str> = ledger.rows.iter().map(|r| r.code.as_ref()).collect();
     let told = &campaign.acknowledged;
-    let strange = ledger.tells(Column::Code) && !held.is_empty() && !told.is_empty();
+    let plain = told.plain().coupons > 0;
+    let strange = ledger.tells(Column::Code) && !held.is_empty() && !told.is_empty() && !plain;
     (strange && !told.iter().any(|c| held.contains(c.code()))).then(|| {
         format!(
             "the store's campaign {name} holds none of the codes that clients were told: another \
@@ -296,7 +309,7 @@ fn stranger(
 
 /// Judges the selected campaigns. What is missing from the run is missing from each of them.
 fn judge(evidence: Evidence, selected: &[usize], fail_on: Certainty) -> Report {
-    let Evidence { campaigns, mut gaps } = evidence;
+    let Evidence { campaigns, mut gaps, .. } = evidence;
     if campaigns.is_empty() {
         gaps.push("the history describes no campaign".into());
     }

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use contract::store::Mapping;
 
-use crate::evidence::ledger::Ledger;
+use crate::evidence::ledger::Ledgers;
 use crate::wording::{safe, span};
 use mapped::Mapped;
 use settle::{Pace, Standing, settle};
@@ -50,8 +50,8 @@ pub struct Seen {
 /// What a store said about the campaigns it was asked for, in their order.
 #[derive(Debug)]
 pub enum Answer {
-    /// It stood still and was read. `None` where it has no such campaign.
-    Settled(Vec<Option<Ledger>>),
+    /// It stood still and was read.
+    Settled(Ledgers),
     /// It never stood still.
     Restless(String),
 }
@@ -69,26 +69,34 @@ pub struct Wanted<'a> {
     pub campaigns: &'a [&'a str],
 }
 
-/// Whether nothing is missing in what was read, so that there is nothing to wait for.
-pub type Complete<'a> = dyn Fn(&mut [Option<Ledger>]) -> bool + 'a;
+/// Takes in what was read, and says whether nothing is missing in it, so that there is nothing to wait
+/// for.
+pub type Complete<'a> = dyn FnMut(&mut Ledgers) -> Result<bool> + 'a;
 
 /// Reads the campaigns from the store, once it has settled.
 ///
 /// # Errors
 /// When the store cannot be read.
-pub fn read(wanted: &Wanted<'_>, complete: &Complete<'_>, pace: Pace) -> Result<Answer> {
+pub fn read(wanted: &Wanted<'_>, complete: &mut Complete<'_>, pace: Pace) -> Result<Answer> {
     let name = wanted.url.map_or_else(|| "of the mapping".into(), shown);
     read_settled(wanted, complete, pace).with_context(|| format!("store {name}"))
 }
 
-fn read_settled(wanted: &Wanted<'_>, complete: &Complete<'_>, pace: Pace) -> Result<Answer> {
+fn read_settled(
+    wanted: &Wanted<'_>,
+    complete: &mut Complete<'_>,
+    pace: Pace,
+) -> Result<Answer> {
     let reader = RefCell::new(open(wanted)?);
+    let mut whole = None;
     let standing = |seen: &Seen| {
         if seen.waiting > 0 {
             return Ok(Standing::Busy);
         }
         let mut ledgers = reader.borrow_mut().ledgers(wanted.campaigns)?;
-        Ok(if complete(&mut ledgers) { Standing::Complete } else { Standing::Short })
+        let is_complete = complete(&mut ledgers)?;
+        whole = is_complete.then_some(ledgers);
+        Ok(if is_complete { Standing::Complete } else { Standing::Short })
     };
     let rest = settle(pace, || reader.borrow_mut().observe(wanted.campaigns), standing)?;
     let mut reader = reader.into_inner();
@@ -100,11 +108,19 @@ fn read_settled(wanted: &Wanted<'_>, complete: &Complete<'_>, pace: Pace) -> Res
             n => format!("the store did not come to rest: after {longest} work still waits ({n})"),
         }));
     };
-    let mut ledgers = reader.ledgers(wanted.campaigns)?;
+    // What nothing is missing in need not be read again.
+    let mut ledgers = match whole {
+        Some(ledgers) => ledgers,
+        None => {
+            let mut ledgers = reader.ledgers(wanted.campaigns)?;
+            complete(&mut ledgers)?;
+            ledgers
+        }
+    };
     if reader.observe(wanted.campaigns)? != seen {
         return Ok(Answer::Restless("the store changed again while it was read".into()));
     }
-    for ledger in ledgers.iter_mut().flatten() {
+    for ledger in ledgers.of.iter_mut().flatten() {
         (ledger.settled_after, ledger.unchanged_for) = (rest.after, rest.unchanged);
     }
     Ok(Answer::Settled(ledgers))
@@ -161,7 +177,7 @@ impl Reader {
         }
     }
 
-    fn ledgers(&mut self, campaigns: &[&str]) -> Result<Vec<Option<Ledger>>> {
+    fn ledgers(&mut self, campaigns: &[&str]) -> Result<Ledgers> {
         match self {
             Self::Sqlite(store) => store.ledgers(campaigns),
             Self::Redis(store) => store.ledgers(campaigns),

@@ -340,7 +340,7 @@ mod tests {
             Promise { campaign: "c".into(), coupons: 1, starts_at, per_user: None, restock: false };
         let mut collector = crate::evidence::collect::Collector::default();
         collector.take(Event::Campaign(promise));
-        let mut e = collector.finish(Integrity::default());
+        let mut e = collector.finish(Integrity::default()).unwrap();
         e.campaigns[0].first_sold_out = Some(op(1, 10, 20, Said::SoldOut));
         let mut report = crate::verdict::judge(e.campaigns, Vec::new(), Certainty::Proven);
         let before = report.campaigns[0].violations().count();

@@ -26,10 +26,11 @@ fn truth(name: &str) -> BTreeMap<String, bool> {
 }
 
 /// Whether each campaign is invalid, and the reasons why a check could not run.
-fn judged(name: &str) -> BTreeMap<String, (bool, Vec<String>)> {
+fn judged(name: &str, most_held: Option<usize>) -> BTreeMap<String, (bool, Vec<String>)> {
     let report = verifier::check(&CheckArgs {
         history: Some(file(&format!("{name}.jsonl.gz"))),
         settle: Some(std::time::Duration::ZERO),
+        most_held,
         ..CheckArgs::default()
     });
     let said = |j: Judged| {
@@ -43,7 +44,13 @@ fn judged(name: &str) -> BTreeMap<String, (bool, Vec<String>)> {
 }
 
 fn is_judged_exactly(name: &str) {
-    let (truth, judged) = (truth(name), judged(name));
+    // As few requests, and as too many to hold.
+    for most_held in [None, Some(0)] {
+        are_judged(&truth(name), &judged(name, most_held));
+    }
+}
+
+fn are_judged(truth: &BTreeMap<String, bool>, judged: &BTreeMap<String, (bool, Vec<String>)>) {
     assert_eq!((truth.len(), judged.len()), (4_000, 4_000));
     let wrong = truth.iter().filter(|(campaign, valid)| judged[*campaign].0 == **valid);
     assert_eq!(wrong.map(|(campaign, _)| campaign).collect::<Vec<_>>(), [""; 0]);

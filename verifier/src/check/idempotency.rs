@@ -32,7 +32,7 @@ fn find(e: &CampaignEvidence) -> Vec<Violation> {
     }
     // A row that does not say whose it is may carry the same key of another user.
     let asked = e.acknowledged.iter().map(|c| &c.told).chain(&e.pending);
-    let users = asked.into_iter().any(|op| op.user.is_some());
+    let users = e.acknowledged.plain().named || asked.into_iter().any(|op| op.user.is_some());
     let rows = e.ledger().map(|l| l.rows.as_slice()).unwrap_or_default();
     for row in rows.iter().filter(|row| row.user.is_some() || !users) {
         let Some(key) = row.key.as_deref() else { continue };

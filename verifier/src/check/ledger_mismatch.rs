@@ -130,12 +130,9 @@ fn unreadable(ledger: &Ledger) -> Option<String> {
 fn index(ledger: &Ledger) -> Option<String> {
     let indexed = ledger.indexed_codes?;
     let codes: BTreeSet<&str> = ledger.rows.iter().map(|r| r.code.as_ref()).collect();
-    let agree = usize::try_from(indexed).is_ok_and(|indexed| indexed == codes.len());
-    (!agree).then(|| {
-        format!(
-            "the store's index holds {indexed} codes, its rows hold {} different ones",
-            codes.len()
-        )
+    let different = codes.len() + ledger.plain.rows;
+    (usize::try_from(indexed) != Ok(different)).then(|| {
+        format!("the store's index holds {indexed} codes, its rows hold {different} different ones")
     })
 }
 
@@ -143,9 +140,7 @@ fn numbering(ledger: &Ledger) -> Option<String> {
     if !ledger.unreadable.is_empty() || !ledger.tells(Column::Seq) {
         return None;
     }
-    let mut seqs: Vec<i64> = ledger.rows.iter().map(|r| r.seq).collect();
-    seqs.sort_unstable();
-    let (expected, found) = (1..).zip(&seqs).find(|(expected, found)| expected != *found)?;
+    let (expected, found) = (1..).zip(ledger.seqs()).find(|(expected, found)| expected != found)?;
     Some(format!("row number {expected} was expected in the store and {found} comes next"))
 }
 

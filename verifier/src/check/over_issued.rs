@@ -5,6 +5,7 @@ use std::cmp::Reverse;
 use std::collections::HashSet;
 
 use super::{Check, Claim, MOST_COUNTED, Needs, Violation, Weight};
+use crate::evidence::ledger::Ledger;
 use crate::evidence::{CampaignEvidence, Op};
 use crate::wording::{count, size, things_were};
 
@@ -20,7 +21,7 @@ pub(super) const CHECK: Check = Check {
 fn find(e: &CampaignEvidence) -> Vec<Violation> {
     let told = e.acknowledged.len();
     let untold = e.join.as_ref().map_or(0, |j| j.matched.len() + j.leftovers.len());
-    let rows = e.ledger().map_or(0, |l| l.rows.len());
+    let rows = e.ledger().map_or(0, Ledger::count);
     let all = rows.max(told + untold);
     if all as u64 <= e.coupons {
         return Vec::new();

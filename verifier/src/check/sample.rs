@@ -198,7 +198,7 @@ impl Sample {
         let events = self.events();
         let mut collector = Collector::default();
         events.iter().cloned().for_each(|e| collector.take(e));
-        let mut evidence = collector.finish(Integrity::default()).campaigns.remove(0);
+        let mut evidence = collector.finish(Integrity::default()).unwrap().campaigns.remove(0);
         if let Some(ledger) = self.ledger {
             evidence.join = Some(join(&evidence.acknowledged, &evidence.pending, &ledger.rows));
             evidence.store = Store::Settled(ledger);

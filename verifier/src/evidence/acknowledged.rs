@@ -1,7 +1,7 @@
 //! The coupons that clients were told about.
 //!
-//! All of them are kept in memory; this is the only module that knows it. What is kept of each is
-//! what a join or a witness needs.
+//! What is kept of each is what a join or a witness needs. Where there are many, those that are
+//! [plain](super::sift) are only counted.
 
 use std::collections::HashMap;
 
@@ -12,6 +12,16 @@ use super::Op;
 #[derive(Debug, Default)]
 pub struct Acknowledged {
     coupons: Vec<Coupon>,
+    plain: Plain,
+}
+
+/// Coupons about which there is nothing to know but how many there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Plain {
+    /// How many.
+    pub coupons: usize,
+    /// Requests for some of them said who asked.
+    pub named: bool,
 }
 
 /// A coupon that a client was told about.
@@ -45,6 +55,11 @@ impl Rank {
 }
 
 impl Coupon {
+    /// One that was told once.
+    pub(super) fn new(told: Op, rank: Rank) -> Self {
+        Self { told, rank, since: None, retold: Vec::new() }
+    }
+
     /// Its code.
     pub fn code(&self) -> &str {
         self.told.code().unwrap_or_default()
@@ -100,24 +115,44 @@ fn group(op: &Op) -> Option<Group<'_>> {
 }
 
 impl Acknowledged {
-    /// Takes an answer that told a code.
-    pub fn push(&mut self, told: Op, rank: Rank) {
-        self.coupons.push(Coupon { told, rank, since: None, retold: Vec::new() });
+    /// Takes a coupon.
+    pub fn push(&mut self, coupon: Coupon) {
+        self.coupons.push(coupon);
     }
 
-    /// Every coupon, in the order of the operations that were told them.
+    /// Takes those of another one.
+    pub(super) fn absorb(&mut self, other: Self) {
+        self.coupons.extend(other.coupons);
+    }
+
+    /// These coupons, and so many plain ones besides.
+    pub(super) fn sifted(coupons: Vec<Coupon>, plain: Plain) -> Self {
+        Self { coupons, plain }
+    }
+
+    /// Takes out every coupon that is there.
+    pub(super) fn take(&mut self) -> Vec<Coupon> {
+        std::mem::take(&mut self.coupons)
+    }
+
+    /// Every coupon that is not plain, in the order of the operations that were told them.
     pub fn iter(&self) -> impl Iterator<Item = &Coupon> {
         self.coupons.iter()
     }
 
-    /// How many there are.
+    /// Those that are.
+    pub fn plain(&self) -> Plain {
+        self.plain
+    }
+
+    /// How many there are in all.
     pub fn len(&self) -> usize {
-        self.coupons.len()
+        self.coupons.len() + self.plain.coupons
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.coupons.is_empty()
+        self.len() == 0
     }
 
     /// Puts the attempts under one idempotency key together, and takes from `pending` what is
@@ -198,8 +233,8 @@ mod tests {
     #[test]
     fn a_replay_is_one_coupon_of_the_first_attempt() {
         let mut all = Acknowledged::default();
-        all.push(op(3, Some("k"), 50, Some("가")), Rank::default());
-        all.push(op(2, Some("k"), 20, Some("가")), Rank::default());
+        all.push(Coupon::new(op(3, Some("k"), 50, Some("가")), Rank::default()));
+        all.push(Coupon::new(op(2, Some("k"), 20, Some("가")), Rank::default()));
         let mut pending = vec![op(1, Some("k"), 10, None), op(4, Some("k2"), 60, None)];
         all.settle(&mut pending);
         let coupons: Vec<_> = all.iter().map(|c| (c.told.op, c.asked().op)).collect();
@@ -210,8 +245,8 @@ mod tests {
     #[test]
     fn without_a_key_every_answer_counts() {
         let mut all = Acknowledged::default();
-        all.push(op(1, None, 10, Some("가")), Rank::default());
-        all.push(op(2, None, 20, Some("가")), Rank::default());
+        all.push(Coupon::new(op(1, None, 10, Some("가")), Rank::default()));
+        all.push(Coupon::new(op(2, None, 20, Some("가")), Rank::default()));
         all.settle(&mut Vec::new());
         assert_eq!(all.len(), 2);
     }

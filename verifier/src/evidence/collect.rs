@@ -2,7 +2,8 @@
 //!
 //! Both ends of an operation are joined by its number, in whatever order they are read: segments
 //! were written side by side. As soon as both are there, the operation is reduced to what the
-//! checks need.
+//! checks need. So several collectors can read a segment each, and what they found is put together
+//! in the end.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -12,14 +13,16 @@ use contract::campaign::Precedence;
 use contract::history::{Completion, Event, Integrity, Invocation, Kind, Promise};
 use contract::outcome::{Doubt, Outcome};
 
-use super::acknowledged::{Acknowledged, Rank};
-use super::keys::Keys;
+use roaring::RoaringTreemap;
+
+use super::acknowledged::{Acknowledged, Coupon, Rank};
 use super::load::Load;
 use super::reads::{self, Reads};
-use super::{CampaignEvidence, Counts, Evidence, Group, Op, Said, Store};
+use super::sift::{Aside, Name};
+use super::{CampaignEvidence, Counts, Evidence, Op, Said, Store};
 
 /// Turns events into evidence.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Collector {
     campaigns: Vec<Building>,
     by_name: HashMap<Box<str>, usize>,
@@ -27,11 +30,12 @@ pub struct Collector {
     open: HashMap<u64, Open>,
     /// Completions that were read before their invocation.
     early: HashMap<u64, (i64, Outcome<'static>)>,
-    done: Seen,
-    /// The keys of all requests that were refused.
-    refused: Keys,
-    /// The users who were told "sold out", where a holder must never be.
-    refused_users: Keys,
+    done: RoaringTreemap,
+    aside: Aside,
+    /// So many coupons may be held in memory.
+    most: usize,
+    /// So many are.
+    held: usize,
     broken: Broken,
 }
 
@@ -42,6 +46,7 @@ struct Building {
     broken: Broken,
     unclassified: u64,
     holders: HashMap<Holder, Op>,
+    extremes: Extremes,
 }
 
 /// A user who was told "already issued", and the code that was named.
@@ -62,24 +67,20 @@ struct Open {
 type Broken = BTreeMap<&'static str, (u64, u64)>;
 
 fn note(broken: &mut Broken, what: &'static str, op: u64) {
-    broken.entry(what).or_insert((0, op)).0 += 1;
+    absorb_note(broken, what, (1, op));
 }
 
-/// A set of operation numbers: 64 neighbours share an entry.
-#[derive(Debug, Default)]
-struct Seen(HashMap<u64, u64>);
-
-impl Seen {
-    fn insert(&mut self, op: u64) {
-        *self.0.entry(op / 64).or_default() |= 1 << (op % 64);
-    }
-
-    fn contains(&self, op: u64) -> bool {
-        self.0.get(&(op / 64)).is_some_and(|bits| bits & (1 << (op % 64)) != 0)
-    }
+fn absorb_note(broken: &mut Broken, what: &'static str, (times, op): (u64, u64)) {
+    let entry = broken.entry(what).or_insert((0, op));
+    *entry = (entry.0 + times, entry.1.min(op));
 }
 
 impl Collector {
+    /// One that holds so many coupons in memory.
+    pub fn holding(most: usize) -> Self {
+        Self { most, ..Self::default() }
+    }
+
     /// Takes one event.
     pub fn take(&mut self, event: Event<'_>) {
         match event {
@@ -101,6 +102,7 @@ impl Collector {
             broken: Broken::new(),
             unclassified: 0,
             holders: HashMap::new(),
+            extremes: Extremes::default(),
         });
     }
 
@@ -155,20 +157,95 @@ impl Collector {
 
     fn join(&mut self, op: u64, open: Open, at: i64, outcome: &Outcome<'_>) {
         self.done.insert(op);
+        let campaign = open.campaign;
         let refusal = matches!(outcome, Outcome::SoldOut | Outcome::NotStarted);
         if let Some(key) = open.key.as_deref().filter(|_| refusal) {
-            self.refused.insert((open.campaign, open.user.as_deref(), key));
+            self.aside.refuse(&Name::key(campaign, open.user.as_deref(), key));
         }
-        let precedence = self.campaigns[open.campaign].evidence.precedence();
+        let precedence = self.campaigns[campaign].evidence.precedence();
         let never = *outcome == Outcome::SoldOut && precedence == Some(Precedence::AlreadyFirst);
         if let Some(user) = open.user.as_deref().filter(|_| never) {
-            self.refused_users.insert((open.campaign, Some(user), ""));
+            self.aside.refuse(&Name::user(campaign, user));
         }
-        self.campaigns[open.campaign].joined(op, open, at, outcome);
+        let coupon = self.campaigns[campaign].joined(op, open, at, outcome);
+        if let Some(coupon) = coupon {
+            self.tell(campaign, coupon);
+        }
+    }
+
+    /// Keeps a coupon, in memory or not.
+    fn tell(&mut self, campaign: usize, coupon: Coupon) {
+        if self.held > self.most {
+            self.aside.tell(campaign, &coupon);
+            return;
+        }
+        self.campaigns[campaign].evidence.acknowledged.push(coupon);
+        self.held += 1;
+        if self.held > self.most {
+            self.put_aside();
+        }
+    }
+
+    fn put_aside(&mut self) {
+        for (campaign, building) in self.campaigns.iter_mut().enumerate() {
+            for coupon in building.evidence.acknowledged.take() {
+                self.aside.tell(campaign, &coupon);
+            }
+        }
+    }
+
+    /// Takes what another collector found, that read another part of the same history.
+    pub fn absorb(&mut self, other: Self) {
+        // Which of two is meant by an end is not known any more.
+        if let Some(op) = (&self.done & &other.done).min() {
+            note(&mut self.broken, "an operation number is used twice", op);
+        }
+        for (own, other) in self.campaigns.iter_mut().zip(other.campaigns) {
+            own.absorb(other);
+        }
+        self.done |= other.done;
+        self.held += other.held;
+        self.aside.absorb(other.aside);
+        if self.held > self.most {
+            self.put_aside();
+        }
+        for (what, (times, op)) in other.broken {
+            absorb_note(&mut self.broken, what, (times, op));
+        }
+        for (op, open) in other.open {
+            self.reopen(op, open);
+        }
+        for (op, (at, outcome)) in other.early {
+            self.complete(Completion {
+                op,
+                at,
+                accepted: None,
+                outcome,
+                status: None,
+                stamp: None,
+            });
+        }
+    }
+
+    fn reopen(&mut self, op: u64, open: Open) {
+        if self.done.contains(op) || self.open.contains_key(&op) {
+            let broken = &mut self.campaigns[open.campaign].broken;
+            note(broken, "an operation number is used twice", op);
+            return;
+        }
+        match self.early.remove(&op) {
+            Some((at, outcome)) => self.join(op, open, at, &outcome),
+            None => {
+                self.open.insert(op, open);
+            }
+        }
     }
 
     /// Everything was read.
-    pub fn finish(mut self, integrity: Integrity) -> Evidence {
+    ///
+    /// # Errors
+    /// When there was no room on the disk.
+    pub fn finish(mut self, integrity: Integrity) -> std::io::Result<Evidence> {
         for (op, open) in std::mem::take(&mut self.open) {
             self.campaigns[open.campaign].unanswered(op, open);
         }
@@ -179,18 +256,70 @@ impl Collector {
         let mut gaps = integrity.gaps;
         describe(&self.broken, &mut gaps);
         let whole = gaps.is_empty();
-        let mut campaigns: Vec<_> = self.campaigns.into_iter().map(|b| b.finish(whole)).collect();
-        for (at, campaign) in campaigns.iter_mut().enumerate() {
-            let refused = |(user, key): &Group| self.refused.may_hold((at, user.as_deref(), key));
-            let groups = campaign.perhaps_effective().filter_map(Op::group);
-            campaign.suspects = groups.filter(refused).collect();
-            let refused = |user: &str| self.refused_users.may_hold((at, Some(user), ""));
-            let asked = campaign.perhaps_effective().chain(&campaign.holders);
-            let users = asked.filter_map(|op| op.user.as_deref());
-            campaign.suspected_users = users.filter(|user| refused(user)).map(Box::from).collect();
+        for building in &self.campaigns {
+            self.aside.keep(building.extremes.ops());
         }
-        Evidence { campaigns, gaps }
+        let campaigns = self.campaigns.into_iter().map(|b| b.finish(whole)).collect();
+        let mut evidence = Evidence::new(campaigns, gaps, self.aside);
+        if !evidence.aside.has_coupons() {
+            evidence.settle()?;
+        }
+        Ok(evidence)
     }
+}
+
+impl Default for Collector {
+    fn default() -> Self {
+        Self {
+            campaigns: Vec::new(),
+            by_name: HashMap::new(),
+            last: 0,
+            open: HashMap::new(),
+            early: HashMap::new(),
+            done: RoaringTreemap::new(),
+            aside: Aside::default(),
+            most: MOST_HELD,
+            held: 0,
+            broken: Broken::new(),
+        }
+    }
+}
+
+/// So many coupons are held in memory.
+const MOST_HELD: usize = 100_000;
+
+/// The coupons that are over first, and those that were sent and over last: what is said of all is
+/// said of these. Two of each, for some questions are about the others.
+#[derive(Debug, Default)]
+struct Extremes([Vec<(i64, u64)>; 3]);
+
+impl Extremes {
+    fn saw(&mut self, op: &Op) {
+        let keys = [op.end(), op.invoked.saturating_neg(), op.end().saturating_neg()];
+        for (least, key) in self.0.iter_mut().zip(keys) {
+            keep_two(least, (key, op.op));
+        }
+    }
+
+    fn absorb(&mut self, other: Self) {
+        for (least, others) in self.0.iter_mut().zip(other.0) {
+            others.into_iter().for_each(|one| keep_two(least, one));
+        }
+    }
+
+    fn ops(&self) -> impl Iterator<Item = u64> {
+        self.0.iter().flatten().map(|(_, op)| *op)
+    }
+}
+
+/// Keeps the least two.
+fn keep_two(least: &mut Vec<(i64, u64)>, one: (i64, u64)) {
+    if least.len() == 2 && one >= least[1] {
+        return;
+    }
+    least.push(one);
+    least.sort_unstable();
+    least.truncate(2);
 }
 
 fn describe(broken: &Broken, gaps: &mut Vec<String>) {
@@ -240,12 +369,22 @@ impl CampaignEvidence {
 }
 
 impl Building {
-    fn joined(&mut self, number: u64, open: Open, at: i64, outcome: &Outcome<'_>) {
+    /// Takes an operation. What is returned is the coupon that it was told.
+    fn joined(
+        &mut self,
+        number: u64,
+        open: Open,
+        at: i64,
+        outcome: &Outcome<'_>,
+    ) -> Option<Coupon> {
         match open.kind {
-            Kind::Read => return self.read(number, open, at, outcome),
+            Kind::Read => {
+                self.read(number, open, at, outcome);
+                return None;
+            }
             Kind::Issue => {}
             // The request that it belongs to carries what came of it.
-            Kind::Poll | Kind::Confirm => return,
+            Kind::Poll | Kind::Confirm => return None,
         }
         let mut rank = Rank::default();
         let said = match outcome {
@@ -273,7 +412,31 @@ impl Building {
             note(&mut self.broken, "an operation was completed before it was sent", number);
             (op.invoked, op.said) = (at, Said::Unknown);
         }
-        self.keep(op, rank);
+        self.keep(op, rank)
+    }
+
+    /// Takes what another one found of the same campaign.
+    fn absorb(&mut self, other: Self) {
+        let (e, o) = (&mut self.evidence, other.evidence);
+        e.counts.absorb(o.counts);
+        e.acknowledged.absorb(o.acknowledged);
+        e.pending.extend(o.pending);
+        let end = |op: &Op| (op.end(), op.op);
+        let sent = |op: &Op| (std::cmp::Reverse(op.invoked), op.op);
+        o.first_sold_out.into_iter().for_each(|op| keep_least(&mut e.first_sold_out, op, end));
+        o.first_already.into_iter().for_each(|op| keep_least(&mut e.first_already, op, end));
+        o.last_already.into_iter().for_each(|op| keep_least(&mut e.last_already, op, sent));
+        o.last_not_started.into_iter().for_each(|op| keep_least(&mut e.last_not_started, op, sent));
+        e.load.absorb(o.load);
+        e.reads.absorb(o.reads, e.coupons);
+        for (holder, op) in other.holders {
+            keep_least_in(self.holders.entry(holder), &op, end);
+        }
+        for (what, times) in other.broken {
+            absorb_note(&mut self.broken, what, times);
+        }
+        self.unclassified += other.unclassified;
+        self.extremes.absorb(other.extremes);
     }
 
     fn read(&mut self, number: u64, open: Open, at: i64, outcome: &Outcome<'_>) {
@@ -299,20 +462,23 @@ impl Building {
     fn unanswered(&mut self, number: u64, open: Open) {
         match open.kind {
             Kind::Read => self.evidence.counts.reads += 1,
-            Kind::Issue => self.keep(operation(number, open, None, Said::Unknown), Rank::default()),
+            Kind::Issue => {
+                self.keep(operation(number, open, None, Said::Unknown), Rank::default());
+            }
             Kind::Poll | Kind::Confirm => {}
         }
     }
 
-    /// Counts an operation and keeps what has to be kept of it.
-    fn keep(&mut self, op: Op, rank: Rank) {
+    /// Counts an operation and keeps what has to be kept of it, except for the coupon that it was told.
+    fn keep(&mut self, op: Op, rank: Rank) -> Option<Coupon> {
         self.evidence.load_saw(&op);
         let e = &mut self.evidence;
         e.counts.requests += 1;
         match op.said {
             Said::Issued(_) => {
                 e.counts.issued += 1;
-                e.acknowledged.push(op, rank);
+                self.extremes.saw(&op);
+                return Some(Coupon::new(op, rank));
             }
             Said::SoldOut => {
                 e.counts.sold_out += 1;
@@ -339,6 +505,7 @@ impl Building {
                 e.pending.push(op);
             }
         }
+        None
     }
 
     fn finish(mut self, whole: bool) -> CampaignEvidence {
@@ -353,7 +520,6 @@ impl Building {
             ));
         }
         e.gaps = gaps;
-        e.acknowledged.settle(&mut e.pending);
         e.holders = self.holders.into_values().collect();
         e.holders.sort_by_key(|op| op.op);
         self.evidence
@@ -387,11 +553,6 @@ fn keep_least_in<Name, K: Ord>(entry: Entry<'_, Name, Op>, op: &Op, key: impl Fn
 }
 
 impl CampaignEvidence {
-    /// The requests that consumed a coupon or may have.
-    fn perhaps_effective(&self) -> impl Iterator<Item = &Op> {
-        self.acknowledged.iter().map(|c| &c.told).chain(&self.pending)
-    }
-
     fn load_saw(&mut self, op: &Op) {
         self.load.saw(op, self.starts_at);
         let Some(target) = op.target else { return };
@@ -448,7 +609,7 @@ mod tests {
     fn collect(events: Vec<Event<'_>>) -> Evidence {
         let mut collector = Collector::default();
         events.into_iter().for_each(|e| collector.take(e));
-        collector.finish(Integrity::default())
+        collector.finish(Integrity::default()).unwrap()
     }
 
     #[test]

@@ -118,7 +118,7 @@ mod tests {
                 completed: Some(1),
                 said: Said::Issued((*code).into()),
             };
-            all.push(op, Rank::default());
+            all.push(Coupon::new(op, Rank::default()));
         }
         all
     }

@@ -2,12 +2,20 @@
 
 use std::time::Duration;
 
+use anyhow::Result;
 use contract::store::Column;
+use roaring::RoaringTreemap;
+use serde::{Deserialize, Serialize};
 
+use super::sift::Bytes;
+use super::spill::{PARTS, Spill, hash};
 use crate::wording::signed;
 
+/// So many rows of a campaign are held in memory.
+pub const MOST_HELD: usize = 100_000;
+
 /// Everything that was read about a campaign, in one moment, after it had settled.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct Ledger {
     /// How many coupons the store thinks there are.
     pub coupons: Option<i64>,
@@ -19,8 +27,14 @@ pub struct Ledger {
     pub counters: Vec<Counter>,
     /// Size of the index of codes, where the store keeps one beside the rows.
     pub indexed_codes: Option<i64>,
-    /// The rows, one a coupon.
+    /// The rows, one a coupon; without those that are plain, and those that were put aside.
     pub rows: Vec<Row>,
+    /// Rows about which there is nothing to know but their numbers.
+    pub plain: PlainRows,
+    /// Rows that were too many for memory.
+    pub(crate) aside: Option<Aside>,
+    /// How many rows are among those of other ledgers.
+    pub(crate) mixed: usize,
     /// What the system calls each row, beside `rows`; empty where it has no name for them.
     pub orders: Vec<Option<Box<str>>>,
     /// Rows are not known: the store was only counted.
@@ -43,8 +57,23 @@ pub struct Ledger {
     pub unchanged_for: Duration,
 }
 
+/// Rows that are [plain](super::sift).
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PlainRows {
+    /// How many.
+    pub rows: usize,
+    /// Their ranks, each once.
+    pub seqs: RoaringTreemap,
+    /// Ranks of further rows that have one of these as well.
+    pub again: Vec<u64>,
+}
+
+/// Rows that were too many for memory, by their codes.
+#[derive(Debug)]
+pub(crate) struct Aside(Spill);
+
 /// One issued coupon.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Row {
     /// Its rank, from 1; its place among the rows where they lack ranks.
     pub seq: i64,
@@ -78,6 +107,120 @@ pub enum Count {
     Left(i64),
 }
 
+/// What a store said about several campaigns, `None` where it has no such campaign.
+#[derive(Debug, Default)]
+pub struct Ledgers {
+    /// In the order in which they were asked for.
+    pub of: Vec<Option<Ledger>>,
+    /// Rows of those that are little alone and too much together, each with its ledger's number.
+    mixed: Spill,
+    /// Rows that are held.
+    held: usize,
+}
+
+impl Ledgers {
+    /// Reads one after the other, so that no more than a part of them is in memory.
+    ///
+    /// # Errors
+    /// When one cannot be read, or there is no room on the disk.
+    pub fn read(
+        campaigns: &[&str],
+        mut one: impl FnMut(&str) -> Result<Option<Ledger>>,
+    ) -> Result<Self> {
+        let mut ledgers = Self::default();
+        for campaign in campaigns {
+            ledgers.add(one(campaign)?)?;
+        }
+        Ok(ledgers)
+    }
+
+    fn add(&mut self, mut ledger: Option<Ledger>) -> Result<()> {
+        if let Some(ledger) = &mut ledger {
+            self.held += ledger.rows.len();
+            if self.held > MOST_HELD && ledger.tells(Column::Code) {
+                self.mix(ledger);
+            }
+            if let Some(Aside(aside)) = &mut ledger.aside {
+                aside.flush()?;
+            }
+        }
+        self.of.push(ledger);
+        Ok(())
+    }
+
+    /// Takes the rows of a ledger out of memory.
+    fn mix(&mut self, ledger: &mut Ledger) {
+        self.held -= ledger.rows.len();
+        for row in ledger.rows.drain(..) {
+            self.mixed.push(hash(&row.code), &(self.of.len(), row));
+            ledger.mixed += 1;
+        }
+    }
+
+    /// Takes all rows into memory again.
+    pub(super) fn take_back(&mut self) -> std::io::Result<()> {
+        let mut bytes = Bytes::default();
+        for at in 0..PARTS {
+            self.part(at, &mut bytes)?;
+            for (ledger, row) in bytes.rows() {
+                if let Some(ledger) = &mut self.of[ledger] {
+                    ledger.rows.push(row);
+                }
+            }
+        }
+        for ledger in self.of.iter_mut().flatten() {
+            (ledger.aside, ledger.mixed) = (None, 0);
+            ledger.rows.sort_by(|a, b| (a.seq, &a.code).cmp(&(b.seq, &b.code)));
+        }
+        Ok(())
+    }
+
+    /// Takes all rows out of memory.
+    pub(super) fn put_aside(&mut self) {
+        for (at, ledger) in self.of.iter_mut().enumerate() {
+            let Some(ledger) = ledger else { continue };
+            for row in ledger.rows.drain(..) {
+                self.mixed.push(hash(&row.code), &(at, row));
+            }
+            ledger.mixed = 0;
+        }
+    }
+
+    /// Reads a part of all rows.
+    pub(super) fn part(&self, at: usize, bytes: &mut Bytes) -> std::io::Result<()> {
+        bytes.mixed.clear();
+        self.mixed.part(at, &mut bytes.mixed)?;
+        bytes.single.clear();
+        for (number, ledger) in self.of.iter().enumerate() {
+            if let Some(Aside(aside)) = ledger.as_ref().and_then(|ledger| ledger.aside.as_ref()) {
+                let mut rows = Vec::new();
+                aside.part(at, &mut rows)?;
+                bytes.single.push((number, rows));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl PlainRows {
+    /// Takes the rank of one.
+    pub(super) fn add(&mut self, seq: i64) {
+        self.rows += 1;
+        let Ok(seq) = u64::try_from(seq) else { return };
+        if !self.seqs.insert(seq) {
+            self.again.push(seq);
+        }
+    }
+
+    /// Takes those of another one.
+    pub(super) fn absorb(&mut self, other: Self) {
+        self.rows += other.rows;
+        self.again.extend(other.again);
+        self.again.extend(&self.seqs & &other.seqs);
+        self.seqs |= other.seqs;
+    }
+}
+
 impl Counter {
     /// One that goes up.
     pub fn issued(name: &str, n: i64) -> Self {
@@ -108,8 +251,51 @@ impl Ledger {
         !self.lacks.contains(&column)
     }
 
+    /// Takes a row.
+    pub fn add(&mut self, row: Row) {
+        match &mut self.aside {
+            Some(Aside(aside)) => aside.push(hash(&row.code), &row),
+            None => self.rows.push(row),
+        }
+        if self.rows.len() > MOST_HELD && self.tells(Column::Code) {
+            self.put_aside();
+        }
+    }
+
+    /// Takes the rows out of memory.
+    fn put_aside(&mut self) {
+        let Aside(aside) = self.aside.get_or_insert_with(|| Aside(Spill::default()));
+        self.rows.drain(..).for_each(|row| aside.push(hash(&row.code), &row));
+    }
+
+    /// These rows are left, and plain ones besides.
+    pub(super) fn sifted(&mut self, rows: Vec<Row>, plain: PlainRows) {
+        (self.rows, self.plain, self.aside, self.mixed) = (rows, plain, None, 0);
+    }
+
+    /// How many rows there are that can be understood.
+    pub fn count(&self) -> usize {
+        let aside = self.aside.as_ref().map_or(0, |Aside(aside)| aside.len());
+        let aside = usize::try_from(aside).unwrap_or(usize::MAX);
+        self.rows.len() + self.plain.rows + self.mixed + aside
+    }
+
+    /// The ranks of all rows, in order.
+    pub fn seqs(&self) -> impl Iterator<Item = i64> {
+        let again = self.plain.again.iter().filter_map(|seq| i64::try_from(*seq).ok());
+        let mut others: Vec<i64> = self.rows.iter().map(|row| row.seq).chain(again).collect();
+        others.sort_unstable();
+        let plain = self.plain.seqs.iter().filter_map(|seq| i64::try_from(seq).ok());
+        let (mut plain, mut others) = (plain.peekable(), others.into_iter().peekable());
+        std::iter::from_fn(move || match (plain.peek(), others.peek()) {
+            (Some(a), Some(b)) if a > b => others.next(),
+            (None, _) => others.next(),
+            (Some(_), _) => plain.next(),
+        })
+    }
+
     /// How many rows there are, also those that cannot be understood.
     pub fn size(&self) -> usize {
-        self.rows.len() + self.unreadable.len()
+        self.count() + self.unreadable.len()
     }
 }

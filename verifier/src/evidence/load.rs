@@ -83,6 +83,29 @@ impl Load {
         }
     }
 
+    /// Takes into account what another one saw of the same campaign.
+    pub fn absorb(&mut self, other: Self) {
+        self.during_start |= other.during_start;
+        self.overlapped |= other.overlapped;
+        let sent = [self.sold_out_sent, other.sold_out_sent];
+        self.sold_out_sent = sent.into_iter().flatten().min();
+        for (target, load) in other.targets {
+            let own = self.targets.entry(target).or_default();
+            own.issued |= load.issued;
+            own.refused |= load.refused;
+        }
+        for (spans, competes) in [(other.competing, true), (other.waiting, false)] {
+            for span in spans {
+                if !self.overlapped {
+                    self.compare(span, competes);
+                }
+            }
+        }
+        if self.overlapped {
+            (self.competing, self.waiting) = Default::default();
+        }
+    }
+
     /// A target gave a definite answer.
     pub fn answered(&mut self, target: u16, issued: bool) {
         let load = self.targets.entry(target).or_default();

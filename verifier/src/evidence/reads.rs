@@ -101,6 +101,36 @@ impl Reads {
         }
     }
 
+    /// Takes what other reads of the same campaign saw.
+    pub(super) fn absorb(&mut self, other: Self, coupons: u64) {
+        for (count, seen) in other.counts {
+            match self.counts.get_mut(&count) {
+                Some(own) => {
+                    own.add(seen.first_over);
+                    own.add(seen.last_sent);
+                }
+                None => {
+                    self.counts.insert(count, seen);
+                }
+            }
+        }
+        let mut names: Vec<&str> = vec![""; other.codes.len()];
+        other.codes.iter().for_each(|(code, number)| names[*number as usize] = code);
+        for list in other.lists.values() {
+            let codes = list.codes.iter().map(|code| names[*code as usize].into());
+            let codes = Observation::Codes(codes.collect());
+            for op in [&list.seen.first_over, &list.seen.last_sent] {
+                self.saw(op.clone(), &codes, coupons);
+            }
+            let own = self.lists.get_mut(&list.codes.len());
+            if let (Some(own), Some(op)) = (own, &list.other)
+                && own.other.as_ref().is_none_or(|other| op.op < other.op)
+            {
+                own.other = Some(op.clone());
+            }
+        }
+    }
+
     fn listed(&mut self, op: Op, codes: &[std::borrow::Cow<'_, str>]) {
         let mut numbers: Vec<u32> = codes.iter().map(|code| self.intern(code)).collect();
         numbers.sort_unstable();

@@ -43,6 +43,8 @@ pub(super) struct Plan<'a> {
     pub(super) e: &'a CampaignEvidence,
     pub(super) lists: &'a Lists<'a>,
     pub(super) jobs: Vec<Job<'a>>,
+    /// Further coupons that were certainly consumed, and fit any slot.
+    pub(super) anywhere: u64,
     pub(super) found: Vec<Contradiction>,
     /// How many coupons were consumed in all, where the store tells.
     pub(super) total: Option<u64>,
@@ -59,7 +61,8 @@ impl<'a> Plan<'a> {
         let mut plan = Self {
             e,
             lists,
-            jobs: Vec::with_capacity(e.acknowledged.len() + e.pending.len()),
+            jobs: Vec::new(),
+            anywhere: e.acknowledged.plain().coupons as u64,
             found: lists.broken.iter().cloned().collect(),
             total: stored.total,
             rules,

@@ -44,11 +44,21 @@ pub(super) fn crowded(
         !empty
     });
     if rules.hold(Condition::Crowded) {
-        found.extend(
-            overfull(&ranges).map(|(first, last, jobs)| crowd(plan, windows, (first, last), &jobs)),
-        );
+        let full = overfull(&ranges).or_else(|| overflowing(&ranges, plan, windows));
+        found.extend(full.map(|(first, last, jobs)| crowd(plan, windows, (first, last), &jobs)));
     }
     found
+}
+
+/// All slots, where there are fewer of them than jobs together with those that fit anywhere.
+fn overflowing(
+    ranges: &[Range],
+    plan: &Plan<'_>,
+    windows: &Windows<'_, '_>,
+) -> Option<(u64, u64, Vec<usize>)> {
+    let all = ranges.len() as u64 + plan.anywhere;
+    let jobs = || ranges.iter().map(|range| range.job).collect();
+    (plan.anywhere > 0 && all > windows.coupons).then(|| (1, windows.coupons, jobs()))
 }
 
 /// The first slots for which there are too many jobs, with one job more than there are slots.
@@ -115,7 +125,9 @@ fn crowd(
         whys.extend(above.flatten().into_iter().chain(upto.flatten()));
     }
     let topic = topic(&whys);
-    let span = Span { above: first - 1, upto: last, requests: jobs.len() as u64, topic };
+    let everywhere = if first == 1 && last == windows.coupons { plan.anywhere } else { 0 };
+    let requests = jobs.len() as u64 + everywhere;
+    let span = Span { above: first - 1, upto: last, requests, topic };
     Contradiction { fact: Fact::Crowded(span), witness: witness(whys) }
 }
 
@@ -135,15 +147,15 @@ pub(super) fn hollow(
     let mut ranges = ranges(plan, windows);
     ranges.retain(|range| range.first <= range.last);
     let needed = windows.last_needed().max(plan.total.unwrap_or(0));
-    let slot = first_unfilled(&ranges, needed)?;
-    let (first, requests) = shortage(&mut ranges, slot);
+    let slot = first_unfilled(&ranges, plan.anywhere, needed)?;
+    let (first, requests) = shortage(&mut ranges, plan.anywhere, slot);
     let mut whys: Vec<Why<'_>> = windows.filled_by(slot).map(|(_, why)| why).into_iter().collect();
     whys.extend(windows.not_before(first).filter(|_| first > 1).map(|(_, why)| why));
     let span = Span { above: first - 1, upto: slot, requests, topic: topic(&whys) };
     Some(Contradiction { fact: Fact::Hollow(span), witness: witness(whys) })
 }
 
-fn first_unfilled(ranges: &[Range], needed: u64) -> Option<u64> {
+fn first_unfilled(ranges: &[Range], mut anywhere: u64, needed: u64) -> Option<u64> {
     let mut waiting: BinaryHeap<Reverse<u64>> = BinaryHeap::new();
     let mut next = 0;
     // Each slot takes a job, so this ends after as many as there are.
@@ -155,20 +167,25 @@ fn first_unfilled(ranges: &[Range], needed: u64) -> Option<u64> {
         while waiting.peek().is_some_and(|Reverse(last)| last < slot) {
             waiting.pop();
         }
-        waiting.pop().is_none()
+        if waiting.pop().is_none() {
+            // Whoever fits anywhere can wait the longest.
+            anywhere.checked_sub(1).map(|left| anywhere = left).is_none()
+        } else {
+            false
+        }
     })
 }
 
 /// The fewest slots up to this one for which there are too few jobs, by the first of them, and how
 /// many jobs there are.
-fn shortage(ranges: &mut Vec<Range>, slot: u64) -> (u64, u64) {
+fn shortage(ranges: &mut Vec<Range>, anywhere: u64, slot: u64) -> (u64, u64) {
     ranges.retain(|range| range.first <= slot);
     ranges.sort_by_key(|range| Reverse(range.last));
     // Jobs that end in the slot or later fit; the further back, the more of them.
-    let mut fitting = 0;
+    let mut fitting = anywhere;
     loop {
         let first = slot - fitting;
-        let more = ranges.iter().skip(usize::try_from(fitting).unwrap_or(usize::MAX));
+        let more = ranges.iter().skip(usize::try_from(fitting - anywhere).unwrap_or(usize::MAX));
         let more = more.take_while(|range| range.last >= first).count() as u64;
         if more == 0 || first == 1 {
             return (first, fitting + more);

@@ -204,7 +204,7 @@ fn store<'a>(e: &'a CampaignEvidence, ledger: &'a Ledger) -> Store<'a> {
     let counter =
         |c: &'a evidence::ledger::Counter| Counter { name: &c.name, issued: c.of(e.coupons) };
     Store {
-        rows: e.ledger().map(|l| l.rows.len()),
+        rows: e.ledger().map(Ledger::count),
         counter: ledger.counters.first().map(|c| c.of(e.coupons)),
         counters: ledger.counters.iter().map(counter).collect(),
         joined_by: e.ledger().map(|l| l.joined_by.unwrap_or(Column::Code).name()),

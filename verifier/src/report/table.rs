@@ -197,7 +197,7 @@ fn numbers(e: &CampaignEvidence) -> Vec<String> {
             ledger.unchanged_for.as_secs_f64(),
             ledger.settled_after.as_secs_f64()
         );
-        let rows = e.ledger().map_or_else(|| "not known".into(), |l| size(l.rows.len()));
+        let rows = e.ledger().map_or_else(|| "not known".into(), |l| size(l.count()));
         line("rows in the store", rows, &note);
     }
     let mut lines = lines_of(&table);

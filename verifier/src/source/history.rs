@@ -15,6 +15,9 @@ use crate::evidence::join::refused;
 use crate::evidence::{CampaignEvidence, Evidence, Op, Said, Store};
 use crate::source::results::Results;
 
+/// Why what is too much for memory cannot be looked at.
+pub const NO_ROOM: &str = "temporary files cannot be written (TMPDIR says where they are)";
+
 /// What to judge.
 #[derive(Clone, Debug)]
 pub struct History {
@@ -53,18 +56,19 @@ impl History {
         Self { results: Some(results), ..Self::alone(path) }
     }
 
-    /// Reads it.
+    /// Reads it, and holds so many coupons in memory.
     ///
     /// # Errors
-    /// When it is no history.
-    pub fn collect(&self) -> Result<Evidence> {
-        let mut collector = Collector::default();
+    /// When it is no history, or the disk is full.
+    pub fn collect(&self, most_held: Option<usize>) -> Result<Evidence> {
+        let new = || most_held.map_or_else(Collector::default, Collector::holding);
+        let mut collector = new();
         let mut integrity = self.read(&mut |event| collector.take(event))?;
         if let Some((run, dir)) = &self.run {
             let missing = [self.without_segments(run), self.miscounted(dir, &integrity)];
             integrity.gaps.extend(missing.into_iter().flatten());
         }
-        let mut evidence = collector.finish(integrity);
+        let mut evidence = collector.finish(integrity).context(NO_ROOM)?;
         if let Some((run, _)) = &self.run {
             self.add_run(run, &mut evidence);
         }
@@ -310,7 +314,7 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), KEYED).unwrap();
         let history = History::alone(file.path());
-        let mut evidence = history.collect().unwrap();
+        let mut evidence = history.collect(None).unwrap();
         history.find_refusals(&mut evidence.campaigns).unwrap();
         let found = &evidence.campaigns[0].repeats;
         assert_eq!(found.iter().map(|op| op.op).collect::<Vec<_>>(), [3]);

@@ -16,7 +16,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use contract::store::{Column, Mapping, Meaning, Reading, Scheme, Source, URLS};
 
 use super::{Numbers, Seen, resolve, shown};
-use crate::evidence::ledger::{Count, Counter, Ledger, Row};
+use crate::evidence::ledger::{Count, Counter, Ledger, Ledgers, Row};
 use crate::wording::{safe, span};
 use http::Http;
 use redis::{Keys, Kind};
@@ -126,14 +126,8 @@ impl Mapped {
     ///
     /// # Errors
     /// When a store cannot be read.
-    pub fn ledgers(&mut self, campaigns: &[&str]) -> Result<Vec<Option<Ledger>>> {
-        self.at_one_moment(|this| {
-            let mut ledgers = Vec::new();
-            for campaign in campaigns {
-                ledgers.push(this.ledger(campaign)?);
-            }
-            Ok(ledgers)
-        })
+    pub fn ledgers(&mut self, campaigns: &[&str]) -> Result<Ledgers> {
+        self.at_one_moment(|this| Ledgers::read(campaigns, |campaign| this.ledger(campaign)))
     }
 
     /// Each database is read as of one moment. Two stores never are.
@@ -350,7 +344,7 @@ impl Ledger {
         for (at, row) in (1..).zip(found.rows) {
             match row.and_then(|row| self.row(at, row)) {
                 Ok((row, order)) => {
-                    self.rows.push(row);
+                    self.add(row);
                     self.orders.push(order);
                 }
                 Err(why) => self.unreadable.push(format!("row {at}: {why}")),

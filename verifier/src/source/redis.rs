@@ -11,7 +11,7 @@ use redis::{Commands, Connection, FromRedisValue};
 use super::mapped::redis::Keys;
 use super::mapped::{lifetimes, of_redis};
 use super::{COUNTER, Counts, shown};
-use crate::evidence::ledger::{Counter, Ledger, Row};
+use crate::evidence::ledger::{Counter, Ledger, Ledgers, Row};
 
 /// An open connection.
 pub struct Redis {
@@ -72,8 +72,8 @@ impl Redis {
     ///
     /// # Errors
     /// When Redis cannot be read.
-    pub fn ledgers(&mut self, campaigns: &[&str]) -> Result<Vec<Option<Ledger>>> {
-        campaigns.iter().map(|c| self.ledger_of(c)).collect()
+    pub fn ledgers(&mut self, campaigns: &[&str]) -> Result<Ledgers> {
+        Ledgers::read(campaigns, |campaign| self.ledger_of(campaign))
     }
 
     fn ledger_of(&mut self, campaign: &str) -> Result<Option<Ledger>> {
@@ -81,38 +81,37 @@ impl Redis {
         if fields.is_empty() {
             return Ok(None);
         }
-        let (rows, unreadable) = self.rows(&key(campaign, "ledger"))?;
         let mut ledger = Ledger {
             coupons: Some(number(&fields, "coupons")?),
             starts_at_us: Some(number(&fields, "starts_at_us")?),
             per_user_limit: number(&fields, "per_user_limit").ok().filter(|limit| *limit > 0),
             counters: vec![Counter::issued(COUNTER, self.counter(campaign)?)],
             indexed_codes: Some(self.connection.hlen(key(campaign, "codes"))?),
-            rows,
-            unreadable,
             ..Ledger::default()
         };
+        self.read_rows(&key(campaign, "ledger"), &mut ledger)?;
         ledger.note_settings(&self.name, of_redis(&mut self.keys));
         let all = Pattern::try_from(key(campaign, "{_}")).map_err(|what| anyhow!(what))?;
         ledger.settings.extend(lifetimes(&mut self.keys, &all)?);
         Ok(Some(ledger))
     }
 
-    fn rows(&mut self, ledger: &str) -> Result<(Vec<Row>, Vec<String>)> {
-        let (mut rows, mut unreadable, mut from) = (Vec::new(), Vec::new(), "-".to_owned());
+    fn read_rows(&mut self, stream: &str, ledger: &mut Ledger) -> Result<()> {
+        let mut from = "-".to_owned();
         loop {
-            let page: StreamRangeReply = self.connection.xrange_count(ledger, &from, "+", PAGE)?;
+            let page: StreamRangeReply = self.connection.xrange_count(stream, &from, "+", PAGE)?;
             for entry in &page.ids {
                 match row(entry) {
-                    Some(row) => rows.push(row),
+                    Some(row) => ledger.add(row),
                     None => {
-                        unreadable.push(format!("entry {}: no rank, no code or no time", entry.id))
+                        let why = format!("entry {}: no rank, no code or no time", entry.id);
+                        ledger.unreadable.push(why);
                     }
                 }
             }
             match page.ids.last() {
                 Some(last) if page.ids.len() == PAGE => from = format!("({}", last.id),
-                _ => return Ok((rows, unreadable)),
+                _ => return Ok(()),
             }
         }
     }

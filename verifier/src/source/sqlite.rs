@@ -15,7 +15,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Row as SqlRow, Transact
 use tempfile::TempDir;
 
 use super::{COUNTER, Counts};
-use crate::evidence::ledger::{Counter, Ledger, Row};
+use crate::evidence::ledger::{Counter, Ledger, Ledgers, Row};
 
 /// An open database.
 #[derive(Debug)]
@@ -72,9 +72,9 @@ impl Sqlite {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub fn ledgers(&mut self, campaigns: &[&str]) -> Result<Vec<Option<Ledger>>> {
+    pub fn ledgers(&mut self, campaigns: &[&str]) -> Result<Ledgers> {
         let transaction = self.connection.transaction()?;
-        campaigns.iter().map(|c| Ok(ledger_of(&transaction, c)?)).collect()
+        Ledgers::read(campaigns, |campaign| Ok(ledger_of(&transaction, campaign)?))
     }
 }
 
@@ -144,7 +144,7 @@ fn ledger_of(transaction: &Transaction<'_>, campaign: &str) -> rusqlite::Result<
     while let Some(row) = found.next()? {
         at += 1;
         match coupon(row) {
-            Ok(row) => ledger.rows.push(row),
+            Ok(row) => ledger.add(row),
             Err(why) => ledger.unreadable.push(format!("row {at}, {why}")),
         }
     }
@@ -186,7 +186,7 @@ mod tests {
     fn rows(path: &Path) -> usize {
         let mut store = Sqlite::open(path).unwrap();
         assert_eq!(store.counts(&["7", "8", "x"]).unwrap()[1..], [None, None]);
-        store.ledgers(&["7"]).unwrap().remove(0).unwrap().rows.len()
+        store.ledgers(&["7"]).unwrap().of.remove(0).unwrap().rows.len()
     }
 
     #[test]
@@ -212,9 +212,9 @@ mod tests {
         server.execute_batch(rows).unwrap();
         drop(server);
         let ledgers = Sqlite::open(&path).unwrap().ledgers(&["7", "8"]).unwrap();
-        let limits: Vec<_> = ledgers.iter().flatten().map(|l| l.per_user_limit).collect();
+        let limits: Vec<_> = ledgers.of.iter().flatten().map(|l| l.per_user_limit).collect();
         assert_eq!(limits, [None, Some(1)]);
-        assert_eq!(ledgers[0].as_ref().unwrap().rows.len(), 1);
+        assert_eq!(ledgers.of[0].as_ref().unwrap().rows.len(), 1);
     }
 
     #[test]
@@ -227,7 +227,7 @@ mod tests {
             "INSERT INTO coupons VALUES (7, 2, NULL, 'u', NULL, 1), (7, 'x', '다', 'u', NULL, 1)";
         server.execute_batch(rows).unwrap();
         drop(server);
-        let ledger = Sqlite::open(&path).unwrap().ledgers(&["7"]).unwrap().remove(0).unwrap();
+        let ledger = Sqlite::open(&path).unwrap().ledgers(&["7"]).unwrap().of.remove(0).unwrap();
         assert_eq!((ledger.rows.len(), ledger.unreadable.len()), (1, 2));
     }
 

@@ -1,0 +1,220 @@
+//! One part of what was put aside: coupons and rows that have a code with the same hash, together
+//! wherever they have the same code.
+
+use std::collections::HashSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::super::acknowledged::{Coupon, Rank};
+use super::super::ledger::Row;
+use super::super::spill::records;
+use super::super::{Op, Said};
+use super::{Name, Rule, Sifted};
+use crate::check::is_well_formed;
+
+/// A coupon as it is put aside.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+pub(super) struct Slip<'a> {
+    campaign: usize,
+    op: u64,
+    target: Option<u16>,
+    pub(super) user: Option<&'a str>,
+    key: Option<&'a str>,
+    invoked: i64,
+    completed: Option<i64>,
+    pub(super) code: &'a str,
+    seq: Option<i64>,
+    remaining: Option<i64>,
+}
+
+impl<'a> Slip<'a> {
+    pub(super) fn of(campaign: usize, coupon: &'a Coupon) -> Self {
+        let Op { op, target, user, key, invoked, completed, .. } = &coupon.told;
+        let Rank { seq, remaining } = coupon.rank;
+        Self {
+            campaign,
+            op: *op,
+            target: *target,
+            user: user.as_deref(),
+            key: key.as_deref(),
+            invoked: *invoked,
+            completed: *completed,
+            code: coupon.code(),
+            seq,
+            remaining,
+        }
+    }
+
+    fn coupon(&self) -> Coupon {
+        let told = Op {
+            op: self.op,
+            target: self.target,
+            user: self.user.map(Box::from),
+            key: self.key.map(Box::from),
+            invoked: self.invoked,
+            completed: self.completed,
+            said: Said::Issued(self.code.into()),
+        };
+        Coupon::new(told, Rank { seq: self.seq, remaining: self.remaining })
+    }
+}
+
+/// A row as it is put aside; the same as [`Row`].
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(super) struct Stored<'a> {
+    pub(super) seq: i64,
+    code: &'a str,
+    user: Option<&'a str>,
+    key: Option<&'a str>,
+    at_us: i64,
+}
+
+impl Stored<'_> {
+    fn row(&self) -> Row {
+        let (user, key) = (self.user.map(Box::from), self.key.map(Box::from));
+        Row { seq: self.seq, code: self.code.into(), user, key, at_us: self.at_us }
+    }
+}
+
+/// What was read of a part.
+#[derive(Debug, Default)]
+pub(in crate::evidence) struct Bytes {
+    pub(super) told: Vec<u8>,
+    /// Rows of many ledgers, each with the number of its ledger.
+    pub(in crate::evidence) mixed: Vec<u8>,
+    /// Rows of one ledger.
+    pub(in crate::evidence) single: Vec<(usize, Vec<u8>)>,
+}
+
+/// Coupons and rows, by their codes.
+pub(super) struct Part<'b> {
+    told: Vec<Slip<'b>>,
+    rows: Vec<(usize, Stored<'b>)>,
+}
+
+/// All that have one code.
+pub(super) struct Group<'p, 'b> {
+    told: &'p [Slip<'b>],
+    rows: &'p [(usize, Stored<'b>)],
+}
+
+/// A coupon that may be plain, and its row.
+pub(super) struct Pair<'b> {
+    pub(super) told: Slip<'b>,
+    pub(super) row: Option<Stored<'b>>,
+}
+
+impl Bytes {
+    /// Every row, with the number of its ledger.
+    pub(in crate::evidence) fn rows(&self) -> impl Iterator<Item = (usize, Row)> {
+        self.stored().map(|(at, row)| (at, row.row()))
+    }
+
+    fn stored(&self) -> impl Iterator<Item = (usize, Stored<'_>)> {
+        let single = self.single.iter();
+        let single = single.flat_map(|(at, rows)| records(rows).map(move |row| (*at, row)));
+        records(&self.mixed).chain(single)
+    }
+
+    /// What is in it; `selected` says which campaign each ledger is of.
+    pub(super) fn part(&self, selected: &[usize]) -> Part<'_> {
+        let mut rows: Vec<_> = self.stored().map(|(at, row)| (selected[at], row)).collect();
+        let mut told: Vec<Slip<'_>> = records(&self.told).collect();
+        rows.sort_unstable_by_key(|(_, row)| row.code);
+        told.sort_unstable_by_key(|slip| slip.code);
+        Part { told, rows }
+    }
+}
+
+impl<'b> Part<'b> {
+    /// What has the same code.
+    pub(super) fn groups(&self) -> impl Iterator<Item = Group<'_, 'b>> {
+        let (mut told, mut rows) = (self.told.as_slice(), self.rows.as_slice());
+        std::iter::from_fn(move || {
+            let codes = [told.first().map(|t| t.code), rows.first().map(|(_, row)| row.code)];
+            let code = codes.into_iter().flatten().min()?;
+            let (own, others) = told.split_at(run(told, |slip| slip.code == code));
+            let (own_rows, other_rows) = rows.split_at(run(rows, |(_, row)| row.code == code));
+            (told, rows) = (others, other_rows);
+            Some(Group { told: own, rows: own_rows })
+        })
+    }
+}
+
+/// How many at the beginning.
+fn run<T>(all: &[T], belongs: impl Fn(&T) -> bool) -> usize {
+    all.iter().take_while(|one| belongs(one)).count()
+}
+
+impl<'b> Group<'_, 'b> {
+    /// The coupon that may be plain, as far as its code and its row tell.
+    pub(super) fn plain(&self, rules: &[Rule<'_>], keep: &HashSet<u64>) -> Option<Pair<'b>> {
+        let [told] = self.told else { return None };
+        let rule = &rules[told.campaign];
+        let row = match (self.rows, &rule.rows) {
+            ([], None) => None,
+            ([(campaign, row)], Some(rows)) if *campaign == told.campaign => {
+                let agree = says(told.user, row.user) && says(told.key, row.key);
+                (agree && row.seq > 0 && row.at_us >= rows.starts_at_us).then_some(())?;
+                Some(*row)
+            }
+            _ => return None,
+        };
+        let plain = !rule.none
+            && told.completed.is_some_and(|completed| completed >= rule.from)
+            && told.invoked <= rule.until
+            && !rule.held.contains(told.code)
+            && is_well_formed(told.code)
+            && !keep.contains(&told.op);
+        plain.then_some(Pair { told: *told, row })
+    }
+
+    /// The names of all who have this code. What a coupon and its row have in common counts once.
+    pub(super) fn names<'g>(&'g self, rules: &'g [Rule<'_>]) -> impl Iterator<Item = Name> + 'g {
+        let told = || self.told.iter().flat_map(|t| names_of(rules, t.campaign, (t.user, t.key)));
+        let rows = self.rows.iter();
+        let rows = rows.flat_map(|(at, row)| names_of(rules, *at, (row.user, row.key)));
+        told().chain(rows.filter(move |name| !told().any(|other| other == *name)))
+    }
+
+    /// Leaves all of them in memory.
+    pub(super) fn keep(&self, found: &mut [Sifted]) {
+        for slip in self.told {
+            found[slip.campaign].coupons.push(slip.coupon());
+        }
+        for (campaign, row) in self.rows {
+            found[*campaign].rows.push(row.row());
+        }
+    }
+}
+
+/// Neither says otherwise.
+fn says(a: Option<&str>, b: Option<&str>) -> bool {
+    a.is_none() || b.is_none() || a == b
+}
+
+impl Pair<'_> {
+    pub(super) fn campaign(&self) -> usize {
+        self.told.campaign
+    }
+
+    /// The names that it must not have in common with anything.
+    pub(super) fn names(&self, rules: &[Rule<'_>]) -> impl Iterator<Item = Name> {
+        let row = self.row.as_ref().map(|row| (row.user, row.key));
+        let both = [Some((self.told.user, self.told.key)), row];
+        let campaign = self.told.campaign;
+        both.into_iter().flatten().flat_map(move |both| names_of(rules, campaign, both))
+    }
+}
+
+/// The names by which one of them may be another one as well.
+fn names_of(
+    rules: &[Rule<'_>],
+    campaign: usize,
+    (user, key): (Option<&str>, Option<&str>),
+) -> impl Iterator<Item = Name> {
+    let limited = user.filter(|_| rules[campaign].limited);
+    let user_name = limited.map(|user| Name::user(campaign, user));
+    let key_name = key.map(|key| Name::key(campaign, user, key));
+    user_name.into_iter().chain(key_name)
+}
