@@ -123,6 +123,15 @@ pub struct Integrity {
     pub gaps: Vec<String>,
 }
 
+impl Integrity {
+    /// Adds what can be said of another part.
+    fn absorb(&mut self, other: Self) {
+        self.invocations += other.invocations;
+        self.completions += other.completions;
+        self.gaps.extend(other.gaps);
+    }
+}
+
 /// Why a history could not be read at all.
 #[derive(Debug, thiserror::Error)]
 pub enum HistoryError {

@@ -15,6 +15,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use memmap2::{MmapMut, MmapOptions};
 use serde::{Deserialize, Serialize};
@@ -208,6 +209,61 @@ pub fn read(dir: &Path, each: &mut dyn FnMut(Event<'_>)) -> Result<Integrity, Hi
         cursor.finish(&mut integrity)?;
     }
     Ok(integrity)
+}
+
+/// Reads a folder of segments side by side, on all processors: each reads some of them, in order of
+/// time within a segment, into a sink of its own. Every sink takes all campaigns first.
+///
+/// Memory does not grow with the history, as far as the sinks do not.
+///
+/// # Errors
+/// When the folder holds no history or cannot be read.
+pub fn read_apart<S: Send>(
+    dir: &Path,
+    new: impl Fn() -> S + Sync,
+    take: impl Fn(&mut S, Event<'_>) + Sync,
+) -> Result<(Vec<S>, Integrity), HistoryError> {
+    let mut integrity = Integrity::default();
+    let control = read_control(dir, &mut integrity)?;
+    let segments = segments(dir)?;
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let (mut sink, mut found) = (new(), Vec::new());
+        emit_campaigns(&control, &mut Integrity::default(), &mut |event| take(&mut sink, event));
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            let Some(path) = segments.get(at) else { return Ok((sink, found)) };
+            let mut of_segment = Integrity::default();
+            let mut cursor = Cursor::open(path.clone())?;
+            cursor.each(&mut |record| match record {
+                Record::Invoke(i) => take(&mut sink, Event::Invoke(i)),
+                Record::Complete(c) => take(&mut sink, Event::Complete(c)),
+                Record::Campaign(_) | Record::Probe(_) | Record::Trailer { .. } => {}
+            })?;
+            cursor.finish(&mut of_segment)?;
+            found.push((at, of_segment));
+        }
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = threads.min(segments.len()).max(1);
+    let done: Vec<Result<_, HistoryError>> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        let join = |thread: std::thread::ScopedJoinHandle<'_, _>| match thread.join() {
+            Ok(done) => done,
+            Err(panic) => std::panic::resume_unwind(panic),
+        };
+        threads.into_iter().map(join).collect()
+    });
+    let (mut sinks, mut found) = (Vec::new(), Vec::new());
+    for done in done {
+        let (sink, of_segments) = done?;
+        sinks.push(sink);
+        found.extend(of_segments);
+    }
+    emit_campaigns(&control, &mut integrity, &mut |_| {});
+    found.sort_by_key(|(at, _)| *at);
+    found.into_iter().for_each(|(_, of_segment)| integrity.absorb(of_segment));
+    Ok((sinks, integrity))
 }
 
 /// The campaigns and the probes of a history.

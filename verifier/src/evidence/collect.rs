@@ -36,6 +36,8 @@ pub struct Collector {
     most: usize,
     /// So many are.
     held: usize,
+    /// Another collector read operations of the same number.
+    torn: bool,
     broken: Broken,
 }
 
@@ -196,10 +198,7 @@ impl Collector {
 
     /// Takes what another collector found, that read another part of the same history.
     pub fn absorb(&mut self, other: Self) {
-        // Which of two is meant by an end is not known any more.
-        if let Some(op) = (&self.done & &other.done).min() {
-            note(&mut self.broken, "an operation number is used twice", op);
-        }
+        self.torn |= other.torn || !self.done.is_disjoint(&other.done);
         for (own, other) in self.campaigns.iter_mut().zip(other.campaigns) {
             own.absorb(other);
         }
@@ -227,10 +226,14 @@ impl Collector {
         }
     }
 
+    /// Whether parts have operations of one number, so that they must be read in one order.
+    pub fn is_torn(&self) -> bool {
+        self.torn
+    }
+
     fn reopen(&mut self, op: u64, open: Open) {
         if self.done.contains(op) || self.open.contains_key(&op) {
-            let broken = &mut self.campaigns[open.campaign].broken;
-            note(broken, "an operation number is used twice", op);
+            self.torn = true;
             return;
         }
         match self.early.remove(&op) {
@@ -280,6 +283,7 @@ impl Default for Collector {
             aside: Aside::default(),
             most: MOST_HELD,
             held: 0,
+            torn: false,
             broken: Broken::new(),
         }
     }

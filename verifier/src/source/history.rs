@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use contract::history::stored::CONTROL;
+use contract::history::stored::{self, CONTROL};
 use contract::history::{Completion, Event, Integrity, Invocation, Kind};
 use contract::outcome::{Failure, Outcome};
 use contract::run::{HISTORY_DIR, Run, RunState, SUMMARY_FILE};
@@ -62,8 +62,7 @@ impl History {
     /// When it is no history, or the disk is full.
     pub fn collect(&self, most_held: Option<usize>) -> Result<Evidence> {
         let new = || most_held.map_or_else(Collector::default, Collector::holding);
-        let mut collector = new();
-        let mut integrity = self.read(&mut |event| collector.take(event))?;
+        let (collector, mut integrity) = self.read_into(new)?;
         if let Some((run, dir)) = &self.run {
             let missing = [self.without_segments(run), self.miscounted(dir, &integrity)];
             integrity.gaps.extend(missing.into_iter().flatten());
@@ -73,6 +72,24 @@ impl History {
             self.add_run(run, &mut evidence);
         }
         Ok(evidence)
+    }
+
+    fn read_into(&self, new: impl Fn() -> Collector + Sync) -> Result<(Collector, Integrity)> {
+        if self.results.is_none() && self.path.is_dir() {
+            self.is_there()?;
+            let read = stored::read_apart(&self.path, &new, Collector::take);
+            let (collectors, integrity) = read.map_err(one_cause)?;
+            let all = collectors.into_iter().reduce(|mut all, other| {
+                all.absorb(other);
+                all
+            });
+            if let Some(all) = all.filter(|all| !all.is_torn()) {
+                return Ok((all, integrity));
+            }
+        }
+        let mut collector = new();
+        let integrity = self.read(&mut |event| collector.take(event))?;
+        Ok((collector, integrity))
     }
 
     /// A finished run without a segment of operations has lost what it wrote.
@@ -127,22 +144,27 @@ impl History {
     /// # Errors
     /// When it is no history.
     pub fn read(&self, each: &mut dyn FnMut(Event<'_>)) -> Result<Integrity> {
+        self.is_there()?;
+        match &self.results {
+            Some(results) => results.read(&self.path, each),
+            None => contract::history::read(&self.path, each).map_err(one_cause),
+        }
+    }
+
+    fn is_there(&self) -> Result<()> {
         ensure!(
             self.path.exists(),
             "{}: there is no such history: pass --history with a .jsonl, a .jsonl.gz or a folder \
              of segments",
             self.path.display()
         );
-        if let Some(results) = &self.results {
-            return results.read(&self.path, each);
-        }
         ensure!(
-            !self.path.is_dir() || self.path.join(CONTROL).exists(),
+            self.results.is_some() || !self.path.is_dir() || self.path.join(CONTROL).exists(),
             "{}: the folder holds no history (there is no {CONTROL} in it): pass --history with a \
              folder of segments, or --run with the folder of a run",
             self.path.display()
         );
-        contract::history::read(&self.path, each).map_err(one_cause)
+        Ok(())
     }
 
     /// What answers called the coupons that they told, by operation.

@@ -23,11 +23,30 @@ pub(super) struct Cursor {
     path: PathBuf,
     input: Input,
     head: Option<Head>,
+    count: Count,
+    /// Why the segment ended before its end.
+    broken: Option<&'static str>,
+}
+
+/// What was read so far, and what the end mark says.
+#[derive(Default)]
+struct Count {
     invocations: u64,
     completions: u64,
     end_mark: Option<(u64, u64)>,
-    /// Why the segment ended before its end.
-    broken: Option<&'static str>,
+}
+
+impl Count {
+    fn add(&mut self, record: &Record<'_>) {
+        match record {
+            Record::Invoke(_) => self.invocations += 1,
+            Record::Complete(_) => self.completions += 1,
+            Record::Trailer { invocations, completions } => {
+                self.end_mark = Some((*invocations, *completions));
+            }
+            Record::Campaign(_) | Record::Probe(_) => {}
+        }
+    }
 }
 
 /// The frame at the window's beginning, whose checksum is right.
@@ -77,9 +96,8 @@ impl Cursor {
     pub(super) fn open(path: PathBuf) -> Result<Self, HistoryError> {
         let input = File::open(&path).and_then(Input::new);
         let input = input.map_err(|e| HistoryError::io(&path, e))?;
-        let (invocations, completions, end_mark) = (0, 0, None);
         let (head, broken) = (None, None);
-        let mut cursor = Self { path, input, head, invocations, completions, end_mark, broken };
+        let mut cursor = Self { path, input, head, count: Count::default(), broken };
         if cursor.input.held().starts_with(MAGIC) {
             cursor.input.skip(MAGIC.len());
             cursor.look()?;
@@ -116,15 +134,27 @@ impl Cursor {
             (self.head, self.broken) = (None, Some(STRANGE));
             return None;
         };
-        match &record {
-            Record::Invoke(_) => self.invocations += 1,
-            Record::Complete(_) => self.completions += 1,
-            Record::Trailer { invocations, completions } => {
-                self.end_mark = Some((*invocations, *completions));
-            }
-            Record::Campaign(_) | Record::Probe(_) => {}
-        }
+        self.count.add(&record);
         Some(record)
+    }
+
+    /// Takes all records in turn, without a look at their moments.
+    pub(super) fn each(&mut self, each: &mut dyn FnMut(Record<'_>)) -> Result<(), HistoryError> {
+        let mut next = self.head.take().map(|head| head.size);
+        while let Some(size) = next {
+            let Ok(record) = postcard::from_bytes(&self.input.held()[FRAME_HEAD..size]) else {
+                self.broken = Some(STRANGE);
+                return Ok(());
+            };
+            self.count.add(&record);
+            each(record);
+            self.input.skip(size);
+            next = self.input.frame().map_err(|e| HistoryError::io(&self.path, e))?;
+            if next.is_none() {
+                self.broken = Some("damaged");
+            }
+        }
+        Ok(())
     }
 
     /// Moves on.
@@ -150,7 +180,7 @@ impl Cursor {
 
     /// Says what was read, and what is missing or damaged.
     pub(super) fn finish(mut self, integrity: &mut Integrity) -> Result<(), HistoryError> {
-        let found = (self.invocations, self.completions);
+        let found = (self.count.invocations, self.count.completions);
         integrity.invocations += found.0;
         integrity.completions += found.1;
         let name = self.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -160,7 +190,7 @@ impl Cursor {
         {
             integrity.gaps.push(format!("history segment {name}: {how} at byte {at}"));
         }
-        match self.end_mark {
+        match self.count.end_mark {
             None => integrity.gaps.push(format!(
                 "history segment {name}: no end mark; the load generator was killed, or is still \
                  running"

@@ -1,0 +1,126 @@
+//! `cargo bench -p e2e --bench scale`: how long the verifier takes for how much, and how much memory.
+//!
+//! Histories of launches that went well, with the ledgers of their stores, from a million requests to
+//! as many as asked for; a tenth of the requests get a coupon. The limit is a bare pass: the same
+//! history read and decoded on the same processors by a program that does nothing with it.
+
+#![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on has failed")]
+#![expect(clippy::cast_precision_loss, reason = "figures for people")]
+
+mod launch;
+mod peers;
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use launch::Launch;
+
+const USAGE: &str = "\
+usage: cargo bench -p e2e --bench scale [-- MILLIONS...]
+  MILLIONS  millions of requests of each history (100 bytes each on disk) [default: 1 10]";
+
+fn main() {
+    let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
+    let asked: Vec<String> = arguments.by_ref().collect();
+    if let [bare, history] = asked.as_slice()
+        && bare == "bare-pass"
+    {
+        return bare_pass(Path::new(history));
+    }
+    if let [search, story, size] = asked.as_slice()
+        && search == "search"
+    {
+        std::process::exit(peers::search(story, size.parse().unwrap()));
+    }
+    let sizes: Result<Vec<u64>, _> = asked.iter().map(|size| size.parse()).collect();
+    let Ok(sizes) = sizes else {
+        eprintln!("{USAGE}");
+        std::process::exit(2);
+    };
+    let sizes = if sizes.is_empty() { vec![1, 10] } else { sizes };
+    scale(&sizes);
+    peers::compare();
+}
+
+fn scale(sizes: &[u64]) {
+    println!("\n## Scale\n");
+    println!("| requests | coupons | campaigns | store | s | x bare pass | peak MiB |");
+    println!("| -------: | ------: | --------: | ----- | -: | ----------: | -------: |");
+    for &millions in sizes {
+        for (campaigns, stored) in [(1, false), (1, true), (10_000, false), (10_000, true)] {
+            let dir = tempfile::tempdir_in("target").unwrap();
+            let launch = Launch { requests: millions * 1_000_000, campaigns };
+            launch.write(dir.path(), stored);
+            row(&launch, dir.path(), stored);
+        }
+    }
+}
+
+fn row(launch: &Launch, dir: &Path, stored: bool) {
+    let history = dir.join("history");
+    let itself = std::env::current_exe().unwrap();
+    let bare = run(Command::new(itself).arg("bare-pass").arg(&history));
+    let mut check = Command::new(e2e::binary("verifier"));
+    check.arg("check").arg("--history").arg(&history);
+    if stored {
+        check.arg("--store").arg(format!("sqlite:{}", dir.join("coupons.db").display()));
+    }
+    let judged = run(&mut check);
+    println!(
+        "| {} | {} | {} | {} | {:.1} | {:.1} | {:.0} |",
+        launch.requests,
+        launch.coupons(),
+        launch.campaigns,
+        if stored { "SQLite" } else { "none" },
+        judged.took.as_secs_f64(),
+        judged.took.as_secs_f64() / bare.took.as_secs_f64(),
+        judged.peak_mib(),
+    );
+}
+
+/// How long a program ran, and the most memory that it had.
+struct Ran {
+    took: Duration,
+    peak_kib: u64,
+}
+
+impl Ran {
+    fn peak_mib(&self) -> f64 {
+        self.peak_kib as f64 / 1024.0
+    }
+}
+
+fn run(command: &mut Command) -> Ran {
+    let (ran, code) = run_for(command.stdout(Stdio::null()), Duration::MAX).unwrap();
+    assert_eq!(code, 0, "{command:?}");
+    ran
+}
+
+/// What a program ended with; nothing where it took longer.
+fn run_for(command: &mut Command, longest: Duration) -> Option<(Ran, i32)> {
+    let began = Instant::now();
+    let mut child = command.spawn().unwrap();
+    let status_file = format!("/proc/{}/status", child.id());
+    let mut peak_kib = 0;
+    while began.elapsed() < longest {
+        // The kernel keeps the peak; it is gone with the process.
+        let status = std::fs::read_to_string(&status_file).unwrap_or_default();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let peak = peak.and_then(|peak| peak.trim().strip_suffix(" kB")?.trim().parse().ok());
+        peak_kib = peak.unwrap_or(peak_kib).max(peak_kib);
+        if let Some(status) = child.try_wait().unwrap() {
+            return Some((Ran { took: began.elapsed(), peak_kib }, status.code().unwrap()));
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    None
+}
+
+fn bare_pass(history: &Path) {
+    let count = |n: &mut u64, _: contract::history::Event<'_>| *n += 1;
+    let (counts, _) = contract::history::stored::read_apart(history, || 0_u64, count).unwrap();
+    std::hint::black_box(counts);
+}
