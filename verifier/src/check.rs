@@ -343,7 +343,10 @@ impl Needs {
             Self::WholeHistory => hole(),
             Self::Counts => unread().filter(|_| e.said_by_store().is_none()),
             Self::Settings => match e.said_by_store() {
-                Some(ledger) => ledger.unseen_settings.clone(),
+                Some(ledger) => {
+                    let unseen = &ledger.unseen_settings;
+                    (!unseen.is_empty()).then(|| unseen.join("; "))
+                }
                 None => unread(),
             },
             Self::Store => unread(),

@@ -251,7 +251,7 @@ pub struct SharedCode {
 
 impl CampaignEvidence {
     /// The requests that consumed a coupon or may have.
-    fn perhaps_effective(&self) -> impl Iterator<Item = &Op> {
+    pub(crate) fn perhaps_effective(&self) -> impl Iterator<Item = &Op> {
         self.acknowledged.iter().map(|c| &c.told).chain(&self.pending)
     }
 

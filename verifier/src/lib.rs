@@ -133,7 +133,7 @@ impl Stores {
     fn orders(&self, history: &History) -> Result<Orders> {
         match &self.mapping {
             Some(_) => history.orders(),
-            None => Ok(Orders::new()),
+            None => Ok(Orders::default()),
         }
     }
 

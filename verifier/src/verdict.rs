@@ -206,12 +206,20 @@ fn not_judged(e: &CampaignEvidence) -> impl Iterator<Item = (&'static str, Strin
         ("contradicting-counts", e.counts.ranked > 0 || !e.reads.is_empty()),
         ("contradicting-snapshots", !e.reads.lists.is_empty()),
     ];
+    // With a store, only what it holds in the end was looked at.
+    let told = e.restock && e.counts.issued > 0;
+    let coming_back = [
+        ("over-issued", told),
+        ("duplicate-code", told),
+        ("per-user-limit", told && limited),
+        ("lost", told || e.restock && e.counts.already_issued > 0),
+    ];
     let why = match e.per_user {
         _ if e.restock => Some("not proven: coupons may come back in this campaign"),
         Some(limit) if limit.limit > 1 => Some("not proven: a user may hold several coupons"),
         Some(_) | None => None,
     };
-    let seen = facts.into_iter().filter(|(_, seen)| *seen);
+    let seen = facts.into_iter().chain(coming_back).filter(|(_, seen)| *seen);
     why.into_iter().flat_map(move |why| seen.clone().map(move |(check, _)| (check, why.to_owned())))
 }
 

@@ -180,8 +180,9 @@ fn with_a_store_it_agrees_as_well() {
 /// A history in which requests are missing proves nothing wrong: what is missing may explain it.
 #[test]
 fn a_hole_makes_no_valid_story_invalid() {
-    for batch in 0..setting("PROCEDURE_STORIES", 1_000_000) / BATCH / 10 {
-        let whole = stories(batch * BATCH, BATCH, false).into_iter().filter(oracle::is_valid);
+    for batch in 0..(setting("PROCEDURE_STORIES", 1_000_000) / BATCH / 10).max(2) {
+        let whole =
+            stories(batch * BATCH, BATCH, batch % 2 == 1).into_iter().filter(oracle::is_valid);
         let torn = whole.enumerate().map(|(at, mut story)| {
             let asked = story.asks.len();
             (asked > 0).then(|| story.asks.remove(at % asked));

@@ -1,6 +1,6 @@
 //! What the procedure found, in words: which check it belongs to, and what has to be checked again.
 
-use super::{Claim, Violation, capped};
+use super::{Claim, MOST_COUNTED, MOST_WITNESSES, Violation, capped};
 use crate::evidence::CampaignEvidence;
 use crate::procedure::{Contradiction, Fact, Span, Topic};
 use crate::wording::{count, safe};
@@ -41,7 +41,14 @@ fn check_of(c: &Contradiction) -> Option<&'static str> {
 }
 
 fn violation(e: &CampaignEvidence, c: &Contradiction) -> Violation {
-    Violation::new(sentence(e, c)).witness(&c.witness).claim(claim(c.fact))
+    let violation = Violation::new(sentence(e, c));
+    // Too many for their places are so by their number: some of them prove nothing.
+    let by_number = matches!(c.fact, Fact::Crowded(_));
+    if by_number && c.witness.len() > MOST_COUNTED {
+        return violation.witness(&c.witness);
+    }
+    let most = if by_number { MOST_COUNTED } else { MOST_WITNESSES };
+    violation.witness_of(&c.witness, most).claim(claim(c.fact))
 }
 
 fn claim(fact: Fact) -> Claim {

@@ -67,8 +67,10 @@ fn refused(e: &CampaignEvidence) -> impl Iterator<Item = Violation> {
     }
     e.repeats.iter().filter_map(move |op| {
         let after = |told: &&&Op| told.end() < op.invoked;
-        let never = op.said == Said::SoldOut && !e.restock;
-        let told = first.get(&op.group()?).filter(|told| never || after(told))?;
+        let sold_out = op.said == Said::SoldOut;
+        // A coupon that came back may be gone.
+        let may_be = sold_out && e.restock;
+        let told = first.get(&op.group()?).filter(|told| !may_be && (sold_out || after(told)))?;
         let what = if op.said == Said::SoldOut { "sold out" } else { "not started" };
         let key = op.key.as_deref().unwrap_or_default();
         let sentence = format!("the idempotency key {key} was told a coupon, and also \"{what}\"");
@@ -106,6 +108,12 @@ mod tests {
             let e = campaign(1).key("k").user("u").issued("가", 110, 120).sold_out(sent, 130);
             assert_eq!(find(&e.evidence()).len(), want);
         }
+    }
+
+    #[test]
+    fn accepts_a_refusal_where_the_coupon_came_back() {
+        let e = campaign(1).restocked().key("k").user("u").issued("가", 110, 120);
+        assert_eq!(find(&e.sold_out(121, 130).evidence()), []);
     }
 
     #[test]

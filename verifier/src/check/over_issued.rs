@@ -1,5 +1,6 @@
 //! No more coupons are issued than were promised. Counted are the coupons that clients were told
-//! about and those that only the store knows: neither side alone sees all of them.
+//! about and those that only the store knows: neither side alone sees all of them. Where coupons may come
+//! back only those count that the store holds in the end, all at once.
 
 use std::cmp::Reverse;
 use std::collections::HashSet;
@@ -19,6 +20,9 @@ pub(super) const CHECK: Check = Check {
 };
 
 fn find(e: &CampaignEvidence) -> Vec<Violation> {
+    if e.restock {
+        return held(e).into_iter().collect();
+    }
     let told = e.acknowledged.len();
     let untold = e.join.as_ref().map_or(0, |j| j.matched.len() + j.leftovers.len());
     let rows = e.ledger().map_or(0, Ledger::count);
@@ -26,17 +30,28 @@ fn find(e: &CampaignEvidence) -> Vec<Violation> {
     if all as u64 <= e.coupons {
         return Vec::new();
     }
-    let mut sentence = format!(
-        "{} issued, {} promised, {} too many",
-        things_were(all, "coupon"),
-        were(e.coupons),
-        count((all as u64).saturating_sub(e.coupons)),
-    );
+    let mut sentence = too_many("issued", all, e.coupons);
     if all > told {
         sentence +=
             &format!(": clients were told about {}, the store holds {}", size(told), size(rows));
     }
     vec![witnessed(e, Violation::new(sentence))]
+}
+
+/// Coupons that the store holds in the end.
+fn held(e: &CampaignEvidence) -> Option<Violation> {
+    let rows = e.ledger()?.rows.len();
+    let over = rows as u64 > e.coupons;
+    over.then(|| Violation::new(too_many("in the settled store", rows, e.coupons)))
+}
+
+fn too_many(how: &str, all: usize, coupons: u64) -> String {
+    format!(
+        "{} {how}, {} promised, {} too many",
+        things_were(all, "coupon"),
+        were(coupons),
+        count((all as u64).saturating_sub(coupons)),
+    )
 }
 
 /// Any one more than was promised prove it; the latest stand where the surplus came about. With a
@@ -100,6 +115,18 @@ mod tests {
         let mut e = e.row(1, "가", 1).row(2, "나", 1).evidence();
         e.whole = false;
         assert_eq!(find(&e)[0].witness.len(), 1);
+    }
+
+    #[test]
+    fn where_coupons_come_back_only_what_is_held_at_once_counts() {
+        let e = || campaign(1).restocked().issued("가", 110, 120).issued("나", 110, 120);
+        assert_eq!(find(&e().evidence()), []);
+        assert_eq!(find(&e().store(1).row(1, "나", 1).evidence()), []);
+        let found = find(&e().store(2).row(1, "가", 1).row(2, "나", 1).evidence());
+        assert_eq!(
+            found[0].sentence,
+            "2 coupons were in the settled store, 1 was promised, 1 too many"
+        );
     }
 
     #[test]

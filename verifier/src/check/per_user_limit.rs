@@ -1,5 +1,6 @@
 //! Where the campaign has a limit per user, nobody holds more coupons than that: not by what users
-//! were told, not in the store, and not by both together.
+//! were told, not in the store, and not by both together. Where coupons may come back, not in the
+//! store.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -47,7 +48,8 @@ fn limit(e: &CampaignEvidence) -> Option<usize> {
 
 fn held(e: &CampaignEvidence) -> BTreeMap<&str, Held<'_>> {
     let mut all: BTreeMap<&str, Held<'_>> = BTreeMap::new();
-    for coupon in e.acknowledged.iter() {
+    // What was told may have come back by the time of the next one.
+    for coupon in e.acknowledged.iter().filter(|_| !e.restock) {
         let Some(user) = coupon.told.user.as_deref() else { continue };
         let held = all.entry(user).or_default();
         held.codes.insert(coupon.code());
@@ -100,6 +102,15 @@ mod tests {
     fn rejects_two_of_one_user() {
         let e = campaign(3).one_per_user().user("u").issued("가", 110, 120).issued("나", 110, 120);
         assert_eq!(find(&e.evidence())[0].witness.len(), 2);
+    }
+
+    #[test]
+    fn accepts_one_after_the_other_where_coupons_come_back() {
+        let e = || campaign(3).restocked().one_per_user().user("u").issued("가", 110, 120);
+        let e = || e().issued("나", 130, 140);
+        assert_eq!(find(&e().evidence()), []);
+        assert_eq!(find(&e().store(1).row(1, "나", 1).evidence()), []);
+        assert_eq!(find(&e().store(2).row(1, "가", 1).row(2, "나", 1).evidence()).len(), 1);
     }
 
     #[test]

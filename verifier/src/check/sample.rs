@@ -4,6 +4,7 @@ use contract::campaign::{PerUser, Precedence, Window};
 use contract::history::jsonl::Writer;
 use contract::history::{Completion, Event, Integrity, Invocation, Kind, Promise};
 use contract::outcome::{Coupon, Doubt, Failure, Observation, Outcome};
+use contract::store::Column;
 
 use crate::evidence::collect::Collector;
 use crate::evidence::join::join;
@@ -179,6 +180,12 @@ impl Sample {
         let (user, key) = (self.user.map(Into::into), self.key.map(Into::into));
         let row = Row { seq, code: code.into(), user, key, at_us };
         self.ledger.as_mut().unwrap().rows.push(row);
+        self
+    }
+
+    /// The store's rows do not tell codes.
+    pub(crate) fn codeless(mut self) -> Self {
+        self.ledger.as_mut().unwrap().lacks.push(Column::Code);
         self
     }
 

@@ -34,9 +34,9 @@ mod tests {
     fn what_was_not_looked_at_is_not_cleared() {
         let mut e = campaign(1).store(0).evidence();
         if let Store::Settled(ledger) = &mut e.store {
-            ledger.unseen_settings = Some("nobody may ask".into());
+            ledger.unseen_settings = vec!["nobody may ask".into(), "nor there".into()];
         }
-        assert_eq!(CHECK.needs.missing(&e), Some("nobody may ask".into()));
+        assert_eq!(CHECK.needs.missing(&e), Some("nobody may ask; nor there".into()));
         assert!(CHECK.needs.missing(&campaign(1).evidence()).is_some());
     }
 

@@ -28,6 +28,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn accepts_a_coupon_that_nobody_knows_whose_it_is() {
+        let e = || campaign(3).one_per_user().issued("가", 110, 120).user("u");
+        assert_eq!(find(&e().already(Some("가"), 130, 140).evidence()), []);
+        assert_eq!(find(&e().already(None, 130, 140).unclear(150, 160).evidence()), []);
+        let other = campaign(3).one_per_user().user("v").issued("가", 110, 120).user("u");
+        assert!(!find(&other.already(Some("가"), 130, 140).evidence()).is_empty());
+    }
+
+    #[test]
     fn accepts_it_where_there_is_a_limit() {
         let e = campaign(2).one_per_user().user("u").issued("가", 110, 120);
         assert_eq!(find(&e.already(Some("가"), 115, 118).evidence()), []);

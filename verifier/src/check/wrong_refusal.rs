@@ -49,9 +49,7 @@ mod tests {
 
     #[test]
     fn rejects_a_refused_user_with_a_coupon() {
-        let mut e = campaign(2).user("u").sold_out(110, 120).store(1).row(1, "가", 1).evidence();
-        let refused = e.first_sold_out.clone();
-        e.join.as_mut().unwrap().leftovers[0].refused = refused;
+        let e = campaign(2).user("u").sold_out(110, 120).store(1).row(1, "가", 1).evidence();
         assert_eq!(find(&e)[0].sentence, "user u was told \"sold out\" and holds 가 in row #1");
     }
 }

@@ -1,15 +1,17 @@
 //! History and store together: which coupons were lost, and which request each coupon that nobody
 //! was told about belongs to.
 //!
-//! A row without an acknowledgment must belong to a request whose outcome nobody knows: to the one
-//! with its idempotency key, else to one of its user, else to any that names neither. Where several
-//! fit, the earliest is taken. A row that finds none then is given one by moving others, if there is
-//! a way: as many rows as possible are explained. That is the choice most in favour of the campaign:
-//! what is impossible with it is impossible with any other.
+//! A row without an acknowledgment must belong to a request whose outcome nobody knows, with the same
+//! idempotency key and of the same user as far as both name one. As many rows as possible are
+//! explained, and by the requests that were sent first: one after the other is given a row, if need be
+//! by moving others, and passed over where there is no way. So for every moment no choice has more
+//! requests sent by then, for the sets that can be matched are a matroid (J. Edmonds and D. R.
+//! Fulkerson, "Transversals and matroid partition", 1965). That is the choice most in favour of the
+//! campaign: what is impossible with it is impossible with any other.
 
-mod augment;
+mod earliest;
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::HashSet;
 
 use super::acknowledged::Acknowledged;
 use super::ledger::Row;
@@ -33,11 +35,11 @@ pub struct Match {
     pub pending: usize,
     /// Index into the rows.
     pub row: usize,
-    /// How it was found.
+    /// What both have in common.
     pub by: By,
 }
 
-/// How a row found its request.
+/// What a row and its request have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum By {
     /// Both carry the same idempotency key.
@@ -68,84 +70,15 @@ pub fn join(acknowledged: &Acknowledged, pending: &[Op], rows: &[Row]) -> Join {
     let told: HashSet<&str> = acknowledged.iter().map(|c| c.code()).collect();
     let untold: Vec<usize> =
         (0..rows.len()).filter(|r| !told.contains(rows[*r].code.as_ref())).collect();
-    let mut matching = Matching::new(pending);
-    let rest = matching.stage(rows, untold, (By::Key, |_| true));
-    let rest = matching.stage(rows, rest, (By::User, |_| true));
-    // A row that names a user can only belong to a request that names none by now. It has less
-    // choice than a row that names nobody, so it chooses first.
-    let (named, mut unnamed): (Vec<usize>, Vec<usize>) =
-        rest.into_iter().partition(|r| rows[*r].user.is_some());
-    unnamed.sort_by_key(|r| rows[*r].key.is_none());
-    let mut rest = matching.stage(rows, named, (By::Time, |op| op.user.is_none()));
-    rest.extend(matching.stage(rows, unnamed, (By::Time, |_| true)));
-    let (mut found, mut rest) = augment::augment(matching.found, rest, pending, rows);
-    rest.sort_unstable();
-    found.sort_by_key(|m| m.row);
-    let leftovers = rest.into_iter().map(|row| Leftover { row, refused: None }).collect();
-    Join { lost, matched: found, leftovers }
+    let matched = earliest::match_up(pending, rows, &untold);
+    let explained: HashSet<usize> = matched.iter().map(|m| m.row).collect();
+    let leftovers = untold.into_iter().filter(|row| !explained.contains(row));
+    let leftovers = leftovers.map(|row| Leftover { row, refused: None }).collect();
+    Join { lost, matched, leftovers }
 }
 
-struct Matching<'a> {
-    pending: &'a [Op],
-    free: Vec<bool>,
-    found: Vec<Match>,
-}
-
-impl<'a> Matching<'a> {
-    fn new(pending: &'a [Op]) -> Self {
-        Self { pending, free: vec![true; pending.len()], found: Vec::new() }
-    }
-
-    /// Matches what it can, with the requests that are eligible, and returns the rows that are left.
-    fn stage(
-        &mut self,
-        rows: &[Row],
-        candidates: Vec<usize>,
-        (by, eligible): (By, fn(&Op) -> bool),
-    ) -> Vec<usize> {
-        if candidates.is_empty() {
-            return candidates;
-        }
-        let mut queues: HashMap<Option<&str>, VecDeque<usize>> = HashMap::new();
-        let free = self.pending.iter().enumerate().filter(|(at, _)| self.free[*at]);
-        for (at, op) in free.filter(|(_, op)| eligible(op)) {
-            queues
-                .entry(name(by, op.key.as_deref(), op.user.as_deref()))
-                .or_default()
-                .push_back(at);
-        }
-        let mut left = Vec::new();
-        for row in candidates {
-            let wanted = name(by, rows[row].key.as_deref(), rows[row].user.as_deref());
-            let queue = queues.get_mut(&wanted).filter(|_| by == By::Time || wanted.is_some());
-            match queue.and_then(|q| take(q, self.pending, &rows[row])) {
-                Some(pending) => {
-                    self.free[pending] = false;
-                    self.found.push(Match { pending, row, by });
-                }
-                None => left.push(row),
-            }
-        }
-        left
-    }
-}
-
-/// What a row and a request must have in common at this stage.
-fn name<'a>(by: By, key: Option<&'a str>, user: Option<&'a str>) -> Option<&'a str> {
-    match by {
-        By::Key => key,
-        By::User => user,
-        By::Time => None,
-    }
-}
-
-/// Takes the first request of the queue that does not contradict the row.
-fn take(queue: &mut VecDeque<usize>, pending: &[Op], row: &Row) -> Option<usize> {
-    let at = queue.iter().position(|p| fits(&pending[*p], row))?;
-    queue.remove(at)
-}
-
-fn fits(op: &Op, row: &Row) -> bool {
+/// Whether the request can have left the row: neither names another key or user than the other.
+pub(super) fn fits(op: &Op, row: &Row) -> bool {
     let agree = |a: &Option<Box<str>>, b: &Option<Box<str>>| match (a, b) {
         (Some(a), Some(b)) => a == b,
         _ => true,
@@ -219,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn as_many_rows_as_possible_are_explained() {
+    fn as_many_rows_as_possible_are_explained_by_the_earliest_requests() {
         let mut state = 1_u64;
         let mut random = |n: u64| {
             state = state
@@ -235,12 +168,22 @@ mod tests {
             let rows: Vec<Row> =
                 (0..random(6)).map(|_| row(1, names[random(3)], names[random(3)])).collect();
             let found = join(&Acknowledged::default(), &asked, &rows);
-            assert_eq!(found.matched.len(), most(&asked, &rows, 0), "{asked:?} {rows:?}");
+            for sent in 0..=asked.len() {
+                let by_then = found.matched.iter().filter(|m| m.pending < sent).count();
+                assert_eq!(by_then, most(&asked[..sent], &rows, 0), "{asked:?} {rows:?}");
+            }
             assert_eq!(found.matched.len() + found.leftovers.len(), rows.len());
             let once: HashSet<usize> = found.matched.iter().map(|m| m.pending).collect();
             assert_eq!(once.len(), found.matched.len());
             assert!(found.matched.iter().all(|m| fits(&asked[m.pending], &rows[m.row])));
         }
+    }
+
+    /// The later one was sent by the row's user, the earlier one by nobody knows whom.
+    #[test]
+    fn the_earlier_request_comes_before_the_one_that_names_the_user() {
+        let asked = [pending(1, None, None), pending(2, Some("u"), None)];
+        assert_eq!(pairs(&asked, &[row(1, Some("u"), None)]).0, [(1, 1, By::Time)]);
     }
 
     #[test]

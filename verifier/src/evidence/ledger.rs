@@ -47,8 +47,8 @@ pub struct Ledger {
     pub unreadable: Vec<String>,
     /// How the store is set up so that it may forget.
     pub settings: Vec<String>,
-    /// Why not all settings could be looked at.
-    pub unseen_settings: Option<String>,
+    /// Why not all settings could be looked at, store by store.
+    pub unseen_settings: Vec<String>,
     /// What else is worth knowing about how it was read.
     pub notes: Vec<String>,
     /// How long the store was watched until it was taken to be at rest.
@@ -292,6 +292,11 @@ impl Ledger {
             (None, _) => others.next(),
             (Some(_), _) => plain.next(),
         })
+    }
+
+    /// The code of a row, where rows tell codes; a name that was made up for the row is none.
+    pub fn code_of<'a>(&self, row: &'a Row) -> Option<&'a str> {
+        self.tells(Column::Code).then_some(row.code.as_ref())
     }
 
     /// How many rows there are, also those that cannot be understood.

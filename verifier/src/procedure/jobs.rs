@@ -50,6 +50,9 @@ pub(super) struct Plan<'a> {
     pub(super) total: Option<u64>,
     rules: Rules,
     of_user: HashMap<&'a str, usize>,
+    /// Whatever consumed a coupon of a user is known to be theirs: no request is missing, nor silent about
+    /// whose it is.
+    named: bool,
     /// Users who were told two coupons.
     doubled: HashSet<&'a str>,
 }
@@ -66,6 +69,7 @@ impl<'a> Plan<'a> {
             found: lists.broken.iter().cloned().collect(),
             total: stored.total,
             rules,
+            named: e.whole && e.perhaps_effective().all(|op| op.user.is_some()),
             of_user: HashMap::new(),
             doubled: HashSet::new(),
         };
@@ -112,8 +116,7 @@ impl<'a> Plan<'a> {
 
     fn add_lost(&mut self, op: &'a Op, effect: Effect<'a>, refused: &Refused<'a>) {
         let (certain, code) = match effect {
-            Effect::Certain(code) => (true, Some(code)),
-            Effect::OfUser(code) => (true, Some(code)),
+            Effect::Certain(code) | Effect::OfUser(code) => (true, code),
             Effect::Possible => (false, None),
             Effect::None => return,
         };
@@ -169,7 +172,8 @@ impl<'a> Plan<'a> {
                 let owner = *owner.entry(code).or_insert(op);
                 let before = *code_of.entry(user).or_insert(op);
                 for other in [owner, before] {
-                    if other.user != op.user || other.code() != op.code() {
+                    let another = other.user.is_some() && other.user != op.user;
+                    if another || other.code() != op.code() {
                         self.contradict(Fact::OtherCode, [other, op]);
                     }
                 }
@@ -178,7 +182,7 @@ impl<'a> Plan<'a> {
                 Some(job) => self.found_holder(job, op),
                 // That user was refused: a contradiction of its own.
                 None if refused.user(op).is_some() => {}
-                None if !self.e.whole || !self.rules.hold(Condition::Founded) => {}
+                None if !self.named || !self.rules.hold(Condition::Founded) => {}
                 None => self.contradict(Fact::Unfounded, [op]),
             }
         }
@@ -195,8 +199,8 @@ impl<'a> Plan<'a> {
                     return;
                 }
             }
-            // A request that is missing from the history may have got the coupon.
-            Source::Lost(..) if !self.e.whole => return,
+            // Another request may have got the coupon.
+            Source::Lost(..) if !self.named => return,
             Source::Lost(_, code) => {
                 let agree = code.is_none() || op.code().is_none() || *code == op.code();
                 *code = code.or(op.code()).filter(|_| agree);

@@ -3,6 +3,8 @@
 
 use std::collections::HashSet;
 
+use contract::store::Column;
+
 use super::{Condition, Contradiction, Fact, Rules};
 use crate::evidence::CampaignEvidence;
 use crate::evidence::acknowledged::Coupon;
@@ -71,7 +73,10 @@ impl<'a> Lists<'a> {
 
     /// A list with a code that is not in the store, although every coupon is there.
     pub(super) fn unstored(e: &CampaignEvidence, rules: Rules) -> Option<Contradiction> {
-        let ledger = e.ledger().filter(|_| rules.hold(Condition::ListedRows))?;
+        let ledger = e.ledger().filter(|ledger| ledger.tells(Column::Code))?;
+        if !rules.hold(Condition::ListedRows) {
+            return None;
+        }
         let rows = ledger.rows.iter().map(|row| row.code.as_ref());
         let stored: HashSet<&str> = rows.chain(e.acknowledged.iter().map(Coupon::code)).collect();
         let strange = e.reads.codes().filter(|(code, _)| !stored.contains(code));
@@ -93,5 +98,28 @@ impl<'a> Lists<'a> {
             Some((list.codes.len() as u64, list))
         };
         Place { without: first.checked_sub(1).and_then(list), with: list(first) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::check::sample::{Sample, campaign};
+
+    fn listed(codes: &[&'static str]) -> Sample {
+        campaign(3).user("u").unclear(110, 120).listed(codes, 130, 140).store(1)
+    }
+
+    #[test]
+    fn a_row_that_tells_no_code_may_be_any_on_a_list() {
+        let e = |codes| listed(codes).codeless().row(1, "(no code, row 1)", 1).evidence();
+        assert_eq!(e(&["가"]).contradictions, []);
+        assert_eq!(e(&["가", "나"]).contradictions.len(), 1, "there is only one coupon");
+    }
+
+    #[test]
+    fn a_row_that_tells_another_code_is_not_on_the_list() {
+        let e = |code| listed(&["가"]).row(1, code, 1).evidence();
+        assert_eq!(e("가").contradictions, []);
+        assert!(!e("나").contradictions.is_empty());
     }
 }

@@ -15,10 +15,10 @@ use crate::evidence::{CampaignEvidence, Op};
 pub(super) struct Stored<'a> {
     /// How many coupons were consumed in all; none where only the history tells.
     pub(super) total: Option<u64>,
-    /// Lost requests that certainly consumed one, with its code where there is no doubt about it.
-    certain: HashMap<usize, &'a str>,
+    /// Lost requests that certainly consumed one, with its code where rows tell codes.
+    certain: HashMap<usize, Option<&'a str>>,
     /// Users one of whose lost requests did.
-    users: HashMap<&'a str, &'a str>,
+    users: HashMap<&'a str, Option<&'a str>>,
     /// There are rows that may belong to any of several requests.
     vague: bool,
 }
@@ -27,9 +27,9 @@ pub(super) struct Stored<'a> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Effect<'a> {
     /// It consumed this coupon.
-    Certain(&'a str),
+    Certain(Option<&'a str>),
     /// It or another one of its user consumed this coupon.
-    OfUser(&'a str),
+    OfUser(Option<&'a str>),
     /// It may have consumed one.
     Possible,
     /// It did not.
@@ -61,10 +61,10 @@ impl<'a> Stored<'a> {
             let one_of_user = found.by == By::User && asked.all_named() && single;
             match op.user.as_deref() {
                 _ if asked.fitting(row) == 1 => {
-                    stored.certain.insert(found.pending, &row.code);
+                    stored.certain.insert(found.pending, ledger.code_of(row));
                 }
                 Some(user) if one_of_user => {
-                    stored.users.insert(user, &row.code);
+                    stored.users.insert(user, ledger.code_of(row));
                 }
                 _ => stored.vague = true,
             }
@@ -75,10 +75,10 @@ impl<'a> Stored<'a> {
 
     pub(super) fn effect(&self, at: usize, op: &Op) -> Effect<'a> {
         if let Some(code) = self.certain.get(&at) {
-            return Effect::Certain(code);
+            return Effect::Certain(*code);
         }
         if let Some(code) = op.user.as_deref().and_then(|user| self.users.get(user)) {
-            return Effect::OfUser(code);
+            return Effect::OfUser(*code);
         }
         if self.total.is_none() || self.vague { Effect::Possible } else { Effect::None }
     }

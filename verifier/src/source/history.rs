@@ -172,11 +172,12 @@ impl History {
     /// # Errors
     /// When the history can no longer be read.
     pub fn orders(&self) -> Result<Orders> {
-        let mut orders = Orders::new();
+        let mut orders = Orders::default();
         self.read(&mut |event| {
             if let Event::Complete(Completion { op, outcome: Outcome::Issued(coupon), .. }) = event
+                && let Some(order) = &coupon.order
             {
-                orders.extend(coupon.order.map(|order| (op, order.into_owned().into_boxed_str())));
+                orders.add(op, &coupon.code, order);
             }
         })?;
         Ok(orders)
@@ -207,28 +208,56 @@ impl History {
     }
 
     /// The requests that are wanted and were refused, with the numbers of their campaigns.
-    fn select(&self, wanted: &HashMap<&str, Wanted<'_>>) -> Result<Vec<(usize, Op)>> {
-        let mut found = HashMap::new();
-        let mut ends = Vec::new();
-        self.read(&mut |event| match event {
+    fn select<'a>(&self, wanted: &'a HashMap<&'a str, Wanted<'a>>) -> Result<Vec<(usize, Op)>> {
+        let mut refusals = Refusals { wanted, asked: HashMap::new(), found: Vec::new() };
+        self.read(&mut |event| refusals.take(event))?;
+        // An end may stand before its beginning, where nobody knew yet that it is wanted.
+        if refusals.asked.values().any(|(_, op)| op.completed.is_none()) {
+            self.read(&mut |event| refusals.take(event))?;
+        }
+        Ok(refusals.found)
+    }
+}
+
+/// The refusals among the requests that are wanted.
+struct Refusals<'a> {
+    wanted: &'a HashMap<&'a str, Wanted<'a>>,
+    /// What was asked, with the number of the campaign.
+    asked: HashMap<u64, (usize, Op)>,
+    found: Vec<(usize, Op)>,
+}
+
+impl Refusals<'_> {
+    fn take(&mut self, event: Event<'_>) {
+        match event {
             Event::Invoke(i) => {
-                if let Some(w) = wanted.get(i.campaign.as_ref()).filter(|w| w.want(&i)) {
-                    let invoked = (w.campaign, i.at, i.target, boxed(i.user), boxed(i.key));
-                    found.entry(i.op).or_insert(invoked);
+                let wanted = self.wanted.get(i.campaign.as_ref()).filter(|w| w.want(&i));
+                if let Some(w) = wanted {
+                    self.asked.entry(i.op).or_insert_with(|| (w.campaign, sent(i)));
                 }
             }
             Event::Complete(c) => {
-                if let Some(said) = refusal(&c.outcome).filter(|_| found.contains_key(&c.op)) {
-                    ends.push((c.op, c.at, said));
+                let open = self.asked.get_mut(&c.op).filter(|(_, op)| op.completed.is_none());
+                let Some((campaign, op)) = open else { return };
+                op.completed = Some(c.at);
+                if let Some(said) = refusal(&c.outcome) {
+                    self.found.push((*campaign, Op { said, ..op.clone() }));
                 }
             }
             Event::Campaign(_) => {}
-        })?;
-        let op = |(op, at, said)| {
-            let (campaign, invoked, target, user, key) = found.remove(&op)?;
-            Some((campaign, Op { op, target, user, key, invoked, completed: Some(at), said }))
-        };
-        Ok(ends.into_iter().filter_map(op).collect())
+        }
+    }
+}
+
+fn sent(i: Invocation<'_>) -> Op {
+    Op {
+        op: i.op,
+        target: i.target,
+        user: boxed(i.user),
+        key: boxed(i.key),
+        invoked: i.at,
+        completed: None,
+        said: Said::Unknown,
     }
 }
 
@@ -332,13 +361,24 @@ mod tests {
 "#;
 
     #[test]
-    fn refusals_under_a_key_that_consumed_a_coupon_are_found() {
+    fn refusals_under_a_key_that_consumed_a_coupon_are_found_in_any_order() {
+        let rank = |line: &&str| {
+            let kinds = ["\"header\"", "\"campaign\",\"campaign", "\"complete\"", "\"invoke\""];
+            kinds.iter().position(|kind| line.starts_with(&format!("{{\"type\":{kind}")))
+        };
+        let mut ends_first: Vec<&str> = KEYED.lines().collect();
+        ends_first.sort_by_key(|line| rank(line).unwrap_or(9));
+        for text in [KEYED.to_owned(), ends_first.join("\n") + "\n"] {
+            assert_eq!(refused_under_keys(&text), [3], "{text}");
+        }
+    }
+
+    fn refused_under_keys(text: &str) -> Vec<u64> {
         let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), KEYED).unwrap();
+        std::fs::write(file.path(), text).unwrap();
         let history = History::alone(file.path());
         let mut evidence = history.collect(None).unwrap();
         history.find_refusals(&mut evidence.campaigns).unwrap();
-        let found = &evidence.campaigns[0].repeats;
-        assert_eq!(found.iter().map(|op| op.op).collect::<Vec<_>>(), [3]);
+        evidence.campaigns[0].repeats.iter().map(|op| op.op).collect()
     }
 }

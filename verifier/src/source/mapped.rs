@@ -131,7 +131,10 @@ impl Mapped {
     }
 
     /// Each database is read as of one moment. Two stores never are.
-    fn at_one_moment<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+    pub(crate) fn at_one_moment<T>(
+        &mut self,
+        read: impl FnOnce(&mut Self) -> Result<T>,
+    ) -> Result<T> {
         self.each_database(Sql::begin)?;
         let found = read(self);
         let ended = self.each_database(Sql::end);
@@ -331,8 +334,8 @@ impl Ledger {
                 self.settings.extend(told.into_iter().map(|what| format!("{store}: {what}")))
             }
             Err(why) => {
-                self.unseen_settings =
-                    Some(format!("the settings of {store} are not known: {why:#}"));
+                self.unseen_settings
+                    .push(format!("the settings of {store} are not known: {why:#}"));
             }
         }
     }

@@ -1,14 +1,15 @@
 //! What a claim rests on beside the operations: the rest of the evidence, in a few facts. They are
 //! taken as given where a witness is checked again alone, for only the store could tell otherwise.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use contract::store::Column;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::check::Claim;
 use crate::evidence::join::{Join, Match};
-use crate::evidence::ledger::Ledger;
+use crate::evidence::ledger::{Ledger, Row};
 use crate::evidence::{CampaignEvidence, Op};
 
 /// What is known besides the operations of a witness.
@@ -73,7 +74,8 @@ impl Stored {
             let untold = ledger.rows.iter().filter(|row| !told.contains(row.code.as_ref()));
             untold.map(|row| (text(row.user.as_deref()), text(row.key.as_deref()))).collect()
         });
-        let codes = (claim == Claim::Unstored).then(|| {
+        let listed = claim == Claim::Unstored && ledger.tells(Column::Code);
+        let codes = listed.then(|| {
             let rows = ledger.rows.iter().map(|row| row.code.as_ref());
             rows.chain(told()).map(str::to_owned).collect()
         });
@@ -84,17 +86,45 @@ impl Stored {
 
 fn resolved(e: &CampaignEvidence, join: &Join, ledger: &Ledger) -> BTreeMap<u64, Option<String>> {
     let limited = e.precedence().is_some();
+    let askers = Askers::of(&e.pending);
     let code = |found: &Match| {
         let (op, row) = (&e.pending[found.pending], &ledger.rows[found.row]);
-        let fits = |op: &&Op| {
-            agree(op.user.as_deref(), row.user.as_deref())
-                && agree(op.key.as_deref(), row.key.as_deref())
-        };
         let own = limited && row.user.is_some() && row.user == op.user;
-        let alone = own || e.pending.iter().filter(fits).nth(1).is_none();
-        (op.op, alone.then(|| row.code.as_ref().to_owned()))
+        let alone = own || askers.of_row(row) < 2;
+        (op.op, ledger.code_of(row).filter(|_| alone).map(str::to_owned))
     };
     join.matched.iter().filter(|_| e.whole).map(code).collect()
+}
+
+/// A user or a key as it is asked for: any, or exactly this one, which may be none.
+type Asked<'a> = Option<Option<&'a str>>;
+
+/// How many lost requests there are for each user and key.
+struct Askers<'a>(HashMap<(Asked<'a>, Asked<'a>), usize>);
+
+impl<'a> Askers<'a> {
+    fn of(pending: &'a [Op]) -> Self {
+        let mut counted = HashMap::new();
+        for op in pending {
+            let (user, key) = (Some(op.user.as_deref()), Some(op.key.as_deref()));
+            for names in [(user, key), (user, None), (None, key), (None, None)] {
+                *counted.entry(names).or_default() += 1;
+            }
+        }
+        Self(counted)
+    }
+
+    /// How many of them do not contradict the row.
+    fn of_row(&self, row: &Row) -> usize {
+        let (users, keys) = (fitting(row.user.as_deref()), fitting(row.key.as_deref()));
+        let names = users.iter().flat_map(|user| keys.iter().map(move |key| (*user, *key)));
+        names.filter_map(|names| self.0.get(&names)).sum()
+    }
+}
+
+/// A row that names nobody may be anybody's; any other is that one's, or of one who named nobody.
+fn fitting(name: Option<&str>) -> Vec<Asked<'_>> {
+    name.map_or_else(|| vec![None], |name| vec![Some(Some(name)), Some(None)])
 }
 
 /// Neither says otherwise.

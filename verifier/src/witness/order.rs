@@ -280,16 +280,17 @@ pub(super) fn crowded(
     for (holding, place) in certain.iter().zip(&places) {
         seen.add(holding, *place);
     }
-    let mut between = 0;
-    for (holding, (low, high)) in certain.iter().zip(&places) {
-        let after = |(moment, n): &(i64, i128)| *moment < holding.begin && *n >= i128::from(above);
-        let before = |(moment, n): &(i64, i128)| holding.end < *moment && *n <= i128::from(upto);
-        let above = *low >= i128::from(above) || seen.least.iter().any(after);
-        let upto = *high <= i128::from(upto) || seen.most.iter().any(before);
-        between += i128::from(above && upto);
-    }
+    let (above, upto) = (i128::from(above), i128::from(upto));
+    let filled = seen.least.iter().filter(|(_, n)| *n >= above).map(|(moment, _)| *moment).min();
+    let empty = seen.most.iter().filter(|(_, n)| *n <= upto).map(|(moment, _)| *moment).max();
+    let between = certain.iter().zip(&places).filter(|(holding, (low, high))| {
+        let after = *low >= above || filled.is_some_and(|moment| moment < holding.begin);
+        let before = *high <= upto || empty.is_some_and(|moment| holding.end < moment);
+        after && before
+    });
+    let between = between.count() as i128;
     let apart = |(early, n): &(i64, i128)| seen.most.iter().any(|(late, m)| early < late && n > m);
-    let room = i128::from(upto) - i128::from(above);
+    let room = upto - above;
     ensure!(between > room.max(0) || seen.least.iter().any(apart), "there is room for all");
     Ok(())
 }

@@ -33,6 +33,8 @@ impl Dice {
 struct Features {
     users: bool,
     keys: bool,
+    /// Some requests name nobody, where nobody need be named.
+    mixed: bool,
     ranks: bool,
     counts: bool,
     lists: bool,
@@ -61,6 +63,7 @@ pub(crate) fn story(seed: u64, lag: i64, with_store: bool) -> Story {
     let features = Features {
         users: dice.below(3) > 0,
         keys: dice.one_in(4),
+        mixed: dice.one_in(3),
         ranks: dice.one_in(2),
         counts: dice.one_in(2),
         lists: dice.one_in(3),
@@ -85,6 +88,7 @@ fn play(dice: &mut Dice, features: &Features, (lag, with_store): (i64, bool)) ->
         start: window,
         limit,
         lag,
+        answers_first: dice.one_in(2),
         asks: Vec::new(),
         rows: with_store.then(Vec::new),
     };
@@ -113,11 +117,14 @@ fn draw(dice: &mut Dice, features: &Features, story: &Story, at: i64) -> Ask {
     let reads = (features.counts || features.lists) && dice.one_in(3);
     let earlier = story.asks.iter().filter(|a| !a.told.is_read()).count();
     let (mut user, mut key) = (None, None);
-    if !reads && features.users {
+    // Where a user may hold one coupon, every request says whose it is.
+    let nobody = features.mixed && story.limit.is_none() && dice.one_in(3);
+    if !reads && features.users && !nobody {
         user = Some(dice.below(4) as u8);
     }
-    // Where there is a store, all requests carry a key or none: it tells them apart.
-    let keyed = features.keys && (story.rows.is_some() || dice.below(3) > 0);
+    // Where there is a store, mostly all requests carry a key or none: it tells them apart.
+    let always = story.rows.is_some() && !features.mixed;
+    let keyed = features.keys && (always || dice.below(3) > 0);
     if !reads && keyed {
         key = Some(dice.below(4) as u8);
         if earlier > 0 && dice.one_in(2) {

@@ -43,7 +43,7 @@ pub(crate) fn is_strange(story: &Story, rows: &[Row]) -> bool {
 }
 
 /// Whether each row that nobody was told about can only be that of one request, or of one user who has
-/// no other such row. Otherwise the verifier need not find every contradiction.
+/// no other such row, where all of them name users. Otherwise the verifier need not find every contradiction.
 pub(crate) fn tells_apart(story: &Story, rows: &[Row]) -> bool {
     let lost = |ask: &&Ask| ask.to.is_none() || ask.told == Told::Unknown;
     let lost: Vec<&Ask> = story.asks.iter().filter(lost).filter(|a| !a.told.is_read()).collect();
@@ -56,9 +56,10 @@ pub(crate) fn tells_apart(story: &Story, rows: &[Row]) -> bool {
     };
     let untold: Vec<&Row> = rows.iter().filter(|row| !told(row)).collect();
     let agree = |a: Option<u8>, b: Option<u8>| a.is_none() || b.is_none() || a == b;
+    let named = lost.iter().all(|ask| ask.user.is_some());
     untold.iter().all(|row| {
         let fits = lost.iter().filter(|a| agree(a.user, row.user) && agree(a.key, row.key)).count();
         let of_user = untold.iter().filter(|other| other.user == row.user).count();
-        fits == 1 || row.user.is_some() && row.key.is_none() && of_user == 1
+        fits == 1 || named && row.user.is_some() && row.key.is_none() && of_user == 1
     })
 }

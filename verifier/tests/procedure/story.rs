@@ -19,6 +19,8 @@ pub(crate) struct Story {
     /// Reads may show a state that is so old.
     pub(crate) lag: i64,
     pub(crate) asks: Vec<Ask>,
+    /// All answers are written down before the requests.
+    pub(crate) answers_first: bool,
     /// What the store holds in the end, where it is known: code, user, key.
     pub(crate) rows: Option<Vec<Row>>,
 }
@@ -128,28 +130,34 @@ pub(crate) fn write(stories: &[Story]) -> String {
              {{\"earliest\":{earliest},\"latest\":{latest}}},\"per_user\":{limit}}}",
             story.coupons
         );
+        let (mut asked, mut answered) = (String::new(), String::new());
         for ask in &story.asks {
             op += 1;
-            let kind = if ask.told.is_read() { "read" } else { "issue" };
-            let _ = write!(
-                out,
-                "{{\"type\":\"invoke\",\"op\":{op},\"campaign\":\"{campaign}\",\"kind\":\"{kind}\",\
-                 \"at\":{}",
-                ask.from
-            );
-            optional(&mut out, "user", ask.user.map(|u| format!("\"u{u}\"")));
-            optional(&mut out, "key", ask.key.map(|k| format!("\"k{k}\"")));
-            out += "}\n";
+            asked += &invocation(op, campaign, ask);
             if let Some(to) = ask.to {
                 ends += 1;
                 let _ = writeln!(
-                    out,
+                    answered,
                     "{{\"type\":\"complete\",\"op\":{op},\"at\":{to},\"outcome\":{}}}",
                     told(campaign, ask.told)
                 );
             }
         }
+        let both = if story.answers_first { [answered, asked] } else { [asked, answered] };
+        out.extend(both);
     }
     let _ = writeln!(out, "{{\"type\":\"trailer\",\"invocations\":{op},\"completions\":{ends}}}");
     out
+}
+
+fn invocation(op: i32, campaign: usize, ask: &Ask) -> String {
+    let kind = if ask.told.is_read() { "read" } else { "issue" };
+    let mut out = format!(
+        "{{\"type\":\"invoke\",\"op\":{op},\"campaign\":\"{campaign}\",\"kind\":\"{kind}\",\
+         \"at\":{}",
+        ask.from
+    );
+    optional(&mut out, "user", ask.user.map(|u| format!("\"u{u}\"")));
+    optional(&mut out, "key", ask.key.map(|k| format!("\"k{k}\"")));
+    out + "}\n"
 }
