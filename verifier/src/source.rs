@@ -9,10 +9,12 @@ pub mod results;
 pub mod settle;
 pub mod sqlite;
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
+use contract::secrets;
 use contract::store::Mapping;
 
 use crate::evidence::ledger::Ledgers;
@@ -79,7 +81,12 @@ pub type Complete<'a> = dyn FnMut(&mut Ledgers) -> Result<bool> + 'a;
 /// When the store cannot be read.
 pub fn read(wanted: &Wanted<'_>, complete: &mut Complete<'_>, pace: Pace) -> Result<Answer> {
     let name = wanted.url.map_or_else(|| "of the mapping".into(), shown);
-    read_settled(wanted, complete, pace).with_context(|| format!("store {name}"))
+    // The variables of a scenario's URL are written down as it spells them.
+    let url = wanted.url.map(secrets::expanded_url).transpose().map_err(|what| anyhow!(what));
+    let read = |url: Option<Cow<'_, str>>| {
+        read_settled(&Wanted { url: url.as_deref(), ..*wanted }, complete, pace)
+    };
+    url.and_then(read).with_context(|| format!("store {name}"))
 }
 
 fn read_settled(

@@ -86,8 +86,9 @@ fn k6_results_are_read() {
     let other = r#"{"type":"Metric","data":{"name":"http_req_duration"},"metric":"http_req_duration"}
 {"metric":"http_reqs","type":"Point","data":{"time":"2026-11-21T10:00:00Z","value":1,"tags":{}}}
 "#;
-    let sound = [other, &point("00.1", "200", "가"), &point("00.12", "409", "")].concat();
-    both(&format!("format: k6_json{CAMPAIGN}{rules}"), &sound, &point("00.2", "200", "나"));
+    let sound =
+        [other, &point("00.100000000", "200", "가"), &point("00.120000000", "409", "")].concat();
+    both(&format!("format: k6_json{CAMPAIGN}{rules}"), &sound, &point("00.200000000", "200", "나"));
     let csv = "metric_name,timestamp,metric_value,status,extra_tags\n\
                http_reqs,1795255201,1,200,\n\
                http_req_duration,1795255201,20.5,200,user=u&code=가\n\
@@ -116,9 +117,9 @@ fn vegeta_results_are_read_with_their_bodies() {
 "#
         )
     };
-    let sound = [json("00.1", 200, bodies[0]), json("00.11", 409, "")].concat();
+    let sound = [json("00.100000000", 200, bodies[0]), json("00.110000000", 409, "")].concat();
     let how = format!("format: vegeta_json{CAMPAIGN}{rules}");
-    both(&how, &sound, &json("00.2", 200, bodies[1]));
+    both(&how, &sound, &json("00.200000000", 200, bodies[1]));
 }
 
 #[test]

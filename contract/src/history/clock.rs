@@ -26,6 +26,13 @@ pub struct Probe {
     pub resolution: i64,
 }
 
+/// How coarse a printed date and time (RFC 3339) is: one unit of its last digit, in nanoseconds.
+pub fn resolution(rfc3339: &str) -> i64 {
+    let fraction = rfc3339.split_once('.').map_or("", |(_, rest)| rest);
+    let digits = fraction.chars().take_while(char::is_ascii_digit).count();
+    10_i64.pow(9_u32.saturating_sub(u32::try_from(digits).unwrap_or(9)))
+}
+
 /// Where the moment that the other clock calls `unix_ns` lies on the history's clock.
 ///
 /// `None` where there is no probe, or where the probes contradict each other: a clock stepped.
@@ -80,5 +87,17 @@ mod tests {
     fn a_step_is_noticed() {
         assert_eq!(locate(0, &[probe(0, MS, 0, 0), probe(2 * MS, MS, 0, 2_000 * MS)]), None);
         assert_eq!(locate(0, &[]), None);
+    }
+
+    #[test]
+    fn a_printed_time_is_as_coarse_as_its_last_digit() {
+        for (text, ns) in [
+            ("2026-01-01T00:00:00Z", 1_000_000_000),
+            ("2026-01-01T00:00:00.1+09:00", 100_000_000),
+            ("2026-01-01T00:00:00.123456Z", 1_000),
+            ("2026-01-01T00:00:00.123456789Z", 1),
+        ] {
+            assert_eq!(resolution(text), ns, "{text}");
+        }
     }
 }

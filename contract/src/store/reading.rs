@@ -279,6 +279,9 @@ impl RedisKey {
         if self.json.is_some() && is == Meaning::Ledger {
             return Err("json: belongs to a number; a ledger has `columns`".into());
         }
+        if self.json.is_some() && self.key.is_open() {
+            return Err("json: belongs to one key, and this is a pattern of keys".into());
+        }
         Ok(!open.is_empty())
     }
 }

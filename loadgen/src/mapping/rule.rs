@@ -416,6 +416,8 @@ impl Rule {
         self.status.as_ref().is_none_or(|s| s.contains(answer.status))
             && self.empty.is_none_or(|wanted| wanted == answer.body.is_empty())
             && self.header.iter().all(header)
+            // What is no JSON says nothing, not even that something is absent.
+            && (self.json.0.is_empty() || answer.json().is_some())
             && self.json.0.iter().all(json)
             && self.body.as_ref().is_none_or(|p| p.0.is_match(&text()))
             && self.connect.as_deref().is_none_or(|code| connect_code(answer) == Some(code))

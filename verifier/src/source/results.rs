@@ -13,6 +13,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result, anyhow, bail};
 use chrono::{DateTime, Utc};
 use contract::campaign::{PerUser, Window};
+use contract::history::clock::resolution;
 use contract::history::{Completion, Event, Integrity, Invocation, Kind, Promise};
 use contract::outcome::{Coupon, Doubt, Failure, Outcome};
 use contract::store::Cell;
@@ -97,7 +98,7 @@ pub struct Time {
     pub unit: Unit,
 }
 
-/// A unit of time. It is also how coarse the time is.
+/// A unit of time. It is also how coarse the time is, unless digits behind the point make it finer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unit {
@@ -236,22 +237,22 @@ impl Results {
         Ok(())
     }
 
-    /// Both ends of a request, as far apart as their units allow.
+    /// Both ends of a request, as far apart as their units allow: an end that is the other one and what
+    /// it took is as coarse as both together.
     fn ends(&self, record: &Value) -> Result<(i64, i64)> {
         let read = |time: &Option<Time>| time.as_ref().map(|t| t.read(record)).transpose();
-        let (sent, answered, took) = (read(&self.sent)?, read(&self.answered)?, read(&self.took)?);
-        let ends = match (sent, answered, took) {
-            (Some(sent), Some(answered), _) => (sent.0, answered.0, sent.1.max(answered.1)),
+        let both = match (read(&self.sent)?, read(&self.answered)?, read(&self.took)?) {
+            (Some(sent), Some(answered), _) => (sent, answered),
             (Some(sent), None, Some(took)) => {
-                (sent.0, sent.0.saturating_add(took.0), sent.1.max(took.1))
+                (sent, (sent.0.saturating_add(took.0), sent.1.saturating_add(took.1)))
             }
             (None, Some(end), Some(took)) => {
-                (end.0.saturating_sub(took.0), end.0, end.1.max(took.1))
+                ((end.0.saturating_sub(took.0), end.1.saturating_add(took.1)), end)
             }
             (_, _, _) => bail!("expected two of `sent`, `answered` and `took`"),
         };
-        let (sent, answered, coarse) = ends;
-        Ok((sent.saturating_sub(coarse), answered.saturating_add(coarse)))
+        let (sent, answered) = both;
+        Ok((sent.0.saturating_sub(sent.1), answered.0.saturating_add(answered.1)))
     }
 
     /// What it means; nothing where it did not ask for a coupon.
@@ -301,7 +302,7 @@ impl Time {
         let scale = match self.unit {
             Unit::Rfc3339 => {
                 let time = DateTime::parse_from_rfc3339(&found).map_err(|_| wrong())?;
-                return Ok((time.timestamp_nanos_opt().ok_or_else(wrong)?, 1));
+                return Ok((time.timestamp_nanos_opt().ok_or_else(wrong)?, resolution(&found)));
             }
             Unit::Ns => 1,
             Unit::Us => 1_000,
@@ -381,7 +382,26 @@ mod tests {
         assert_eq!(read("12", Unit::S), Ok((12_000_000_000, 1_000_000_000)));
         assert_eq!(read("12.5", Unit::S), Ok((12_500_000_000, 100_000_000)));
         assert_eq!(read("3.250001", Unit::Ms), Ok((3_250_001, 1)));
-        assert_eq!(read("1970-01-01T00:00:01.000000002Z", Unit::Rfc3339), Ok((1_000_000_002, 1)));
+        let date = |text| read(text, Unit::Rfc3339);
+        assert_eq!(date("1970-01-01T00:00:01.000000002Z"), Ok((1_000_000_002, 1)));
+        assert_eq!(date("1970-01-01T00:00:01.5+00:00"), Ok((1_500_000_000, 100_000_000)));
+        assert_eq!(date("1970-01-01T00:00:01Z"), Ok((1_000_000_000, 1_000_000_000)));
         assert_eq!(read("soon", Unit::Ms).unwrap_err(), "t: found \"soon\", expected a number");
+    }
+    #[test]
+    fn an_end_that_is_reckoned_is_as_coarse_as_both() {
+        let ends = |times: &str| {
+            let how = format!(
+                "format: csv\ncampaign: {{ id: c, coupons: 1, starts_at: 2026-01-01T00:00:00Z }}\n\
+                 outcomes: []\n{times}"
+            );
+            let results: Results = yaml::read(Path::new("how"), &how, "").unwrap();
+            results.ends(&serde_json::json!({ "a": "5000", "b": "6", "t": "30" })).unwrap()
+        };
+        let took = "took: { at: t, unit: ns }";
+        assert_eq!(ends(&format!("sent: {{ at: a, unit: us }}\n{took}")), (4_999_000, 5_001_031));
+        let end = "answered: { at: b, unit: ms }";
+        assert_eq!(ends(&format!("{end}\n{took}")), (4_999_969, 7_000_000));
+        assert_eq!(ends(&format!("sent: {{ at: a, unit: us }}\n{end}")), (4_999_000, 7_000_000));
     }
 }

@@ -12,11 +12,12 @@ pub struct Pace {
     pub apart: Duration,
     /// How long it must stand still when something is missing in it.
     pub still: Duration,
-    /// It is given up after this time.
+    /// It is given up after this time, if it still changes or is busy then.
     pub longest: Duration,
 }
 
-/// Unless told otherwise, the store is given up after this time, or after twice the time that it must stand still.
+/// Unless told otherwise, a store that is not at rest is given up after this time, or after twice the time
+/// that it must stand still.
 const LONGEST: Duration = Duration::from_secs(10);
 
 impl Pace {
@@ -68,7 +69,9 @@ pub fn settle<T: PartialEq>(
     loop {
         std::thread::sleep(pace.apart);
         let now = read()?;
-        if now != before {
+        // What stands still will have stood still for long enough, however slowly it is read.
+        let mut restless = now != before;
+        if restless {
             (before, since, checked) = (now, Instant::now(), None);
         } else {
             let rest = Rest { after: began.elapsed(), unchanged: since.elapsed() };
@@ -84,8 +87,9 @@ pub fn settle<T: PartialEq>(
             if at_rest {
                 return Ok(Some((rest, before)));
             }
+            restless = standing == Standing::Busy;
         }
-        if began.elapsed() >= pace.longest {
+        if restless && began.elapsed() >= pace.longest {
             return Ok(None);
         }
     }
@@ -140,6 +144,13 @@ mod tests {
         assert_eq!(found, 100);
         assert!(rest.after > PACE.still, "{rest:?}");
         assert_eq!(settle(PACE, || Ok(-1), standing).unwrap(), None);
+    }
+
+    #[test]
+    fn what_stands_still_is_not_given_up() {
+        let pace = Pace { longest: Duration::from_millis(1), ..PACE };
+        let (rest, found) = settle(pace, || Ok(99), |_| Ok(Standing::Short)).unwrap().unwrap();
+        assert!(found == 99 && rest.unchanged >= pace.still, "{rest:?}");
     }
 
     #[test]

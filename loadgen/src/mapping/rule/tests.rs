@@ -83,6 +83,7 @@ fn absence_is_a_condition_and_an_empty_body_too() {
     );
     assert_eq!(meaning(&rules, 200, ""), Outcome::NotStarted);
     assert_eq!(meaning(&rules, 200, "{}"), Outcome::SoldOut);
+    assert_eq!(meaning(&rules, 502, "<html>Bad Gateway</html>"), UNCLASSIFIED);
     let body = r#"{"coupon":{"code":"가2","no":"17"}}"#;
     let Outcome::Issued(coupon) = meaning(&rules, 200, body) else { panic!("issued") };
     assert_eq!((coupon.code.as_ref(), coupon.seq, coupon.remaining), ("가2", Some(17), None));

@@ -77,31 +77,68 @@ impl Keys {
         campaign: &str,
     ) -> Result<Option<i64>> {
         let pattern = key.key.of_campaign(campaign);
-        let Some(name) = pattern.whole().map(str::to_owned) else {
-            return Ok(Some(size(self.keys(&pattern)?.len())));
+        let Some(name) = pattern.whole() else {
+            return self.number_of_all(reading, key, campaign).map(Some);
         };
-        let kind = self.kind(&name)?;
+        let kind = self.kind(name)?;
         let field = key.field.as_ref().map(|f| f.of_campaign(campaign));
         if kind == Kind::None {
             return Ok(None);
         }
         if let Some(field) = field.as_ref().and_then(Pattern::whole) {
-            let value: Option<String> = self.ask(&["HGET", &name, field])?;
+            let value: Option<String> = self.ask(&["HGET", name, field])?;
             return value.map(|text| number(&text, key.json.as_ref())).transpose();
         }
+        if kind != Kind::String && (field.is_some() || key.value.is_some()) {
+            return self.fitting(key, campaign).map(Some);
+        }
+        self.number_in(name, kind, reading, key).map(Some)
+    }
+
+    /// The number of a pattern of keys: of what is in them where a field or a value is named or
+    /// where something waits in them, else of the keys themselves.
+    fn number_of_all(&mut self, reading: &Reading, key: &RedisKey, campaign: &str) -> Result<i64> {
+        if key.field.is_some() || key.value.is_some() {
+            return self.fitting(key, campaign);
+        }
+        let names = self.keys(&key.key.of_campaign(campaign))?;
+        if reading.is != Meaning::Waiting {
+            return Ok(size(names.len()));
+        }
+        let mut all = 0_i64;
+        for name in names {
+            let kind = self.kind(&name)?;
+            // It may have gone in the meantime.
+            if kind != Kind::None {
+                all = all.saturating_add(self.number_in(&name, kind, reading, key)?);
+            }
+        }
+        Ok(all)
+    }
+
+    /// The number that a key is, or how much is in it.
+    fn number_in(
+        &mut self,
+        name: &str,
+        kind: Kind,
+        reading: &Reading,
+        key: &RedisKey,
+    ) -> Result<i64> {
         if kind == Kind::String {
-            let text: String = self.ask(&["GET", &name])?;
-            return number(&text, key.json.as_ref()).with_context(|| name).map(Some);
+            let text: String = self.ask(&["GET", name])?;
+            return number(&text, key.json.as_ref()).with_context(|| name.to_owned());
         }
-        if field.is_some() || key.value.is_some() {
-            let mut count = 0;
-            self.rows_of(key, campaign, &mut |_| count += 1)?;
-            return Ok(Some(count));
+        if kind == Kind::Stream && reading.is == Meaning::Waiting {
+            return self.unread_entries(name);
         }
-        match (kind, reading.is) {
-            (Kind::Stream, Meaning::Waiting) => self.unread_entries(&name).map(Some),
-            _ => self.length(&name, kind).map(Some),
-        }
+        self.length(name, kind)
+    }
+
+    /// How many fields and elements look as the reading says.
+    fn fitting(&mut self, key: &RedisKey, campaign: &str) -> Result<i64> {
+        let mut count = 0;
+        self.rows_of(key, campaign, &mut |found| count += i64::from(found.is_ok()))?;
+        Ok(count)
     }
 
     /// Every row of a ledger. Says whether any of its keys is there.
