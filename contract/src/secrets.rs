@@ -4,6 +4,7 @@
 //! A scenario spells a variable `${NAME}` and is written down as it was spelled.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 /// A secret shorter than this is none, and hiding it would make a message unreadable.
 const SHORTEST: usize = 4;
@@ -102,26 +103,60 @@ pub fn hidden<'a>(message: &str, secrets: impl IntoIterator<Item = &'a str>) -> 
 
 /// `redis://user:secret@host` becomes `redis://user:***@host`, and so does `?password=secret`.
 pub fn without_password(url: &str) -> String {
-    let url = without_login(url);
-    let Some((path, query)) = url.split_once('?') else { return url };
-    let kept = |pair: &str| match pair.split_once('=') {
-        Some((name, _)) if tells(name) => format!("{name}={HIDDEN}"),
-        _ => pair.to_owned(),
-    };
-    let query: Vec<String> = query.split('&').map(kept).collect();
-    format!("{path}?{}", query.join("&"))
+    hide(url, |_| false)
+}
+
+/// The same as it is written down: a password that is a variable of the environment stays.
+pub fn recorded(url: &str) -> String {
+    hide(url, is_variable)
 }
 
 /// The passwords in a URL, as it spells them.
 pub fn passwords(url: &str) -> Vec<&str> {
-    let login = url.split_once("://").and_then(|(_, rest)| rest.rsplit_once('@'));
-    let in_login = login.and_then(|(login, _)| login.split_once(':')).map(|(_, password)| password);
-    let query = url.split_once('?').map_or("", |(_, query)| query);
-    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-    in_login
-        .into_iter()
-        .chain(pairs.filter(|(name, _)| tells(name)).map(|(_, value)| value))
-        .collect()
+    let in_login = login(url).and_then(|at| url[at].split_once(':')).map(|(_, password)| password);
+    let told = parameters(url).filter_map(|pair| pair.split_once('='));
+    in_login.into_iter().chain(told.filter(|(name, _)| tells(name)).map(|(_, word)| word)).collect()
+}
+
+/// The URL without its passwords, but for those that may stay.
+fn hide(url: &str, may_stay: impl Fn(&str) -> bool) -> String {
+    let shown = |word: &str| if may_stay(word) { word.to_owned() } else { HIDDEN.to_owned() };
+    let mut out = url.to_owned();
+    let query = url.find('?').map(|at| at + 1);
+    // The query stands behind the login: what is hidden there moves nothing before it.
+    if let Some(at) = query.filter(|at| login(url).is_none_or(|login| login.end < *at)) {
+        let kept = |pair: &str| match pair.split_once('=') {
+            Some((name, word)) if tells(name) => format!("{name}={}", shown(word)),
+            _ => pair.to_owned(),
+        };
+        let pairs: Vec<String> = parameters(url).map(kept).collect();
+        out.replace_range(at.., &pairs.join("&"));
+    }
+    if let Some((at, (user, word))) =
+        login(url).and_then(|at| Some((at.clone(), url[at].split_once(':')?)))
+    {
+        out.replace_range(at, &format!("{user}:{}", shown(word)));
+    }
+    out
+}
+
+/// Where user and password stand in a URL: before the last @ ahead of path and query, or, as a password
+/// may hold a / or a ? that it should not, the last @ at all, unless that belongs to a password in the
+/// query.
+fn login(url: &str) -> Option<Range<usize>> {
+    let from = url.find("://")? + 3;
+    let rest = &url[from..];
+    let before = |end: Option<usize>| rest[..end.unwrap_or(rest.len())].rfind('@');
+    let in_query = parameters(url).any(|pair| pair.split_once('=').is_some_and(|(n, _)| tells(n)));
+    let at = before(rest.find(['/', '?']))
+        .or_else(|| before(rest.find('?')))
+        .or_else(|| before(None).filter(|_| !in_query))?;
+    Some(from..from + at)
+}
+
+/// The parameters of a URL, `NAME=VALUE`.
+fn parameters(url: &str) -> impl Iterator<Item = &str> {
+    url.split_once('?').into_iter().flat_map(|(_, query)| query.split('&'))
 }
 
 /// Whether a parameter of this name is a password.
@@ -129,13 +164,10 @@ fn tells(name: &str) -> bool {
     name.to_ascii_lowercase().contains("pass")
 }
 
-fn without_login(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.into() };
-    let Some((login, host)) = rest.rsplit_once('@') else { return url.into() };
-    match login.split_once(':') {
-        Some((user, _)) => format!("{scheme}://{user}:{HIDDEN}@{host}"),
-        None => url.into(),
-    }
+/// Whether it is `${NAME}` and nothing else.
+fn is_variable(text: &str) -> bool {
+    let name = text.strip_prefix("${");
+    name.is_some_and(|name| variable(name).is_some_and(|(_, length)| length == name.len()))
 }
 
 #[cfg(test)]
@@ -152,8 +184,30 @@ mod tests {
             ("postgres://me:${PW}@h/db", "postgres://me:***@h/db"),
             ("redis+unix:///run/r.sock?db=1&pass=s", "redis+unix:///run/r.sock?db=1&pass=***"),
             ("postgres://h/db?user=me&password=s&x", "postgres://h/db?user=me&password=***&x"),
+            (
+                "postgres://h:5432/db?user=me&password=p@ss",
+                "postgres://h:5432/db?user=me&password=***",
+            ),
+            ("postgres://me:pw@h/db?x=a@b", "postgres://me:***@h/db?x=a@b"),
+            ("postgres://me:pw@h/db?password=a@b", "postgres://me:***@h/db?password=***"),
+            ("redis://me:s/e?c@h/0", "redis://me:***@h/0"),
+            ("redis://me:s/e@h/0?pass=t", "redis://me:***@h/0?pass=***"),
         ] {
             assert_eq!(without_password(url), want);
+        }
+    }
+
+    #[test]
+    fn what_is_a_variable_is_written_down() {
+        for (url, want) in [
+            (
+                "postgres://me:${PW}@h/db?sslpassword=hush",
+                "postgres://me:${PW}@h/db?sslpassword=***",
+            ),
+            ("postgres://me:hush@h/db?password=${PW}", "postgres://me:***@h/db?password=${PW}"),
+            ("redis://:${PW}x@h", "redis://:***@h"),
+        ] {
+            assert_eq!(recorded(url), want);
         }
     }
 
@@ -162,6 +216,8 @@ mod tests {
         for (url, want) in [
             ("redis://me:sec@ret@h:1/0", &["sec@ret"][..]),
             ("postgres://a:b@h/db?user=me&password=s&sslpassword=t", &["b", "s", "t"]),
+            ("postgres://h:5432/db?user=me&password=p@ss", &["p@ss"]),
+            ("postgres://me:pw@h/db?x=a@b", &["pw"]),
             ("postgres://me@h/db?x", &[]),
             ("sqlite:a.db", &[]),
         ] {

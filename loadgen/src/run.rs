@@ -28,7 +28,7 @@ use crate::report;
 use crate::samples::Samples;
 use crate::scenario::{self, Load, Overrides, Scenario, ScenarioError, Span, Target};
 use crate::schedule::Schedule;
-use crate::secrets::without_password;
+use crate::secrets::recorded;
 use crate::selfcheck::Meter;
 use crate::summary::{Observed, Summary, summarize};
 use crate::system::System;
@@ -482,7 +482,7 @@ fn describe(scenario: &Scenario, system: &System, clock: Clock, campaigns: &[Cre
         starts_at_unix_ns: created.starts_at_unix_ns,
     };
     let mut definition = scenario.clone();
-    definition.system.store = definition.system.store.as_deref().map(without_password);
+    definition.system.store = definition.system.store.as_deref().map(recorded);
     Run {
         format: contract::run::FORMAT.into(),
         scenario: scenario.name.as_str().into(),

@@ -624,7 +624,7 @@ pub struct Overrides {
 impl Overrides {
     /// The flags that a complaint may be about; `None` where there are none.
     fn place(&self) -> Option<String> {
-        let set = self.set.iter().map(|assignment| format!("--set {assignment}"));
+        let set = self.set.iter().map(|assignment| set_flag(assignment));
         let others = [
             (self.store.is_some(), "--store"),
             (!self.targets.is_empty(), "--target"),
@@ -812,7 +812,7 @@ impl Scenario {
         let mut scenario = self;
         let mut spelled = None;
         for assignment in set {
-            let place = format!("--set {assignment}");
+            let place = set_flag(assignment);
             let wrong = |what: String| ScenarioError::Wrong { place: place.clone(), what };
             let file = || Spelled::read(text).map_err(|e| wrong(e.to_string()));
             let changed = assigned(spelled.map_or_else(file, Ok)?, assignment).map_err(wrong)?;
@@ -847,12 +847,20 @@ impl Scenario {
     }
 }
 
+/// A flag as a message may show it.
+fn set_flag(assignment: &str) -> String {
+    format!("--set {}", secrets::without_password(assignment))
+}
+
 /// The scenario with one value set: `load.stages.0.rate=200`.
 fn assigned(mut scenario: Spelled, assignment: &str) -> Result<Spelled, String> {
     let (key, text) = assignment
         .split_once('=')
         .ok_or_else(|| "expected KEY=VALUE, such as campaign.coupons=100".to_owned())?;
-    let value = Spelled::read(text).map_err(|_| format!("{text:?} is not YAML"))?;
+    let value = Spelled::read(text).map_err(|_| {
+        let found = secrets::without_password(text);
+        format!("{found:?} is not YAML")
+    })?;
     scenario.set(key, value)?;
     Ok(scenario)
 }

@@ -6,7 +6,7 @@ use crate::client::reach::Reach;
 use crate::folder::Folder;
 use crate::instances::{Instances, StartError, Surroundings};
 use crate::scenario::{Origin, Scenario, Scheme, Target};
-use crate::secrets::{expanded_url, variables, without_password};
+use crate::secrets::{expanded_url, recorded, variables};
 
 /// What is put under load.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ impl System {
         let store_url = template
             .and_then(|s| expanded_url(s).ok())
             .map(|s| s.replace("{run}", &run.to_string_lossy()));
-        let public = template.map(|s| without_password(&s.replace("{run}/", "")));
+        let public = template.map(|s| recorded(&s.replace("{run}/", "")));
         let reach = Reach::of(&scenario.system)?;
         let (instances, targets, addresses) = match &scenario.system.origin {
             Origin::Spawn(spawn) => {

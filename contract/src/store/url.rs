@@ -76,13 +76,13 @@ impl TryFrom<String> for StoreUrl {
 /// What is written down: a password only where it is a variable of the environment.
 impl From<StoreUrl> for String {
     fn from(url: StoreUrl) -> Self {
-        url.recorded()
+        secrets::recorded(&url.0)
     }
 }
 
 impl fmt::Debug for StoreUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.recorded())
+        f.write_str(&secrets::recorded(&self.0))
     }
 }
 
@@ -93,18 +93,6 @@ impl StoreUrl {
     /// When the environment lacks one.
     pub fn expanded(&self) -> Result<String, String> {
         secrets::expanded_url(&self.0).map(std::borrow::Cow::into_owned)
-    }
-
-    fn recorded(&self) -> String {
-        let hidden = secrets::without_password(&self.0);
-        let password = self.0.split_once("://").and_then(|(_, rest)| rest.rsplit_once('@'));
-        let password = password.and_then(|(login, _)| login.split_once(':')).map(|(_, word)| word);
-        let variable = password.and_then(|word| word.strip_prefix("${"));
-        let whole = variable.and_then(secrets::variable).zip(variable);
-        match whole {
-            Some(((_, length), text)) if length == text.len() => self.0.clone(),
-            _ => hidden,
-        }
     }
 
     pub(super) fn scheme(&self) -> Option<Scheme> {

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::secrets::without_password;
+
 /// Base URL of a target that runs already.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
@@ -59,7 +61,10 @@ impl TryFrom<&str> for Target {
     type Error = String;
 
     fn try_from(text: &str) -> Result<Self, String> {
-        let wrong = || format!("found {text:?}, expected http://HOST:PORT or https://HOST:PORT");
+        let wrong = || {
+            let found = without_password(text);
+            format!("found {found:?}, expected http://HOST:PORT or https://HOST:PORT")
+        };
         let uri: hyper::Uri = text.parse().map_err(|_| wrong())?;
         let scheme = match uri.scheme_str() {
             Some("http") => Scheme::Http,
