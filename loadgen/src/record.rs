@@ -60,8 +60,8 @@ impl Recorder {
     }
 
     /// A request is over; gives the time that is written for it. Records are in order of time: where
-    /// a later one was written before, that one's time is taken, for an end that is told too late hides no contradiction but
-    /// makes none either. An outcome that is too long for a record is unreadable: what an answer says
+    /// a later one was written before, that one's time is taken: an end that is told too late makes no
+    /// contradiction, and may hide one by as much. An outcome that is too long for a record is unreadable: what an answer says
     /// must not end the run.
     ///
     /// # Errors

@@ -169,7 +169,7 @@ pub struct InspectArgs {
     /// Show what this mapping finds, reading by reading
     #[arg(long, value_name = "FILE", requires = "campaign")]
     pub mapping: Option<PathBuf>,
-    /// The campaign; without a mapping, only Redis keys and paths with it in them
+    /// The campaign; without a mapping, only Redis keys with it in them are shown. It does nothing for SQL
     #[arg(long, value_name = "ID")]
     pub campaign: Option<String>,
 }

@@ -9,7 +9,7 @@ use contract::store::{Mapping, Meaning, Pattern, Scheme, URLS};
 use crate::cli::InspectArgs;
 use crate::source::mapped::redis::{Element, Keys, Kind};
 use crate::source::mapped::sql::Sql;
-use crate::source::mapped::{Entry, Mapped, kind_name};
+use crate::source::mapped::{Entry, Mapped, Rows, kind_name};
 use crate::source::{resolve, shown};
 use crate::wording::{safe, signed, size, span, things};
 
@@ -18,6 +18,8 @@ const MOST_KEYS: usize = 40;
 const MOST_ROWS: usize = 3;
 /// A value is cut after so many characters.
 const MOST_CHARACTERS: usize = 80;
+/// Where a reading finds no number and no row.
+const NOTHING: &str = "nothing there";
 
 /// Looks at a store. Returns what there is to see.
 ///
@@ -48,33 +50,39 @@ fn found(mapped: &mut Mapped, campaign: &str) -> Result<String> {
     for url in mapped.urls() {
         let _ = writeln!(out, "store {}", safe(&url));
     }
-    for at in 0..mapped.readings().len() {
-        let reading = &mapped.readings()[at];
-        let (is, name) = (reading.is, reading.label());
-        let word = serde_json::to_value(is).ok();
-        let word = word.as_ref().and_then(|word| word.as_str()).unwrap_or_default();
-        let said = match mapped.number(at, campaign)? {
-            Some(number) if is == Meaning::Ledger => things(usize::try_from(number)?, "row"),
-            Some(number) => signed(number),
-            None => "nothing there".into(),
-        };
-        let _ = writeln!(out, "\n{word}  {}\n  {said}", safe(&name));
-        if is == Meaning::Ledger {
-            let rows = mapped.rows(at, campaign)?;
-            let columns: Vec<&str> = rows.columns.iter().map(|column| column.name()).collect();
-            let _ = writeln!(out, "  rows tell: {}", columns.join(", "));
-            let bad = rows.rows.iter().filter(|row| row.is_err()).count();
-            if bad > 0 {
-                let _ = writeln!(out, "  {} cannot be understood", things(bad, "row"));
-            }
-            // What is wrong comes first: that is what has to be seen.
-            let (good, bad): (Vec<&Entry>, Vec<&Entry>) = rows.rows.iter().partition(|r| r.is_ok());
-            for row in bad.into_iter().take(MOST_ROWS).chain(good.into_iter().take(MOST_ROWS)) {
-                let _ = writeln!(out, "    {}", words(row));
-            }
-        }
-    }
+    mapped.at_one_moment(|mapped| {
+        (0..mapped.readings().len()).try_for_each(|at| reading(mapped, at, campaign, &mut out))
+    })?;
     Ok(out)
+}
+
+fn reading(mapped: &mut Mapped, at: usize, campaign: &str, out: &mut String) -> Result<()> {
+    let reading = &mapped.readings()[at];
+    let (is, name) = (reading.is, reading.label());
+    let word = serde_json::to_value(is).ok();
+    let word = word.as_ref().and_then(|word| word.as_str()).unwrap_or_default();
+    let _ = writeln!(out, "\n{word}  {}", safe(&name));
+    if is == Meaning::Ledger {
+        ledger(&mapped.rows(at, campaign)?, out);
+        return Ok(());
+    }
+    let said = mapped.number(at, campaign)?.map_or_else(|| NOTHING.to_owned(), signed);
+    let _ = writeln!(out, "  {said}");
+    Ok(())
+}
+
+fn ledger(rows: &Rows, out: &mut String) {
+    let number = if rows.there { things(rows.rows.len(), "row") } else { NOTHING.to_owned() };
+    let columns: Vec<&str> = rows.columns.iter().map(|column| column.name()).collect();
+    let _ = writeln!(out, "  {number}\n  rows tell: {}", columns.join(", "));
+    // What is wrong comes first: that is what has to be seen.
+    let (good, bad): (Vec<&Entry>, Vec<&Entry>) = rows.rows.iter().partition(|r| r.is_ok());
+    if !bad.is_empty() {
+        let _ = writeln!(out, "  {} cannot be understood", things(bad.len(), "row"));
+    }
+    for row in bad.into_iter().take(MOST_ROWS).chain(good.into_iter().take(MOST_ROWS)) {
+        let _ = writeln!(out, "    {}", words(row));
+    }
 }
 
 fn words(row: &Entry) -> String {

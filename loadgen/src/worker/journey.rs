@@ -57,23 +57,20 @@ impl Worker {
     /// Reads one campaign, and notes what was seen.
     pub(super) fn read(this: &Rc<Self>, due: i64) {
         let op = this.job.new_op();
-        let (reads, campaigns) = (this.job.mapping.reads.len(), this.job.forms.len());
+        let kinds = (this.job.mapping.reads.len(), this.job.forms.len(), this.lanes.len());
         let number = this.reads.replace(this.reads.get() + 1);
-        if reads == 0 {
-            return;
-        }
-        let campaign = number / reads % campaigns;
+        let (which, campaign, target) = turn(number, kinds);
         let order = Order {
             op,
             campaign: u32::try_from(campaign).unwrap_or(0),
             buyer: 0,
-            target: number % this.lanes.len(),
+            target,
             user: String::new(),
             key: String::new(),
             follows: None,
         };
         let timing = Timing { due: Some(due), woken: this.job.clock.now() };
-        let (worker, which) = (Rc::clone(this), number % reads);
+        let worker = Rc::clone(this);
         this.travel(Box::pin(async move { worker.observe(&order, timing, which).await }));
     }
 
@@ -288,6 +285,15 @@ impl Reply {
     }
 }
 
+/// What the read of this number reads, of which campaign and from which target, where there are so many of
+/// each: as long as there is something else, nothing is read again.
+fn turn(
+    number: usize,
+    (kinds, campaigns, targets): (usize, usize, usize),
+) -> (usize, usize, usize) {
+    (number % kinds, number / kinds % campaigns, number / (kinds * campaigns) % targets)
+}
+
 /// What a poll decided; `None` means to ask again, also where it was not answered: a poll has no
 /// effect that could be doubtful.
 fn decided(reply: Reply) -> Option<Ending> {
@@ -311,6 +317,21 @@ impl Trigger {
             Self::Failed => matches!(outcome, Outcome::Failed(_)),
             Self::NotStarted => *outcome == Outcome::NotStarted,
             Self::SoldOut => *outcome == Outcome::SoldOut,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::turn;
+
+    #[test]
+    fn everything_is_read_from_everybody() {
+        for of in [(2, 3, 2), (2, 2, 4), (1, 4, 2), (3, 1, 3)] {
+            let all: HashSet<_> = (0..of.0 * of.1 * of.2).map(|number| turn(number, of)).collect();
+            assert_eq!(all.len(), of.0 * of.1 * of.2, "{of:?}");
         }
     }
 }
