@@ -228,6 +228,19 @@ mod tests {
     }
 
     #[test]
+    fn the_variables_of_a_url_are_filled_in() {
+        let read = |url| {
+            let wanted = Wanted { url: Some(url), mapping: None, base: None, campaigns: &[] };
+            let found = read(&wanted, &|_| true, Pace::still(std::time::Duration::ZERO));
+            format!("{:#}", found.unwrap_err())
+        };
+        let missing = read("redis://:${NOT_THERE_AT_ALL}@h");
+        assert!(missing.ends_with("expected the environment to have this variable"), "{missing}");
+        let other = read("sqlite:${CARGO_MANIFEST_DIR}/Cargo.toml");
+        assert!(other.contains("not a database"), "{other}");
+    }
+
+    #[test]
     fn a_path_beside_the_run_comes_first() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(resolve("x.db", Some(dir.path())), PathBuf::from("x.db"));

@@ -338,6 +338,19 @@ fn postgres_is_read() {
 }
 
 #[test]
+fn inspect_reads_as_the_judge_does() {
+    let postgres = e2e::Postgres::start();
+    postgres.sql("CREATE SEQUENCE numbers");
+    let file = support::file("read:\n  - { is: issued, sql: \"SELECT nextval('numbers')\" }\n");
+    let mut inspect = std::process::Command::new(env!("CARGO_BIN_EXE_verifier"));
+    inspect.args(["inspect", "--store", &postgres.url(), "--campaign", "7", "--mapping"]);
+    let output = inspect.arg(file.path()).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("read-only transaction"), "{said}");
+}
+
+#[test]
 fn mariadb_is_read() {
     let mariadb = e2e::MariaDb::start();
     mariadb.sql("ALTER DATABASE test CHARACTER SET utf8mb4");
@@ -460,6 +473,32 @@ fn inspect_shows_keys_and_what_a_mapping_finds() {
 }
 
 #[test]
+fn a_pattern_of_keys_counts_what_is_in_them_where_it_is_named() {
+    let redis = redis(&[
+        &["HSET", "claim:7:u1", "status", "DONE", "code", "가나1"],
+        &["HSET", "claim:7:u2", "status", "FAILED", "code", "다라2"],
+        &["SET", "jobs:7:a", "2"],
+        &["RPUSH", "jobs:7:b", "x", "y", "z"],
+        &["HSET", "row:7", "code", "가나1", "user", "u1"],
+    ]);
+    let file = support::file(
+        r#"
+read:
+  - { is: issued, name: done, redis: "claim:{campaign}:{user}", field: status, value: DONE }
+  - { is: issued, name: keys, redis: "claim:{campaign}:{_}" }
+  - { is: waiting, name: jobs, redis: "jobs:{campaign}:{_}" }
+  - { is: ledger, name: row, redis: "row:{campaign}", columns: { code: code, user: user } }
+"#,
+    );
+    let path = file.path().display().to_string();
+    let arguments = ["inspect", "--store", &redis.url(), "--campaign", "7", "--mapping", &path];
+    let seen = support::verifier(&arguments);
+    for want in ["done\n  1\n", "keys\n  2\n", "jobs\n  5\n", "row\n  1 row\n"] {
+        assert!(seen.contains(want), "{want}: {seen}");
+    }
+}
+
+#[test]
 fn bad_mappings_are_one_line_with_their_place() {
     for (mapping, want) in [
         ("", ": the file is empty, expected a store mapping (see docs/store-mapping.md)"),
@@ -498,6 +537,10 @@ fn bad_mappings_are_one_line_with_their_place() {
         (
             "read:\n  - { is: issued, http: /a, json: a }",
             ":2:35: read[0].json: found \"a\", expected a JSON path",
+        ),
+        (
+            "read:\n  - { is: issued, redis: 'a:{user}', json: $.n }",
+            "json: belongs to one key, and this is a pattern of keys",
         ),
         (
             "read:\n  - { is: issued, sql: SELECT 1, field: a }",
