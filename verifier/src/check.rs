@@ -11,6 +11,7 @@ mod gate_flapped;
 mod idempotency;
 mod issued_after_sold_out;
 mod late_start;
+mod latency_grows;
 mod ledger_mismatch;
 mod lost;
 mod malformed_code;
@@ -18,11 +19,14 @@ mod over_issued;
 mod per_user_limit;
 mod phantom;
 mod refused_holder;
+mod resurrected;
 #[cfg(test)]
 pub(crate) mod sample;
+mod starved_instance;
 mod store_settings;
 mod thin_load;
 mod under_issued;
+mod unfairness;
 mod unfounded_already_issued;
 mod wrong_refusal;
 
@@ -168,6 +172,9 @@ pub enum Claim {
     Unstored,
     /// Of two lists, neither holds all of the other.
     ListsDiffer,
+    /// By the end of the first at least as many coupons had been issued as the number of the second,
+    /// which was sent later and is in the store; none of the others is, though told before.
+    WentBack,
     /// More of them consumed a coupon than there are numbers above the one and up to the other.
     Crowded {
         /// Coupons before them.
@@ -204,10 +211,14 @@ pub const CHECKS: &[Check] = &[
     contradicting_counts::CHECK,
     contradicting_snapshots::CHECK,
     lost::CHECK,
+    resurrected::CHECK,
     phantom::CHECK,
     wrong_refusal::CHECK,
     ledger_mismatch::CHECK,
     store_settings::CHECK,
+    unfairness::CHECK,
+    starved_instance::CHECK,
+    latency_grows::CHECK,
 ];
 
 /// The check that what could not be judged is noted under.

@@ -94,6 +94,8 @@ pub struct CampaignEvidence {
     pub gaps: Vec<String>,
     /// No request is missing from the history: absence of a request proves something.
     pub whole: bool,
+    /// Where requests are missing: none of them has the key of one that is there.
+    pub keys_whole: bool,
     /// What the store holds.
     pub store: Store,
     /// History and store together, where both are there.
@@ -300,6 +302,11 @@ impl CampaignEvidence {
             && ledger.counters.iter().all(|c| c.of(self.coupons) == rows)
             && !short
             && self.acknowledged.iter().all(|c| held.contains(c.code()))
+    }
+
+    /// Whether all attempts of this request are known: one that is missing may have been the first.
+    pub fn knows_attempts(&self, op: &Op) -> bool {
+        self.whole || self.keys_whole || op.key.is_none()
     }
 
     /// Whether the start could be placed on the history's clock at all.

@@ -205,6 +205,7 @@ fn not_judged(e: &CampaignEvidence) -> impl Iterator<Item = (&'static str, Strin
         ("refused-holder", limited && e.counts.sold_out > 0),
         ("contradicting-counts", e.counts.ranked > 0 || !e.reads.is_empty()),
         ("contradicting-snapshots", !e.reads.lists.is_empty()),
+        ("resurrected", e.restock && e.ledger().is_some()),
     ];
     // With a store, only what it holds in the end was looked at.
     let told = e.restock && e.counts.issued > 0;

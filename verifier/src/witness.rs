@@ -235,7 +235,7 @@ fn holds(violation: &Violation, e: &CampaignEvidence, facts: &Facts) -> Result<(
     }
     let numbers: Vec<u64> = ops.iter().map(|op| op.op).collect();
     once(&numbers)?;
-    claim::holds(violation.claim, &numbers, &Context::of(e, violation.claim), facts)
+    claim::holds(violation.claim, &numbers, &Context::of(e, violation), facts)
 }
 
 fn once(ops: &[u64]) -> Result<()> {

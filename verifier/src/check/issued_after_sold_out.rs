@@ -22,7 +22,7 @@ fn find(e: &CampaignEvidence) -> Vec<Violation> {
     let Some(refused) = e.final_sold_out() else { return Vec::new() };
     let late = |op: &&Op| op.invoked > refused.end();
     // A request under the same key may be missing from the history, and have been the first.
-    let first = |op: &&Op| e.whole || op.key.is_none();
+    let first = |op: &&Op| e.knows_attempts(op);
     let asked = e.acknowledged.iter().map(Coupon::asked);
     let told: Vec<&Op> = asked.filter(first).filter(late).collect();
     let lost: Vec<&Op> = e.resolved().filter(late).collect();

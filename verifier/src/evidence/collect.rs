@@ -354,6 +354,7 @@ impl CampaignEvidence {
             load: Load::default(),
             gaps: Vec::new(),
             whole: true,
+            keys_whole: false,
             store: Store::Unread("no store: pass --store".into()),
             join: None,
             shared: Vec::new(),

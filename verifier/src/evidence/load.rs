@@ -1,10 +1,14 @@
 //! Whether anybody contested anything: a run in which nothing could have gone wrong proves nothing.
+//! And who contested what, as far as it takes to see who was treated worse than others.
 
-use std::collections::BTreeMap;
+pub mod demand;
+
+use std::collections::{BTreeMap, BinaryHeap};
 
 use contract::campaign::Window;
 
 use super::{Op, Said};
+use demand::Demand;
 
 /// What the load of one campaign touched.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +21,10 @@ pub struct Load {
     pub sold_out_sent: Option<i64>,
     /// What each target did.
     pub targets: BTreeMap<u16, TargetLoad>,
+    /// Requests that could have got a coupon, or seemed so, by target and time.
+    pub demand: Demand,
+    /// When those of the requests were sent that were told "sold out" and sent before all others.
+    losers: BinaryHeap<i64>,
     /// When requests were in flight that ask for a coupon; no two overlap.
     competing: BTreeMap<i64, i64>,
     /// When requests were in flight that were told "not started": they compete with the others, but
@@ -37,9 +45,13 @@ pub struct TargetLoad {
 /// are only compared with these, so that memory stays bounded.
 const REMEMBERED: usize = 1 << 16;
 
+/// So many of the requests that were told "sold out" are remembered: the ones that were sent first.
+pub const LOSERS: usize = 1_000;
+
 impl Load {
     /// Takes a request into account.
     pub fn saw(&mut self, op: &Op, start: Window) {
+        self.compete(op, start);
         if op.said == Said::Failed {
             return;
         }
@@ -53,6 +65,29 @@ impl Load {
         if !self.overlapped {
             self.compare((from, to), op.said != Said::NotStarted);
         }
+    }
+
+    /// Holders and those who came too early could not have got a coupon.
+    fn compete(&mut self, op: &Op, start: Window) {
+        let for_a_coupon = !matches!(op.said, Said::NotStarted | Said::AlreadyIssued(_));
+        let placed = start.latest < i64::MAX;
+        if let Some(target) = op.target.filter(|_| for_a_coupon && placed) {
+            self.demand.add(target, op.invoked.saturating_sub(start.latest));
+        }
+        if op.said == Said::SoldOut {
+            if self.losers.len() == LOSERS && self.losers.peek().is_some_and(|l| *l > op.invoked) {
+                self.losers.pop();
+            }
+            if self.losers.len() < LOSERS {
+                self.losers.push(op.invoked);
+            }
+        }
+    }
+
+    /// When the first of the requests were sent that were told "sold out", in order; at most
+    /// [`LOSERS`] of them.
+    pub fn losers(&self) -> Vec<i64> {
+        self.losers.clone().into_sorted_vec()
     }
 
     fn compare(&mut self, (mut from, mut to): (i64, i64), competes: bool) {
@@ -153,6 +188,16 @@ mod tests {
         assert!(!load.overlapped);
         load.saw(&op((12, 13), Said::SoldOut), START);
         assert!(load.overlapped);
+    }
+
+    #[test]
+    fn those_who_lost_first_are_remembered() {
+        let mut load = Load::default();
+        for at in (0..5_000).rev() {
+            load.saw(&op((at, at + 1), Said::SoldOut), START);
+            load.saw(&op((at, at + 1), Said::NotStarted), START);
+        }
+        assert_eq!(load.losers(), (0..1_000).collect::<Vec<_>>());
     }
 
     #[test]

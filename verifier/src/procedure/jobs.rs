@@ -105,7 +105,7 @@ impl<'a> Plan<'a> {
             }
         }
         // A request under the same key may be missing from the history, and have been the first.
-        let unknown = !self.e.whole && coupon.told.key.is_some();
+        let unknown = !self.e.knows_attempts(&coupon.told);
         self.jobs.push(Job {
             release: if unknown { i64::MIN } else { coupon.asked().invoked },
             deadline: coupon.told.end(),

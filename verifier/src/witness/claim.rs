@@ -73,6 +73,7 @@ pub(super) fn holds(claim: Claim, ops: &[u64], about: &Context, facts: &Facts) -
             let codes = codes.ok_or_else(|| anyhow!("no store says which codes there are"))?;
             ensure!(!listed(raws[0])?.iter().all(|code| codes.contains(*code)), "all are there");
         }
+        (Claim::WentBack, [_, _, ..]) => went_back(ops, &raws, about, facts)?,
         (Claim::NoRequest, [a, ..]) => order::no_request(*a, about, facts)?,
         (Claim::Crowded { above, upto }, _) => order::crowded(ops, (above, upto), about, facts)?,
         (Claim::Hollow { above, upto }, _) => order::hollow(ops, (above, upto), about, facts)?,
@@ -90,6 +91,36 @@ fn before(a: i64, b: i64) -> Result<()> {
 fn codes<'a>(raws: &[&'a Raw]) -> HashSet<&'a str> {
     let issued = raws.iter().filter(|raw| matches!(raw.outcome(), Some(Outcome::Issued(_))));
     issued.filter_map(|raw| raw.code()).collect()
+}
+
+/// The number of the second had been given by the end of the first, and of all that were told before
+/// the second was sent it alone is in the store.
+fn went_back(ops: &[u64], raws: &[&Raw], about: &Context, facts: &Facts) -> Result<()> {
+    let terms = facts.terms.get(&about.campaign).ok_or_else(|| anyhow!("nothing promised"))?;
+    let rows = about.store.as_ref().and_then(|store| store.rows.as_ref());
+    let rows = rows.ok_or_else(|| anyhow!("no store says which coupons there are"))?;
+    let row = |raw: &Raw| raw.code().and_then(|code| rows.get(code));
+    let height = match raws[0].outcome() {
+        Some(Outcome::SoldOut) => Some(i128::from(terms.coupons)),
+        _ => order::seen(raws[0], terms.coupons)
+            .or_else(|| order::ranks(raws[0], terms.coupons).into_iter().max()),
+    };
+    let row_of_b = *row(raws[1]).ok_or_else(|| anyhow!("its coupon is not in the store"))?;
+    let told = order::ranks(raws[1], terms.coupons).into_iter();
+    let number = told.chain(row_of_b.map(i128::from)).min();
+    let number = number.unwrap_or(i128::from(terms.coupons));
+    ensure!(height.is_some_and(|height| height >= number), "the number was not given before");
+    before(facts.over(ops[0])?, facts.sent(ops[1])?)?;
+    // The first may itself be the one that is gone.
+    let (first, others) = (row(raws[0]).is_none().then_some((&ops[0], &raws[0])), &ops[2..]);
+    let gone = others.iter().zip(&raws[2..]).chain(first);
+    let gone: Vec<_> = gone.filter(|(_, raw)| raw.code().is_some()).collect();
+    ensure!(!gone.is_empty(), "nothing is gone");
+    for (op, raw) in gone {
+        ensure!(row(raw).is_none(), "the coupon of #{op} is in the store");
+        before(facts.over(*op)?, facts.sent(ops[1])?)?;
+    }
+    Ok(())
 }
 
 /// One of them holds a coupon, and the other was refused for want of one.

@@ -7,7 +7,7 @@ use contract::store::Column;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::check::Claim;
+use crate::check::{Claim, Violation};
 use crate::evidence::join::{Join, Match};
 use crate::evidence::ledger::{Ledger, Row};
 use crate::evidence::{CampaignEvidence, Op};
@@ -37,17 +37,21 @@ pub struct Stored {
     pub untold: Option<BTreeSet<(Option<String>, Option<String>)>>,
     /// Every code that the store holds or a client was told, where the claim is about a list.
     pub codes: Option<BTreeSet<String>>,
+    /// Which of the codes that the witness was told are in the store, with their numbers where rows
+    /// tell them; only where the claim is that others are gone.
+    #[serde(default)]
+    pub rows: Option<BTreeMap<String, Option<i64>>>,
 }
 
 impl Context {
     /// What a claim about this campaign rests on.
-    pub(super) fn of(e: &CampaignEvidence, claim: Claim) -> Self {
-        let both = e.join.as_ref().zip(e.ledger()).filter(|_| asks_store(claim));
+    pub(super) fn of(e: &CampaignEvidence, violation: &Violation) -> Self {
+        let both = e.join.as_ref().zip(e.ledger()).filter(|_| asks_store(violation.claim));
         Self {
             campaign: e.name.clone(),
             whole: e.whole,
             read_lag_ns: e.read_lag,
-            store: both.map(|(join, ledger)| Stored::of(e, join, ledger, claim)),
+            store: both.map(|(join, ledger)| Stored::of(e, join, ledger, violation)),
         }
     }
 }
@@ -56,7 +60,7 @@ impl Context {
 fn asks_store(claim: Claim) -> bool {
     match claim {
         Claim::SameUser | Claim::NoRequest | Claim::Unstored => true,
-        Claim::Crowded { .. } | Claim::Hollow { .. } => true,
+        Claim::Crowded { .. } | Claim::Hollow { .. } | Claim::WentBack => true,
         Claim::Told | Claim::Before | Claim::BeforeStart | Claim::AfterStart => false,
         Claim::PerhapsBeforeStart | Claim::PerhapsAfterStart => false,
         Claim::TooMany | Claim::Malformed | Claim::SameCode | Claim::Ranks => false,
@@ -65,7 +69,11 @@ fn asks_store(claim: Claim) -> bool {
 }
 
 impl Stored {
-    fn of(e: &CampaignEvidence, join: &Join, ledger: &Ledger, claim: Claim) -> Self {
+    fn of(e: &CampaignEvidence, join: &Join, ledger: &Ledger, violation: &Violation) -> Self {
+        let claim = violation.claim;
+        if claim == Claim::WentBack {
+            return Self { rows: Some(rows(ledger, violation)), ..Self::default() };
+        }
         let told = || e.acknowledged.iter().map(|c| c.code());
         let every = e.whole && join.lost.is_empty() && join.leftovers.is_empty();
         let consumed = (e.acknowledged.len() + join.matched.len()) as u64;
@@ -80,8 +88,15 @@ impl Stored {
             rows.chain(told()).map(str::to_owned).collect()
         });
         let in_the_end = every.then_some(consumed);
-        Self { resolved: resolved(e, join, ledger), in_the_end, untold, codes }
+        Self { resolved: resolved(e, join, ledger), in_the_end, untold, codes, rows: None }
     }
+}
+
+fn rows(ledger: &Ledger, violation: &Violation) -> BTreeMap<String, Option<i64>> {
+    let told: HashSet<&str> = violation.witness.iter().filter_map(Op::code).collect();
+    let rows = ledger.rows.iter().filter(|row| told.contains(row.code.as_ref()));
+    let number = |row: &Row| Some(row.seq).filter(|_| ledger.tells(Column::Seq));
+    rows.map(|row| (row.code.as_ref().to_owned(), number(row))).collect()
 }
 
 fn resolved(e: &CampaignEvidence, join: &Join, ledger: &Ledger) -> BTreeMap<u64, Option<String>> {

@@ -47,7 +47,7 @@ impl Facts {
         if ops.is_empty() || ops.len() > MOST_CARRIED {
             return Ok(None);
         }
-        let (claim, context) = (violation.claim, Context::of(e, violation.claim));
+        let (claim, context) = (violation.claim, Context::of(e, violation));
         Ok(Some(Proof { claim, context, history: self.history(&ops)? }))
     }
 
