@@ -24,6 +24,7 @@ Examples:
   verifier check --mapping verifier.yaml
   verifier check --format github --report junit=verdict.xml --report sarif=verdict.sarif
   verifier recheck verdict.json
+  verifier watch
   verifier inspect --store postgres://app@localhost/shop --campaign 17
   verifier checks
   verifier explain early-issue";
@@ -42,6 +43,9 @@ pub struct Cli {
 pub enum Command {
     /// Judge a run, or a history on its own
     Check(CheckArgs),
+    /// Follow a running history, and stop at the first violation that is proven
+    #[command(after_help = WATCH_HELP)]
+    Watch(WatchArgs),
     /// Show what is in a store, or what a mapping finds there, to write a mapping by
     Inspect(InspectArgs),
     /// List the checks, with the rule, the evidence each one needs, and what a finding means
@@ -54,6 +58,53 @@ pub enum Command {
     Recheck(RecheckArgs),
     /// Print the JSON Schema of what --format json prints
     Schema,
+}
+
+/// What `verifier watch --help` ends with.
+const WATCH_HELP: &str = "\
+It looks at what can be seen of answers one by one, in bounded memory, and at no store. So it finds
+violations early, and never says that there are none: verifier check does that once the run is over.
+
+Exit codes:
+  1    a violation is proven
+  2    could not run
+  3    the history ended, and nothing was found: that is no verdict
+  130  interrupted
+
+Examples:
+  verifier watch                                   # the run that is under way, or the next one
+  verifier watch --run runs/latest --keep-going
+  verifier watch --history history.jsonl --format json";
+
+/// What to follow.
+#[derive(Debug, Default, Args)]
+pub struct WatchArgs {
+    /// The folder of a run, also one that is not there yet [default: the run that is under way in
+    /// runs, or the next one]
+    #[arg(long, value_name = "DIR", conflicts_with = "history")]
+    pub run: Option<PathBuf>,
+    /// A history on its own, also one that is not there yet: a .jsonl file, or a folder of segments
+    #[arg(long, value_name = "FILE")]
+    pub history: Option<PathBuf>,
+    /// Go on after a violation, to the end of the history
+    #[arg(long)]
+    pub keep_going: bool,
+    /// Reads may show a state that is so old, in seconds
+    #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = seconds)]
+    pub read_lag: Duration,
+    /// How to tell what happens: in words, or as one JSON object a line
+    #[arg(long, value_enum, default_value_t = WatchFormat::Text)]
+    pub format: WatchFormat,
+}
+
+/// How `watch` tells what happens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum WatchFormat {
+    /// For people
+    #[default]
+    Text,
+    /// For programs: one object a line
+    Json,
 }
 
 /// What `verifier recheck --help` ends with.

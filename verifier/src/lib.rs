@@ -2,7 +2,7 @@
 //!
 //! [`source`] reads a history and a store, [`evidence`] is what is known from them, [`check`] holds
 //! the rules, [`verdict`] applies them, [`witness`] checks every proof again, and [`report`] writes
-//! it down. No rule is shared with the server: a shared rule would share its bugs.
+//! it down. [`watch`] does it early, for what a running history proves by itself. No rule is shared with the server: a shared rule would share its bugs.
 
 pub mod check;
 pub mod cli;
@@ -12,6 +12,7 @@ pub mod procedure;
 pub mod report;
 pub mod source;
 pub mod verdict;
+pub mod watch;
 pub mod witness;
 pub mod wording;
 

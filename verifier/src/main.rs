@@ -50,6 +50,7 @@ fn run(cli: &Cli) -> anyhow::Result<u8> {
             return Ok(alone::verdict(&all).exit_code());
         }
         Command::Check(args) => return check(args),
+        Command::Watch(args) => return verifier::watch::watch(args),
     }
     Ok(0)
 }

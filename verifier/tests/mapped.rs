@@ -448,7 +448,11 @@ fn a_store_without_names_is_counted() {
                    - { is: remaining, redis: 'stock:{campaign}' }\n";
     let judged = valid_with("counts", mapping, &redis.url());
     assert!(judged.text.contains("only counted; which coupons it holds"), "{}", judged.text);
-    assert!(judged.text.contains("lost, phantom, wrong-refusal: not run"), "{}", judged.text);
+    assert!(
+        judged.text.contains("lost, resurrected, phantom, wrong-refusal: not run"),
+        "{}",
+        judged.text
+    );
     run(&redis, &[&["SET", "issued:7", "1"]]);
     wrong_with("counts", mapping, &redis.url(), "ledger-mismatch");
 }

@@ -396,7 +396,7 @@ fn a_step_of_github_gets_a_summary() {
         "| 7 | invalid | 3 | 6 | 3 | 1 | 1 |\n",
         "**issued-after-sold-out**, campaign 7: a request sent after",
         "Benign if: coupons were given back",
-        "### Not run\n\n- campaign 7: lost, phantom,",
+        "### Not run\n\n- campaign 7: lost, resurrected, phantom,",
     ] {
         assert!(markdown.contains(want), "{markdown} lacks {want}");
     }

@@ -50,6 +50,14 @@ mod tests {
         assert_eq!(find(&e), []);
     }
 
+    /// Nobody is named with the coupon, so it is nobody else's.
+    #[test]
+    fn a_code_of_a_request_that_names_nobody_may_be_anybodys() {
+        let e = campaign(2).one_per_user().issued("가", 110, 120).user("u");
+        let e = e.unclear(110, 120).already(Some("가"), 130, 140);
+        assert_eq!(find(&e.evidence()), []);
+    }
+
     #[test]
     fn rejects_it_before_the_coupon_was_asked_for() {
         for lost in [false, true] {

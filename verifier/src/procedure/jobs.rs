@@ -172,8 +172,9 @@ impl<'a> Plan<'a> {
                 let owner = *owner.entry(code).or_insert(op);
                 let before = *code_of.entry(user).or_insert(op);
                 for other in [owner, before] {
-                    let another = other.user.is_some() && other.user != op.user;
-                    if another || other.code() != op.code() {
+                    // Whose a coupon is whose request names nobody is not known.
+                    let other_user = other.user.is_some() && other.user != op.user;
+                    if other_user || other.code() != op.code() {
                         self.contradict(Fact::OtherCode, [other, op]);
                     }
                 }

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::check::{Certainty, Check, Violation as Found};
 use crate::evidence::ledger::Ledger;
 use crate::evidence::{self, CampaignEvidence, Counts};
-use crate::verdict::{Judged, Report, Verdict};
+use crate::verdict::{Finding, Judged, Report, Verdict};
 use crate::witness::Facts;
 use crate::witness::proof::Proof;
 
@@ -149,6 +149,15 @@ pub fn render(report: &Report) -> Result<String> {
         gaps: &report.gaps,
     };
     Ok(serde_json::to_string_pretty(&document)? + "\n")
+}
+
+/// One violation as it stands in the report.
+///
+/// # Errors
+/// Never in practice: everything in it can be written as JSON.
+pub fn one(report: &Report, finding: &Finding<'_>) -> Result<Value> {
+    let e = &finding.judged.evidence;
+    Ok(serde_json::to_value(violation(finding.check, finding.violation, e, &report.facts)?)?)
 }
 
 /// The JSON Schema of the report, draft 2020-12.

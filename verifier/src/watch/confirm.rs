@@ -1,0 +1,120 @@
+//! Reads a few requests again, and judges them as if they were all.
+//!
+//! What a part of a history shows is proven by it: another request that nobody looks at can make
+//! nothing possible that these alone rule out. It could where it was sent under the same key, so
+//! those are read as well. Where too few or too many requests are suspected, all of the campaign are.
+//!
+//! The history grows while it is read. So it is read twice: completions count only as far as the first
+//! pass came, invocations as far as the second. Whatever an answer can rest on was written down
+//! before it was sent, and is there by then.
+
+use std::collections::HashSet;
+
+use anyhow::Result;
+use contract::history::follow::Follower;
+use contract::history::{Event, Integrity, Invocation, Kind};
+
+use super::known::{Fingerprint, fingerprint};
+use super::rush::Suspicion;
+use crate::check::Certainty;
+use crate::evidence::collect::Collector;
+use crate::evidence::{CampaignEvidence, shared};
+use crate::source::history::History;
+use crate::verdict::{Report, judge};
+use crate::{procedure, witness};
+
+/// What is read again.
+#[derive(Default)]
+struct Wanted<'a> {
+    ops: HashSet<u64>,
+    /// All requests for a coupon of these campaigns.
+    campaigns: HashSet<&'a str>,
+    /// All requests with these keys.
+    keys: HashSet<Fingerprint>,
+}
+
+/// Judges what is suspected; what is proven stands in the report, and nothing else counts.
+pub(super) fn confirm(
+    history: &History,
+    suspicions: &[Suspicion],
+    read_lag: i64,
+) -> Result<Report> {
+    let mut wanted = Wanted::of(suspicions);
+    wanted.find_keys(history)?;
+    let mut campaigns = wanted.collect(history)?;
+    shared::find(&mut campaigns);
+    history.find_refusals(&mut campaigns)?;
+    for campaign in &mut campaigns {
+        campaign.read_lag = read_lag;
+        campaign.contradictions = procedure::decide(campaign);
+    }
+    let mut report = judge(campaigns, Vec::new(), Certainty::Proven);
+    witness::recheck(history, &mut report)?;
+    Ok(report)
+}
+
+impl<'a> Wanted<'a> {
+    fn of(suspicions: &'a [Suspicion]) -> Self {
+        let mut wanted = Self::default();
+        for Suspicion { campaign, what } in suspicions {
+            wanted.ops.extend(&what.ops);
+            if what.ops.is_empty() {
+                wanted.campaigns.insert(campaign);
+            }
+        }
+        wanted
+    }
+
+    fn find_keys(&mut self, history: &History) -> Result<()> {
+        let mut keys = HashSet::new();
+        Follower::open(&history.path)?.poll(&mut |event| {
+            if let Event::Invoke(i) = event {
+                keys.extend(key(&i).filter(|_| self.ops.contains(&i.op)));
+            }
+        })?;
+        self.keys = keys;
+        Ok(())
+    }
+
+    fn wants(&self, i: &Invocation<'_>) -> bool {
+        self.ops.contains(&i.op)
+            || i.kind == Kind::Issue && self.campaigns.contains(i.campaign.as_ref())
+            || key(i).is_some_and(|key| self.keys.contains(&key))
+    }
+
+    fn collect(&self, history: &History) -> Result<Vec<CampaignEvidence>> {
+        let mut follower = Follower::open(&history.path)?;
+        let mut collector = Collector::default();
+        let mut open: HashSet<u64> = HashSet::new();
+        follower.poll(&mut |event| {
+            let wanted = match &event {
+                // None is told again in the same pass.
+                Event::Campaign(_) => true,
+                Event::Invoke(i) => self.wants(i) && open.insert(i.op),
+                Event::Complete(c) => open.remove(&c.op),
+            };
+            if wanted {
+                collector.take(event);
+            }
+        })?;
+        follower.poll(&mut |event| {
+            if matches!(&event, Event::Invoke(i) if self.wants(i)) {
+                collector.take(event);
+            }
+        })?;
+        let mut campaigns = collector.finish(Integrity::default()).campaigns;
+        campaigns.retain(|campaign| campaign.counts.requests + campaign.counts.reads > 0);
+        let ahead = follower.is_written_ahead();
+        for campaign in &mut campaigns {
+            campaign.keys_whole = ahead;
+            campaign.whole &= ahead && self.campaigns.contains(campaign.name.as_str());
+            let targets = history.run.iter().flat_map(|(run, _)| &run.targets);
+            campaign.targets = targets.map(|target| target.name.clone()).collect();
+        }
+        Ok(campaigns)
+    }
+}
+
+fn key(i: &Invocation<'_>) -> Option<Fingerprint> {
+    i.key.as_deref().map(|key| fingerprint((i.campaign.as_ref(), i.user.as_deref(), key)))
+}

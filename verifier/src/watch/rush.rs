@@ -1,0 +1,223 @@
+//! The extreme moments of one campaign: the base procedure, answer by answer.
+//!
+//! A rule that compares two requests is looked at when the later of the two is read, whichever that is;
+//! so no more than the most extreme request of each kind is kept.
+
+use contract::campaign::{PerUser, Precedence, Window};
+use contract::history::Promise;
+
+use super::height::Heights;
+
+/// One campaign, as far as it is remembered.
+#[derive(Debug)]
+pub(super) struct Rush {
+    name: Box<str>,
+    coupons: u64,
+    starts_at: Window,
+    restock: bool,
+    pub(super) limit: Option<PerUser>,
+    pub(super) precedence: Option<Precedence>,
+    /// So many coupons were told, replays aside.
+    pub(super) told: u64,
+    /// Too many are suspected from so many on.
+    too_many: u64,
+    /// Requests whose outcome nobody knows that were sent before the first "sold out".
+    lost: u64,
+    /// The first answer that needs an open gate.
+    first_open: Option<Answer>,
+    first_sold_out: Option<Answer>,
+    last_issued: Option<Answer>,
+    last_not_started: Option<Answer>,
+    /// "Sold out" was read, and requests that were sent before it are still under way.
+    uncounted: bool,
+    heights: Heights,
+    /// What was proven needs no further proof.
+    proven: Vec<&'static str>,
+}
+
+/// An answer that was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Answer {
+    pub(super) op: u64,
+    pub(super) sent: i64,
+    pub(super) end: i64,
+}
+
+/// A check that these operations may break.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct What {
+    pub(super) check: &'static str,
+    /// None: all of the campaign.
+    pub(super) ops: Vec<u64>,
+}
+
+/// The same, with the campaign.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Suspicion {
+    pub(super) campaign: Box<str>,
+    pub(super) what: What,
+}
+
+impl What {
+    pub(super) fn new(check: &'static str, ops: impl Into<Vec<u64>>) -> Self {
+        Self { check, ops: ops.into() }
+    }
+}
+
+impl Rush {
+    pub(super) fn new(promise: &Promise<'_>) -> Self {
+        Self {
+            name: promise.campaign.as_ref().into(),
+            coupons: promise.coupons,
+            starts_at: promise.starts_at,
+            restock: promise.restock,
+            limit: promise.per_user,
+            precedence: promise.per_user.filter(|p| p.limit == 1).map(|p| p.precedence),
+            told: 0,
+            too_many: promise.coupons.saturating_add(1),
+            lost: 0,
+            first_open: None,
+            first_sold_out: None,
+            last_issued: None,
+            last_not_started: None,
+            uncounted: false,
+            heights: Heights::default(),
+            proven: Vec::new(),
+        }
+    }
+
+    /// Its start is known otherwise.
+    pub(super) fn starts(&mut self, starts_at: Window) {
+        self.starts_at = starts_at;
+    }
+
+    pub(super) fn coupons(&self) -> i128 {
+        self.coupons.into()
+    }
+
+    /// What is still to be proven.
+    pub(super) fn suspicion(&self, what: What) -> Option<Suspicion> {
+        let new = !self.proven.contains(&what.check);
+        new.then(|| Suspicion { campaign: self.name.clone(), what })
+    }
+
+    /// This check is broken; says whether that is new. Once is enough.
+    pub(super) fn prove(&mut self, check: &'static str) -> bool {
+        let new = !self.proven.contains(&check);
+        self.proven.extend(new.then_some(check));
+        new
+    }
+
+    /// All of it was read again, and so many coupons were told in truth.
+    pub(super) fn recounted(&mut self, told: u64) {
+        self.too_many = self.told + self.coupons.saturating_add(1).saturating_sub(told).max(1);
+    }
+
+    pub(super) fn issued(&mut self, answer: Answer, ranks: &[i128]) -> Vec<What> {
+        let mut found = self.opened(answer);
+        if self.told >= self.too_many {
+            self.too_many = u64::MAX;
+            found.push(What::new("over-issued", []));
+        }
+        if self.restock {
+            return found;
+        }
+        found.extend(self.first_sold_out.and_then(|refused| late(refused, answer)));
+        if self.last_issued.is_none_or(|last| last.sent < answer.sent) {
+            self.last_issued = Some(answer);
+        }
+        for rank in ranks {
+            let outside = !(1..=self.coupons()).contains(rank);
+            found.extend(outside.then(|| What::new("contradicting-counts", [answer.op])));
+            found.extend(self.seen(answer, rank - 1, *rank));
+        }
+        found
+    }
+
+    pub(super) fn sold_out(&mut self, answer: Answer) -> Vec<What> {
+        let mut found = self.opened(answer);
+        if self.restock {
+            return found;
+        }
+        self.heights.told(answer.op, answer.end, self.coupons());
+        if self.first_sold_out.is_none_or(|first| answer.end < first.end) {
+            self.first_sold_out = Some(answer);
+            self.uncounted = true;
+            found.extend(self.last_issued.and_then(|last| late(answer, last)));
+        }
+        found
+    }
+
+    pub(super) fn not_started(&mut self, answer: Answer) -> Vec<What> {
+        let mut found = Vec::new();
+        if answer.sent > self.starts_at.latest {
+            found.push(What::new("late-start", [answer.op]));
+        }
+        let open = self.first_open.filter(|open| open.end < answer.sent);
+        found.extend(open.map(|open| What::new("gate-flapped", [open.op, answer.op])));
+        if self.last_not_started.is_none_or(|last| last.sent < answer.sent) {
+            self.last_not_started = Some(answer);
+        }
+        found
+    }
+
+    /// An answer that needs an open gate.
+    pub(super) fn opened(&mut self, answer: Answer) -> Vec<What> {
+        let mut found = Vec::new();
+        if answer.end < self.starts_at.earliest {
+            found.push(What::new("early-issue", [answer.op]));
+        }
+        if self.first_open.is_none_or(|first| answer.end < first.end) {
+            self.first_open = Some(answer);
+            let shut = self.last_not_started.filter(|shut| answer.end < shut.sent);
+            found.extend(shut.map(|shut| What::new("gate-flapped", [answer.op, shut.op])));
+        }
+        found
+    }
+
+    /// Nobody knows what came of a request.
+    pub(super) fn lost(&mut self, answer: Answer) -> Vec<What> {
+        let counts = self.first_sold_out.is_none_or(|refused| answer.sent <= refused.end);
+        self.lost += u64::from(counts);
+        Vec::new()
+    }
+
+    /// A read saw so many issued.
+    pub(super) fn counted(&mut self, answer: Answer, coupons: i128) -> Vec<What> {
+        if self.restock {
+            return Vec::new();
+        }
+        let outside = !(0..=self.coupons()).contains(&coupons);
+        let mut found: Vec<What> =
+            outside.then(|| What::new("contradicting-counts", [answer.op])).into_iter().collect();
+        found.extend(self.seen(answer, coupons, coupons));
+        found
+    }
+
+    /// At most so many had been issued at its beginning or later, and at least so many by its end.
+    fn seen(&mut self, answer: Answer, most: i128, least: i128) -> Option<What> {
+        let before = self.heights.above(most, answer.sent).filter(|op| *op != answer.op);
+        self.heights.told(answer.op, answer.end, least);
+        before.map(|before| What::new("contradicting-counts", [before, answer.op]))
+    }
+
+    /// When "sold out" was answered first, while it is not known whether requests enough were there.
+    pub(super) fn refused(&self) -> Option<i64> {
+        self.first_sold_out.filter(|_| self.uncounted).map(|refused| refused.end)
+    }
+
+    /// With so many requests under way that may have consumed a coupon by then, there were too few for
+    /// "sold out" to be true.
+    pub(super) fn short_with(&mut self, under_way: u64) -> Option<Suspicion> {
+        let most = self.told.saturating_add(self.lost).saturating_add(under_way);
+        let short = most < self.coupons;
+        self.uncounted = !short && under_way > 0;
+        self.suspicion(What::new("under-issued", [])).filter(|_| short)
+    }
+}
+
+/// A coupon was asked for after "sold out" was answered.
+fn late(refused: Answer, issued: Answer) -> Option<What> {
+    let ops = [refused.op, issued.op];
+    (refused.end < issued.sent).then(|| What::new("issued-after-sold-out", ops))
+}

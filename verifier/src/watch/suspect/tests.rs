@@ -1,0 +1,153 @@
+//! What is suspected of small campaigns, answer by answer.
+
+use super::*;
+use crate::check::sample::{Sample, campaign};
+
+/// The checks that are suspected to be broken, each with its operations.
+fn suspected(e: &Sample) -> Vec<(&'static str, Vec<u64>)> {
+    let mut suspect = Suspect::default();
+    e.events().into_iter().for_each(|event| suspect.take(event));
+    suspect.suspicions().into_iter().map(|s| (s.what.check, s.what.ops)).collect()
+}
+
+fn is_clear(e: Sample) {
+    assert_eq!(suspected(&e), []);
+}
+
+#[test]
+fn a_correct_launch_is_above_suspicion() {
+    let e = campaign(2).not_started(90, 105).ranked("가", (Some(1), Some(1)), 101, 120);
+    let e = e.counted(1, 121, 125).ranked("나", (Some(2), None), 121, 130).sold_out(125, 131);
+    is_clear(e.failed(140, 150).unclear(140, 150).counted(2, 140, 150));
+    is_clear(campaign(0).sold_out(110, 120));
+    is_clear(campaign(1).one_per_user().user("u").issued("가", 110, 120).already(None, 130, 140));
+}
+
+#[test]
+fn each_rule_of_the_base_procedure_is_looked_at_from_either_side() {
+    let full = || campaign(1).issued("가", 110, 120);
+    assert_eq!(suspected(&full().issued("나", 110, 130)), [("over-issued", vec![])]);
+    let order = vec![("issued-after-sold-out", vec![1, 2])];
+    assert_eq!(suspected(&campaign(1).sold_out(110, 120).issued("가", 121, 130)), order);
+    let order = vec![("issued-after-sold-out", vec![2, 1])];
+    assert_eq!(suspected(&campaign(1).issued("가", 121, 130).sold_out(110, 120)), order);
+    assert_eq!(suspected(&campaign(1).issued("가", 80, 99)), [("early-issue", vec![1])]);
+    assert_eq!(suspected(&campaign(1).not_started(101, 120)), [("late-start", vec![1])]);
+    let gate = |e: Sample| suspected(&e.starts(100, 200));
+    let flapped = vec![("gate-flapped", vec![1, 2])];
+    assert_eq!(gate(campaign(1).issued("가", 110, 120).not_started(121, 130)), flapped);
+    let flapped = vec![("gate-flapped", vec![2, 1])];
+    assert_eq!(gate(campaign(1).not_started(121, 130).issued("가", 110, 120)), flapped);
+    let short = campaign(2).issued("가", 110, 120).sold_out(130, 140);
+    assert_eq!(suspected(&short), [("under-issued", vec![])]);
+}
+
+#[test]
+fn what_touches_is_in_no_order() {
+    is_clear(campaign(1).sold_out(110, 121).issued("가", 121, 130));
+    is_clear(campaign(1).starts(100, 200).issued("가", 110, 121).not_started(121, 130));
+    is_clear(campaign(1).issued("가", 80, 100).not_started(100, 120));
+}
+
+#[test]
+fn a_request_under_way_may_have_got_the_missing_coupon() {
+    let e = campaign(2).issued("가", 110, 120).silent(115).sold_out(130, 140);
+    let mut suspect = Suspect::default();
+    e.events().into_iter().for_each(|event| suspect.take(event));
+    assert_eq!(suspect.suspicions(), []);
+    let refused = Completion {
+        op: 2,
+        at: 150,
+        accepted: None,
+        outcome: Outcome::SoldOut,
+        status: None,
+        stamp: None,
+    };
+    suspect.take(Event::Complete(refused));
+    assert_eq!(suspect.suspicions()[0].what.check, "under-issued");
+    is_clear(campaign(2).issued("가", 110, 120).unclear(115, 125).sold_out(130, 140));
+    is_clear(campaign(2).issued("가", 110, 120).sold_out(130, 140).silent(139));
+}
+
+#[test]
+fn codes_users_and_keys_are_told_apart() {
+    let twice = campaign(9).issued("가", 110, 120).issued("가", 110, 130);
+    assert_eq!(suspected(&twice), [("duplicate-code", vec![1, 2])]);
+    let replay = campaign(9).key("k").issued("가", 110, 120).issued("가", 110, 130);
+    is_clear(replay);
+    let stolen = campaign(9).key("k").issued("가", 110, 120).key("l").issued("가", 110, 130);
+    assert_eq!(suspected(&stolen), [("duplicate-code", vec![1, 2])]);
+    let two = |e: Sample| e.user("u").issued("가", 110, 120).issued("나", 110, 130);
+    is_clear(two(campaign(9)));
+    assert_eq!(suspected(&two(campaign(9).one_per_user())), [("per-user-limit", vec![1, 2])]);
+    let keyed = two(campaign(9).key("k"));
+    assert_eq!(suspected(&keyed), [("idempotency", vec![1, 2])]);
+    assert_eq!(suspected(&campaign(9).issued("x", 110, 120)), [("malformed-code", vec![1])]);
+}
+
+#[test]
+fn holders_are_looked_at() {
+    let held = || campaign(1).one_per_user_and(Precedence::AlreadyFirst).user("u");
+    let told = held().issued("가", 110, 120).sold_out(130, 140);
+    assert_eq!(suspected(&told), [("refused-holder", vec![1, 2])]);
+    let other = held().issued("가", 110, 120).already(Some("나"), 130, 140);
+    assert_eq!(suspected(&other), [("unfounded-already-issued", vec![1, 2])]);
+    let none = campaign(1).already(None, 130, 140);
+    assert_eq!(suspected(&none), [("unfounded-already-issued", vec![1])]);
+}
+
+#[test]
+fn numbers_are_compared() {
+    let counts = |ops: &[u64]| vec![("contradicting-counts", ops.to_vec())];
+    let ranks =
+        |a, b| campaign(9).ranked("가", (Some(a), None), 110, 120).ranked("나", b, 121, 130);
+    is_clear(ranks(1, (Some(2), Some(7))));
+    assert_eq!(suspected(&ranks(2, (Some(1), None))), counts(&[1, 2]));
+    assert_eq!(suspected(&ranks(2, (None, Some(8)))), counts(&[1, 2]));
+    assert_eq!(suspected(&campaign(9).ranked("가", (Some(10), None), 110, 120)), counts(&[1]));
+    let read = |n| campaign(9).counted(5, 110, 120).counted(n, 121, 130);
+    is_clear(read(5));
+    assert_eq!(suspected(&read(4)), counts(&[1, 2]));
+    assert_eq!(suspected(&campaign(9).counted(10, 110, 120)), counts(&[1]));
+    let same = campaign(9).ranked("가", (Some(2), None), 110, 140);
+    let same = same.ranked("나", (Some(2), None), 110, 140);
+    assert_eq!(suspected(&same), counts(&[1, 2]));
+    let mut lagging = Suspect::new(1);
+    read(4).events().into_iter().for_each(|event| lagging.take(event));
+    assert_eq!(lagging.suspicions(), []);
+}
+
+#[test]
+fn what_comes_back_makes_only_counts_and_order_unsuspicious() {
+    is_clear(campaign(1).restocked().sold_out(110, 120).issued("가", 121, 130));
+    is_clear(campaign(5).restocked().ranked("가", (Some(5), None), 110, 120).sold_out(110, 120));
+    let twice = campaign(9).restocked().issued("가", 110, 120).issued("가", 110, 130);
+    assert_eq!(suspected(&twice), [("duplicate-code", vec![1, 2])]);
+}
+
+#[test]
+fn what_was_proven_is_not_suspected_again() {
+    let e = campaign(1).sold_out(110, 120).issued("가", 121, 130);
+    let mut suspect = Suspect::default();
+    suspect.rush("c").into_iter().for_each(|_| panic!("nothing was promised yet"));
+    suspect.take(e.events().remove(0));
+    assert!(suspect.rush("c").unwrap().prove("issued-after-sold-out"));
+    e.events().into_iter().skip(1).for_each(|event| suspect.take(event));
+    assert_eq!(suspect.suspicions().iter().filter(|s| s.what.ops.len() == 2).count(), 0);
+}
+
+#[test]
+fn a_count_that_was_wrong_is_suspected_again_only_after_more_answers() {
+    let mut suspect = Suspect::default();
+    let e = campaign(2).issued("가", 110, 120).issued("나", 110, 120).issued("다", 110, 120);
+    let e = e.issued("라", 110, 120).issued("마", 110, 120);
+    let mut events = e.events().into_iter();
+    let many = |suspect: &mut Suspect| suspect.suspicions().len();
+    events.by_ref().take(7).for_each(|event| suspect.take(event));
+    assert_eq!(many(&mut suspect), 1);
+    suspect.rush("c").unwrap().recounted(1);
+    events.by_ref().take(2).for_each(|event| suspect.take(event));
+    assert_eq!(many(&mut suspect), 0);
+    events.for_each(|event| suspect.take(event));
+    assert_eq!(many(&mut suspect), 1, "two more would be too many, if two were none");
+}
