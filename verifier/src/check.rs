@@ -61,6 +61,8 @@ pub struct Check {
 pub enum Needs {
     /// Any history. Where the store was read as well, it looks there too.
     History,
+    /// A history with so few coupons that each can be looked at.
+    Each,
     /// A history in which the start has a place.
     Start,
     /// A history without a hole, or the store.
@@ -323,6 +325,7 @@ impl Needs {
     pub fn words(self) -> &'static str {
         match self {
             Self::History => "history",
+            Self::Each => "history, not too many coupons",
             Self::Start => "history with a placed start",
             Self::WholeOrStore => "whole history, or store",
             Self::WholeForStore => "history; with a store, a whole one",
@@ -348,6 +351,10 @@ impl Needs {
         };
         match self {
             Self::History => None,
+            Self::Each => {
+                let reason = "the coupons are too many to look at each of them";
+                (e.acknowledged.plain().coupons > 0).then(|| reason.to_owned())
+            }
             Self::Start => unplaced(),
             Self::WholeOrStore => unread().and(hole()),
             Self::WholeForStore => hole().filter(|_| e.join.is_some() && !e.pending.is_empty()),

@@ -25,10 +25,10 @@ use crate::procedure::Contradiction;
 
 use acknowledged::Acknowledged;
 use join::Join;
-use sift::{Aside, Name};
 use ledger::Ledger;
 use load::Load;
 use reads::Reads;
+use sift::{Aside, Name};
 
 /// Everything known about a run.
 #[derive(Debug, Default)]

@@ -204,7 +204,8 @@ fn add_store(
     (stores, orders): (&Stores, &Orders),
     history: &History,
 ) -> Result<()> {
-    let names: Vec<String> = selected.iter().map(|at| evidence.campaigns[*at].name.clone()).collect();
+    let names: Vec<String> =
+        selected.iter().map(|at| evidence.campaigns[*at].name.clone()).collect();
     let campaigns: &[&str] = &names.iter().map(String::as_str).collect::<Vec<_>>();
     let base: Option<&Path> = history.run.as_ref().map(|(_, dir)| dir.as_path());
     let mut complete = |ledgers: &mut Ledgers| {

@@ -89,11 +89,7 @@ pub fn read(wanted: &Wanted<'_>, complete: &mut Complete<'_>, pace: Pace) -> Res
     url.and_then(read).with_context(|| format!("store {name}"))
 }
 
-fn read_settled(
-    wanted: &Wanted<'_>,
-    complete: &mut Complete<'_>,
-    pace: Pace,
-) -> Result<Answer> {
+fn read_settled(wanted: &Wanted<'_>, complete: &mut Complete<'_>, pace: Pace) -> Result<Answer> {
     let reader = RefCell::new(open(wanted)?);
     let mut whole = None;
     let standing = |seen: &Seen| {

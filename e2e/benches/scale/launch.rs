@@ -162,7 +162,13 @@ impl Launch {
                 let code = code(campaign * self.offered() + seq);
                 let at_us = self.starts_at(campaign) / 1_000 + sql(seq);
                 insert
-                    .execute((sql(campaign + 1), sql(seq + 1), code, format!("u{number:09}"), at_us))
+                    .execute((
+                        sql(campaign + 1),
+                        sql(seq + 1),
+                        code,
+                        format!("u{number:09}"),
+                        at_us,
+                    ))
                     .unwrap();
             }
         }

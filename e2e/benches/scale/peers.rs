@@ -91,9 +91,7 @@ pub(crate) fn search(story: &str, size: u64) -> i32 {
         ends.push((a.sent, at, Action::Call(a.told)));
         ends.push((over, at, Action::Response(a.told)));
     }
-    ends.sort_by_key(|(moment, at, action)| {
-        (*moment, matches!(action, Action::Response(_)), *at)
-    });
+    ends.sort_by_key(|(moment, at, action)| (*moment, matches!(action, Action::Response(_)), *at));
     let history = History::from_actions(ends.into_iter().map(|(_, at, a)| (at, a)).collect());
     i32::from(!WGLChecker::<Campaign>::is_linearizable(history))
 }
@@ -184,12 +182,8 @@ fn invoke(op: u64, at: i64) -> Event<'static> {
 }
 
 fn complete(op: u64, at: i64, told: Told) -> Event<'static> {
-    let coupon = || Coupon {
-        code: super::launch::code(op).into(),
-        seq: None,
-        remaining: None,
-        order: None,
-    };
+    let coupon =
+        || Coupon { code: super::launch::code(op).into(), seq: None, remaining: None, order: None };
     let outcome = match told {
         Told::Issued => Outcome::Issued(coupon()),
         Told::SoldOut => Outcome::SoldOut,

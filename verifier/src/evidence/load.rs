@@ -46,7 +46,7 @@ pub struct TargetLoad {
 const REMEMBERED: usize = 1 << 16;
 
 /// So many of the requests that were told "sold out" are remembered: the ones that were sent first.
-pub const LOSERS: usize = 1_000;
+pub const LOSERS: usize = 200;
 
 impl Load {
     /// Takes a request into account.
@@ -75,12 +75,16 @@ impl Load {
             self.demand.add(target, op.invoked.saturating_sub(start.latest));
         }
         if op.said == Said::SoldOut {
-            if self.losers.len() == LOSERS && self.losers.peek().is_some_and(|l| *l > op.invoked) {
-                self.losers.pop();
-            }
-            if self.losers.len() < LOSERS {
-                self.losers.push(op.invoked);
-            }
+            self.lost(op.invoked);
+        }
+    }
+
+    fn lost(&mut self, sent: i64) {
+        if self.losers.len() == LOSERS && self.losers.peek().is_some_and(|last| *last > sent) {
+            self.losers.pop();
+        }
+        if self.losers.len() < LOSERS {
+            self.losers.push(sent);
         }
     }
 
@@ -129,6 +133,8 @@ impl Load {
             own.issued |= load.issued;
             own.refused |= load.refused;
         }
+        self.demand.absorb(other.demand);
+        other.losers.into_iter().for_each(|sent| self.lost(sent));
         for (spans, competes) in [(other.competing, true), (other.waiting, false)] {
             for span in spans {
                 if !self.overlapped {

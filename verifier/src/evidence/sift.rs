@@ -127,11 +127,7 @@ fn read_part(spills: &[Spill], at: usize, bytes: &mut Vec<u8>) -> io::Result<()>
 ///
 /// # Errors
 /// When the disk was full.
-pub fn sift(
-    evidence: &mut Evidence,
-    selected: &[usize],
-    ledgers: &mut Ledgers,
-) -> io::Result<()> {
+pub fn sift(evidence: &mut Evidence, selected: &[usize], ledgers: &mut Ledgers) -> io::Result<()> {
     if !evidence.aside.has_coupons() {
         return ledgers.take_back();
     }
@@ -204,7 +200,11 @@ impl<'a> Rule<'a> {
         let not_started = e.last_not_started.as_ref().map_or(i64::MIN, |op| op.invoked);
         Self {
             none: about_all || !lists_codes,
-            from: if e.start_is_placed() { e.starts_at.latest.max(not_started) } else { not_started },
+            from: if e.start_is_placed() {
+                e.starts_at.latest.max(not_started)
+            } else {
+                not_started
+            },
             until: e.first_sold_out.as_ref().map_or(i64::MAX, Op::end),
             limited: e.per_user.is_some(),
             rows,

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 /// So many buckets there are for each target.
-const BUCKETS: usize = 1_024;
+const BUCKETS: usize = 512;
 /// How wide they are at first, in nanoseconds.
 const FINEST: i64 = 1_000_000;
 /// Of so many targets requests are counted.
@@ -41,6 +41,21 @@ impl Demand {
             counts.resize(at + 1, 0);
         }
         counts[at] = counts[at].saturating_add(1);
+    }
+
+    /// Takes what was counted elsewhere.
+    pub(super) fn absorb(&mut self, mut other: Self) {
+        while self.width < other.width {
+            self.widen();
+        }
+        while other.width < self.width {
+            other.widen();
+        }
+        for (target, others) in other.targets {
+            let counts = self.targets.entry(target).or_default();
+            counts.resize(counts.len().max(others.len()), 0);
+            counts.iter_mut().zip(others).for_each(|(own, other)| *own = own.saturating_add(other));
+        }
     }
 
     fn widen(&mut self) {
