@@ -3,11 +3,13 @@
 //! Two forms, one meaning. [`stored`] is what the load generator writes while it runs: an
 //! invocation is in the kernel's hands before the first byte of its request leaves, so it survives
 //! the death of the process. [`jsonl`] is `coupon-history/1`, the public interchange form. Both are
-//! read as the same [`Event`]s, so no reader knows which one it was.
+//! read as the same [`Event`]s, so no reader knows which one it was. [`follow`] reads either while it
+//! is written.
 //!
 //! All times are nanoseconds on one monotonic clock whose zero is the history's own affair.
 
 pub mod clock;
+pub mod follow;
 pub mod jsonl;
 pub mod stored;
 

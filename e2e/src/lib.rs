@@ -1,14 +1,16 @@
 //! Starts the real parts that the tests judge: services on free ports, and this workspace's own
-//! binaries. Everything stops when its handle is dropped.
+//! binaries. Everything stops when its handle is dropped. And changes inputs, by a seed.
 
 mod binaries;
 mod mariadb;
+mod mutate;
 mod postgres;
 mod redis;
 mod service;
 
 pub use binaries::binary;
 pub use mariadb::MariaDb;
+pub use mutate::{Dice, mutated};
 pub use postgres::Postgres;
 pub use redis::Redis;
 

@@ -227,7 +227,7 @@ mod tests {
     fn the_variables_of_a_url_are_filled_in() {
         let read = |url| {
             let wanted = Wanted { url: Some(url), mapping: None, base: None, campaigns: &[] };
-            let found = read(&wanted, &|_| true, Pace::still(std::time::Duration::ZERO));
+            let found = read(&wanted, &mut |_| Ok(true), Pace::still(std::time::Duration::ZERO));
             format!("{:#}", found.unwrap_err())
         };
         let missing = read("redis://:${NOT_THERE_AT_ALL}@h");

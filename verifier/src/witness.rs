@@ -453,7 +453,7 @@ mod tests {
     #[test]
     fn a_claim_without_operations_is_checked_as_well() {
         let (_file, history) = reversed();
-        let evidence = history.collect().unwrap();
+        let evidence = history.collect(None).unwrap();
         let mut report = crate::verdict::judge(evidence.campaigns, Vec::new(), Certainty::Proven);
         let results = &mut report.campaigns[0].results;
         results.iter_mut().for_each(|result| result.found.clear());

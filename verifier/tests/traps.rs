@@ -170,7 +170,7 @@ fn launch(trap: Trap, seed: usize) -> Story {
         asks.iter_mut().for_each(|ask| ask.to = ask.to.filter(|to| *to < killed));
     }
     let limit = Some(Precedence::AlreadyFirst);
-    Story { coupons, start, limit, lag: 0, asks, rows: Some(campaign.rows) }
+    Story { coupons, start, limit, lag: 0, asks, rows: Some(campaign.rows), answers_first: false }
 }
 
 fn ask(

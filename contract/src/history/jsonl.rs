@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use flate2::read::MultiGzDecoder;
 use serde::{Deserialize, Serialize};
@@ -117,6 +117,56 @@ fn open(path: &Path) -> io::Result<Box<dyn BufRead>> {
     } else {
         Box::new(reader)
     })
+}
+
+/// Reads the lines that were added to a file. What has no line end yet is looked at again.
+pub(super) struct Follower {
+    path: PathBuf,
+    file: File,
+    parser: Parser,
+    /// The beginning of a line.
+    begun: Vec<u8>,
+}
+
+impl Follower {
+    /// Begins at the beginning. What is packed cannot be followed.
+    pub(super) fn open(path: &Path) -> Result<Self, HistoryError> {
+        let file = File::open(path).map_err(|e| HistoryError::io(path, e))?;
+        let parser = Parser { integrity: Integrity::default(), counts: None, line: 0 };
+        Ok(Self { path: path.to_owned(), file, parser, begun: Vec::new() })
+    }
+
+    /// Calls `each` for what is new, and says whether the trailer was there.
+    pub(super) fn poll(&mut self, each: &mut dyn FnMut(Event<'_>)) -> Result<bool, HistoryError> {
+        loop {
+            let more = Read::take(&mut self.file, 1 << 20).read_to_end(&mut self.begun);
+            if more.map_err(|e| HistoryError::io(&self.path, e))? == 0 {
+                return Ok(self.parser.counts.is_some());
+            }
+            if let Err(reason) = self.lines(each) {
+                let (path, line) = (self.path.clone(), self.parser.line);
+                return Err(HistoryError::Malformed { path, line, reason });
+            }
+        }
+    }
+
+    fn lines(&mut self, each: &mut dyn FnMut(Event<'_>)) -> Result<(), String> {
+        if self.parser.line == 0 && self.begun.starts_with(&[0x1f, 0x8b]) {
+            self.parser.line = 1;
+            return Err("it is packed and cannot be followed: pass the file unpacked".into());
+        }
+        let whole = self.begun.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        for line in self.begun[..whole].split_inclusive(|byte| *byte == b'\n') {
+            self.parser.line += 1;
+            self.parser.line(line, each)?;
+        }
+        self.begun.drain(..whole);
+        if self.begun.len() as u64 > MAX_LINE {
+            self.parser.line += 1;
+            return Err(format!("a line of more than {} MiB", MAX_LINE >> 20));
+        }
+        Ok(())
+    }
 }
 
 /// Longest line that is read; a longer one is not a history.

@@ -10,12 +10,14 @@
 //! copied when the process died fails its checksum and ends the segment.
 
 mod cursor;
+mod follow;
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::ScopedJoinHandle;
 
 use memmap2::{MmapMut, MmapOptions};
 use serde::{Deserialize, Serialize};
@@ -24,6 +26,7 @@ use super::clock::{Probe, locate};
 use super::{Completion, Event, HistoryError, Integrity, Invocation, Promise};
 use crate::campaign::{PerUser, Window};
 use cursor::Cursor;
+pub(super) use follow::Follower;
 
 /// First bytes of every segment.
 const MAGIC: &[u8; 8] = b"CPNHIST2";
@@ -191,7 +194,13 @@ fn map_window(file: &File, base: usize) -> io::Result<MmapMut> {
 /// When the folder holds no history or cannot be read.
 pub fn read(dir: &Path, each: &mut dyn FnMut(Event<'_>)) -> Result<Integrity, HistoryError> {
     let mut integrity = Integrity::default();
-    emit_campaigns(&read_control(dir, &mut integrity)?, &mut integrity, each);
+    let (mut control, mut cursor) = (Control::default(), Cursor::open(dir.join(CONTROL))?);
+    control.read(&mut cursor)?;
+    cursor.finish(&mut integrity)?;
+    for (promise, gap) in control.promises() {
+        integrity.gaps.extend(gap);
+        each(Event::Campaign(promise));
+    }
     let mut cursors = Vec::new();
     for path in segments(dir)? {
         cursors.push(Cursor::open(path)?);
@@ -224,46 +233,60 @@ pub fn read_apart<S: Send>(
     take: impl Fn(&mut S, Event<'_>) + Sync,
 ) -> Result<(Vec<S>, Integrity), HistoryError> {
     let mut integrity = Integrity::default();
-    let control = read_control(dir, &mut integrity)?;
+    let (mut control, mut cursor) = (Control::default(), Cursor::open(dir.join(CONTROL))?);
+    control.read(&mut cursor)?;
+    cursor.finish(&mut integrity)?;
+    integrity.gaps.extend(control.promises().filter_map(|(_, gap)| gap));
     let segments = segments(dir)?;
     let next = AtomicUsize::new(0);
     let work = || {
         let (mut sink, mut found) = (new(), Vec::new());
-        emit_campaigns(&control, &mut Integrity::default(), &mut |event| take(&mut sink, event));
-        loop {
-            let at = next.fetch_add(1, Ordering::Relaxed);
-            let Some(path) = segments.get(at) else { return Ok((sink, found)) };
-            let mut of_segment = Integrity::default();
-            let mut cursor = Cursor::open(path.clone())?;
-            cursor.each(&mut |record| match record {
-                Record::Invoke(i) => take(&mut sink, Event::Invoke(i)),
-                Record::Complete(c) => take(&mut sink, Event::Complete(c)),
-                Record::Campaign(_) | Record::Probe(_) | Record::Trailer { .. } => {}
-            })?;
-            cursor.finish(&mut of_segment)?;
-            found.push((at, of_segment));
+        control.promises().for_each(|(promise, _)| take(&mut sink, Event::Campaign(promise)));
+        while let Some((at, path)) = take_next(&segments, &next) {
+            found.push((at, read_one(path, &mut |event| take(&mut sink, event))?));
         }
+        Ok((sink, found))
     };
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let threads = threads.min(segments.len()).max(1);
-    let done: Vec<Result<_, HistoryError>> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        let join = |thread: std::thread::ScopedJoinHandle<'_, _>| match thread.join() {
-            Ok(done) => done,
-            Err(panic) => std::panic::resume_unwind(panic),
-        };
-        threads.into_iter().map(join).collect()
-    });
     let (mut sinks, mut found) = (Vec::new(), Vec::new());
-    for done in done {
+    for done in in_threads(segments.len(), work) {
         let (sink, of_segments) = done?;
         sinks.push(sink);
         found.extend(of_segments);
     }
-    emit_campaigns(&control, &mut integrity, &mut |_| {});
     found.sort_by_key(|(at, _)| *at);
     found.into_iter().for_each(|(_, of_segment)| integrity.absorb(of_segment));
     Ok((sinks, integrity))
+}
+
+fn take_next<'s>(segments: &'s [PathBuf], next: &AtomicUsize) -> Option<(usize, &'s Path)> {
+    let at = next.fetch_add(1, Ordering::Relaxed);
+    segments.get(at).map(|path| (at, path.as_path()))
+}
+
+/// Reads a segment alone.
+fn read_one(path: &Path, each: &mut dyn FnMut(Event<'_>)) -> Result<Integrity, HistoryError> {
+    let mut integrity = Integrity::default();
+    let mut cursor = Cursor::open(path.to_owned())?;
+    cursor.each(&mut |record| match record {
+        Record::Invoke(i) => each(Event::Invoke(i)),
+        Record::Complete(c) => each(Event::Complete(c)),
+        Record::Campaign(_) | Record::Probe(_) | Record::Trailer { .. } => {}
+    })?;
+    cursor.finish(&mut integrity)?;
+    Ok(integrity)
+}
+
+/// Does the same on all processors, or on so many.
+fn in_threads<T: Send>(most: usize, work: impl Fn() -> T + Sync) -> Vec<T> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(most).max(1);
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(&work)).collect();
+        let join = |thread: ScopedJoinHandle<'_, T>| match thread.join() {
+            Ok(done) => done,
+            Err(panic) => std::panic::resume_unwind(panic),
+        };
+        threads.into_iter().map(join).collect()
+    })
 }
 
 /// The campaigns and the probes of a history.
@@ -273,45 +296,44 @@ struct Control {
     probes: Vec<Probe>,
 }
 
-fn read_control(dir: &Path, integrity: &mut Integrity) -> Result<Control, HistoryError> {
-    let mut control = Control::default();
-    let mut cursor = Cursor::open(dir.join(CONTROL))?;
-    while !cursor.is_over() {
-        match cursor.head() {
-            Some(Record::Campaign(c)) => control
-                .campaigns
-                .push(StoredPromise { campaign: c.campaign.into_owned().into(), ..c }),
-            Some(Record::Probe(p)) => control.probes.push(p),
-            Some(Record::Invoke(_) | Record::Complete(_) | Record::Trailer { .. }) | None => {}
+impl Control {
+    /// Takes what is there.
+    fn read(&mut self, cursor: &mut Cursor) -> Result<(), HistoryError> {
+        while !cursor.is_over() {
+            match cursor.head() {
+                Some(Record::Campaign(c)) => self
+                    .campaigns
+                    .push(StoredPromise { campaign: c.campaign.into_owned().into(), ..c }),
+                Some(Record::Probe(p)) => self.probes.push(p),
+                Some(Record::Invoke(_) | Record::Complete(_) | Record::Trailer { .. }) | None => {}
+            }
+            cursor.advance()?;
         }
-        cursor.advance()?;
+        Ok(())
     }
-    cursor.finish(integrity)?;
-    Ok(control)
-}
 
-fn emit_campaigns(control: &Control, integrity: &mut Integrity, each: &mut dyn FnMut(Event<'_>)) {
-    for c in &control.campaigns {
-        let starts_at = locate(c.starts_at_unix_ns, &control.probes).unwrap_or_else(|| {
-            integrity.gaps.push(format!(
-                "campaign {}: its start cannot be placed on the run's clock: {}",
-                c.campaign,
-                if control.probes.is_empty() {
-                    "the ruling clock was never asked"
-                } else {
-                    "the ruling clock stepped while it was watched"
-                }
-            ));
-            // Whatever does not depend on the start can still be proven.
-            Window { earliest: i64::MIN, latest: i64::MAX }
-        });
-        each(Event::Campaign(Promise {
-            campaign: c.campaign.as_ref().into(),
-            coupons: c.coupons,
-            starts_at,
-            per_user: c.per_user,
-            restock: c.restock,
-        }));
+    /// What each campaign promised, and why its start has no place where it has none. Whatever does
+    /// not depend on the start can still be proven.
+    fn promises(&self) -> impl Iterator<Item = (Promise<'_>, Option<String>)> {
+        self.campaigns.iter().map(|c| {
+            let placed = locate(c.starts_at_unix_ns, &self.probes);
+            let promise = Promise {
+                campaign: c.campaign.as_ref().into(),
+                coupons: c.coupons,
+                starts_at: placed.unwrap_or(Window { earliest: i64::MIN, latest: i64::MAX }),
+                per_user: c.per_user,
+                restock: c.restock,
+            };
+            let why = match self.probes.is_empty() {
+                true => "the ruling clock was never asked",
+                false => "the ruling clock stepped while it was watched",
+            };
+            let gap = || {
+                let name = &c.campaign;
+                format!("campaign {name}: its start cannot be placed on the run's clock: {why}")
+            };
+            (promise, placed.is_none().then(gap))
+        })
     }
 }
 

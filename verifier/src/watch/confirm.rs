@@ -102,7 +102,7 @@ impl<'a> Wanted<'a> {
                 collector.take(event);
             }
         })?;
-        let mut campaigns = collector.finish(Integrity::default()).campaigns;
+        let mut campaigns = collector.finish(Integrity::default())?.campaigns;
         campaigns.retain(|campaign| campaign.counts.requests + campaign.counts.reads > 0);
         let ahead = follower.is_written_ahead();
         for campaign in &mut campaigns {

@@ -2,11 +2,12 @@
 //!
 //! Merging needs the moment of every segment's next record, and the record itself only of the one
 //! that is next. So of the head only what stands before its moment is decoded, and the whole record
-//! once it is taken, borrowed from the window.
+//! once it is taken, borrowed from the window. Where nothing follows yet, one can look again: the
+//! writer goes on in the same place.
 
 use std::fs::File;
-use std::io::{self, Read as _};
-use std::path::PathBuf;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
@@ -26,6 +27,8 @@ pub(super) struct Cursor {
     count: Count,
     /// Why the segment ended before its end.
     broken: Option<&'static str>,
+    /// Its first bytes are there.
+    begun: bool,
 }
 
 /// What was read so far, and what the end mark says.
@@ -96,9 +99,11 @@ impl Cursor {
     pub(super) fn open(path: PathBuf) -> Result<Self, HistoryError> {
         let input = File::open(&path).and_then(Input::new);
         let input = input.map_err(|e| HistoryError::io(&path, e))?;
-        let (head, broken) = (None, None);
-        let mut cursor = Self { path, input, head, count: Count::default(), broken };
+        let (head, broken, begun) = (None, None, false);
+        let count = Count::default();
+        let mut cursor = Self { path, input, head, count, broken, begun };
         if cursor.input.held().starts_with(MAGIC) {
+            cursor.begun = true;
             cursor.input.skip(MAGIC.len());
             cursor.look()?;
         } else if !cursor.is_unwritten()? {
@@ -162,6 +167,33 @@ impl Cursor {
         let Some(head) = self.head.take() else { return Ok(()) };
         self.input.skip(head.size);
         self.look()
+    }
+
+    /// Looks again where nothing was before: the writer may have gone on, or just begun.
+    pub(super) fn look_again(&mut self) -> Result<(), HistoryError> {
+        if !self.begun {
+            *self = Self::open(self.path.clone())?;
+        } else if self.head.is_none() && self.count.end_mark.is_none() {
+            self.broken = None;
+            self.input.forget().map_err(|e| HistoryError::io(&self.path, e))?;
+            self.look()?;
+        }
+        Ok(())
+    }
+
+    /// Whether its end mark was read: nothing will follow.
+    pub(super) fn is_marked(&self) -> bool {
+        self.count.end_mark.is_some()
+    }
+
+    /// A record that this version does not understand is next, at this byte.
+    pub(super) fn strange(&self) -> Option<u64> {
+        (self.broken == Some(STRANGE)).then_some(self.input.at)
+    }
+
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Looks for the next head.
@@ -246,6 +278,12 @@ impl Input {
     fn skip(&mut self, bytes: usize) {
         self.held.start += bytes;
         self.at += bytes as u64;
+    }
+
+    /// Drops what is held: it is read again, as it is by then.
+    fn forget(&mut self) -> io::Result<()> {
+        self.held = 0..0;
+        self.file.seek(SeekFrom::Start(self.at)).map(drop)
     }
 
     /// Moves what is held to the window's beginning and fills the rest from the file; says how much
