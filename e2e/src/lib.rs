@@ -4,6 +4,7 @@
 mod binaries;
 mod mariadb;
 mod mutate;
+pub mod mutants;
 mod postgres;
 mod redis;
 mod service;

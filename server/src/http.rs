@@ -3,6 +3,7 @@
 mod body;
 mod input;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,6 +20,7 @@ use serde::Serialize;
 use tracing::{error, warn};
 
 use crate::code::CampaignNumber;
+use crate::serve::Answerer;
 use crate::store::{Ask, CampaignState, Decision, Store, StoreError};
 use crate::telemetry::Throttle;
 
@@ -27,29 +29,22 @@ const MAX_REQUEST_ID: usize = 128;
 /// When to come back to a server whose queue is full, in seconds.
 const COME_BACK: HeaderValue = HeaderValue::from_static("1");
 
-type Answer = Response<Full<Bytes>>;
+/// An answer, whole.
+pub type Answer = Response<Full<Bytes>>;
 
 /// What answers requests: a store and what every answer carries.
 pub struct App<S> {
     store: S,
-    identity: Identity,
+    instance: HeaderValue,
     patience: Duration,
     complaints: Throttle,
 }
 
-/// How an instance names itself on every answer.
-#[derive(Clone, Debug)]
-pub struct Identity {
-    /// Which instance.
-    pub instance: HeaderValue,
-    /// The bug that was planted, if one was.
-    pub mutant: Option<&'static str>,
-}
-
 impl<S: Store> App<S> {
-    /// Answers from this store; gives up on it after `patience`.
-    pub fn new(store: S, identity: Identity, patience: Duration) -> Self {
-        Self { store, identity, patience, complaints: Throttle::default() }
+    /// Answers from this store, in the name of this instance; gives up on the store after
+    /// `patience`.
+    pub fn new(store: S, instance: HeaderValue, patience: Duration) -> Self {
+        Self { store, instance, patience, complaints: Throttle::default() }
     }
 
     /// Answers a request, whatever it is.
@@ -168,14 +163,17 @@ impl<S: Store> App<S> {
     /// Every answer says who gave it and when.
     fn sign(&self, headers: &mut HeaderMap, id: HeaderValue) {
         let now = Utc::now().to_rfc3339_opts(SecondsFormat::Micros, true);
-        headers.insert(header::INSTANCE, self.identity.instance.clone());
+        headers.insert(header::INSTANCE, self.instance.clone());
         if let Ok(now) = HeaderValue::from_str(&now) {
             headers.insert(header::SERVER_TIME, now);
         }
         headers.insert(header::REQUEST_ID, id);
-        if let Some(mutant) = self.identity.mutant {
-            headers.insert(header::MUTANT, HeaderValue::from_static(mutant));
-        }
+    }
+}
+
+impl<S: Store> Answerer for Arc<App<S>> {
+    async fn answer(self, request: Request<Incoming>) -> Answer {
+        App::answer(&self, request).await
     }
 }
 

@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use clap::Parser;
-use coupon_server::http::{App, Identity};
-use coupon_server::mutant::{Mutant, Mutated, Sabotage};
+use coupon_server::http::App;
+use coupon_server::mutant::answer::Distorted;
+use coupon_server::mutant::store::Mutated;
+use coupon_server::mutant::{Luck, Mutant, NoSuchMutant, Sabotage};
 use coupon_server::serve::{Signals, listen, serve};
-use coupon_server::store::Store;
 use coupon_server::store::redis::RedisStore;
 use coupon_server::store::sqlite::SqliteStore;
 use coupon_server::telemetry::{self, LogFormat};
@@ -74,9 +75,35 @@ struct Flags {
     #[arg(long, value_name = "REQUESTS", default_value_t = 16_384, value_parser = clap::value_parser!(u32).range(1..))]
     queue: u32,
 
-    /// Plant a bug, to see a verifier find it. Never where coupons are worth anything
-    #[arg(long, value_enum, value_name = "NAME")]
-    mutant: Option<Mutant>,
+    /// Plant a bug, to see a verifier find it; `help` lists them. Never where coupons are worth anything
+    #[arg(long, value_name = "NAME", value_parser = planting)]
+    mutant: Option<Planting>,
+
+    /// Which requests a planted bug strikes, where it does not strike all of them
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    mutant_seed: u64,
+}
+
+/// What is asked of the planted bugs.
+#[derive(Clone, Copy, Debug)]
+enum Planting {
+    /// The list of them.
+    List,
+    /// One of them.
+    Bug(Mutant),
+}
+
+fn planting(text: &str) -> Result<Planting, NoSuchMutant> {
+    if text == "help" { Ok(Planting::List) } else { text.parse().map(Planting::Bug) }
+}
+
+impl Flags {
+    fn bug(&self) -> Option<Mutant> {
+        match self.mutant {
+            Some(Planting::Bug(mutant)) => Some(mutant),
+            Some(Planting::List) | None => None,
+        }
+    }
 }
 
 fn main() -> ExitCode {
@@ -84,6 +111,10 @@ fn main() -> ExitCode {
         Ok(flags) => flags,
         Err(e) => return refuse_flags(&e),
     };
+    if let Some(Planting::List) = flags.mutant {
+        print!("{}", Mutant::list());
+        return ExitCode::SUCCESS;
+    }
     match start(&flags) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
@@ -151,38 +182,26 @@ async fn run_with<S: Sabotage>(
     signals: Signals,
     store_name: &str,
 ) -> anyhow::Result<()> {
-    let identity = Identity {
-        instance: instance(flags, listener.local_addr()?)?,
-        mutant: flags.mutant.map(Mutant::name),
-    };
-    announce(&identity, store_name, listener.local_addr()?);
-    match flags.mutant {
-        None => run_app(store, identity, flags, listener, signals).await,
+    let instance = instance(flags, listener.local_addr()?)?;
+    info!(store = store_name, instance = instance.to_str().unwrap_or_default(), "store is there");
+    if let Some(mutant) = flags.bug().map(Mutant::name) {
+        error!("PLANTED BUG: {mutant}. This server is broken on purpose; every answer says so");
+    }
+    info!("listening on http://{}", listener.local_addr()?);
+    let patience = flags.request_timeout;
+    match flags.bug() {
+        None => {
+            let app = Arc::new(App::new(store, instance, patience));
+            serve(listener, app, signals, flags.drain_timeout).await;
+        }
         Some(mutant) => {
-            run_app(Mutated::new(store, mutant), identity, flags, listener, signals).await;
+            let luck = Luck::new(flags.mutant_seed);
+            let app = App::new(Mutated::new(store, mutant, luck), instance, patience);
+            let app = Distorted::new(app, mutant, luck);
+            serve(listener, app, signals, flags.drain_timeout).await;
         }
     }
     Ok(())
-}
-
-async fn run_app<S: Store>(
-    store: S,
-    identity: Identity,
-    flags: &Flags,
-    listener: TcpListener,
-    signals: Signals,
-) {
-    let app = Arc::new(App::new(store, identity, flags.request_timeout));
-    serve(listener, app, signals, flags.drain_timeout).await;
-}
-
-fn announce(identity: &Identity, store: &str, address: SocketAddr) {
-    let instance = identity.instance.to_str().unwrap_or_default();
-    info!(store, instance, "store is there");
-    if let Some(mutant) = identity.mutant {
-        error!("PLANTED BUG: {mutant}. This server is broken on purpose; every answer says so");
-    }
-    info!("listening on http://{address}");
 }
 
 /// Where campaigns are kept.

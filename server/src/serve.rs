@@ -5,9 +5,9 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::Request;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -18,8 +18,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
-use crate::http::App;
-use crate::store::Store;
+use crate::http::Answer;
 
 /// A peer that connects and then says nothing would never be closed otherwise.
 const FIRST_BYTES: Duration = Duration::from_secs(10);
@@ -74,11 +73,17 @@ impl Signals {
     }
 }
 
+/// Answers requests; every connection has one of its own.
+pub trait Answerer: Clone + Send + Sync + 'static {
+    /// The answer to a request, whatever it is.
+    fn answer(self, request: Request<Incoming>) -> impl Future<Output = Answer> + Send;
+}
+
 /// Answers until a signal, then lets requests in flight finish for at most `drain`, or until the
 /// next signal.
-pub async fn serve<S: Store>(
+pub async fn serve<A: Answerer>(
     listener: TcpListener,
-    app: Arc<App<S>>,
+    answer: A,
     mut signals: Signals,
     drain: Duration,
 ) {
@@ -89,7 +94,7 @@ pub async fn serve<S: Store>(
             () = signals.next() => break,
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
-                    let connection = connection(stream, app.clone(), graceful.watcher(), stopping.clone());
+                    let connection = connection(stream, answer.clone(), graceful.watcher(), stopping.clone());
                     tokio::spawn(async move {
                         if let Err(e) = connection.await {
                             debug!(%peer, "connection ended: {e}");
@@ -120,9 +125,9 @@ async fn pause_accepting(error: &io::Error) {
 
 type ConnectionError = Box<dyn std::error::Error + Send + Sync>;
 
-async fn connection<S: Store>(
+async fn connection<A: Answerer>(
     stream: TcpStream,
-    app: Arc<App<S>>,
+    answer: A,
     watcher: Watcher,
     mut stopping: watch::Receiver<bool>,
 ) -> Result<(), ConnectionError> {
@@ -137,9 +142,9 @@ async fn connection<S: Store>(
         // Nothing was asked yet, so nothing is lost.
         _ = stopping.wait_for(|stop| *stop) => return Ok(()),
     }
-    let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let app = app.clone();
-        async move { Ok::<_, Infallible>(app.answer(request).await) }
+    let service = service_fn(move |request| {
+        let answer = answer.clone();
+        async move { Ok::<_, Infallible>(answer.answer(request).await) }
     });
     let mut server = auto::Builder::new(TokioExecutor::new());
     server.http1().timer(TokioTimer::new()).header_read_timeout(HEAD);
