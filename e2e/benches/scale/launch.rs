@@ -16,7 +16,7 @@ const TAKES: i64 = 500_000;
 /// So many requests of each campaign come before its start.
 const EARLY: u64 = 100;
 /// The load threads.
-const THREADS: u64 = 2;
+const THREADS: usize = 2;
 
 /// So many requests of so many campaigns, one campaign after the other.
 pub(crate) struct Launch {
@@ -89,10 +89,11 @@ impl Launch {
         self.sent(&Asked { op: 0, campaign, at: EARLY })
     }
 
-    fn write_segment(&self, history: &Path, thread: u64) {
+    fn write_segment(&self, history: &Path, thread: usize) {
         let mut segment = Segment::create(history, &format!("worker-{thread}")).unwrap();
         let mut under_way: VecDeque<Asked> = VecDeque::new();
-        for number in (thread..self.of_each() * self.campaigns).step_by(THREADS as usize) {
+        let all = 0..self.of_each() * self.campaigns;
+        for number in all.skip(thread).step_by(THREADS) {
             let (campaign, at) = (number / self.of_each(), number % self.of_each());
             let asked = Asked { op: number + 1, campaign, at };
             while let Some(first) =

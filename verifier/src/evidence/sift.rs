@@ -336,9 +336,9 @@ fn in_parallel<T: Default + Send>(
         for _ in 0..threads {
             scope.spawn(|| {
                 let mut found = T::default();
-                let mut parts = std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed));
-                let done = parts.by_ref().take_while(|at| *at < PARTS);
-                let done = done.map(|at| work(at, &mut found)).collect::<io::Result<()>>();
+                let parts = std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed));
+                let mut parts = parts.take_while(|at| *at < PARTS);
+                let done = parts.try_for_each(|at| work(at, &mut found));
                 if let Ok(mut results) = results.lock() {
                     results.push(done.map(|()| found));
                 }
