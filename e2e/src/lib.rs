@@ -3,8 +3,8 @@
 
 mod binaries;
 mod mariadb;
-mod mutate;
 pub mod mutants;
+mod mutate;
 mod postgres;
 mod redis;
 mod service;

@@ -1,7 +1,5 @@
 //! What others write, changed by a seed in thousands of ways: it is judged, or refused, and nothing else.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
-
 #[path = "foreign/parsers.rs"]
 mod parsers;
 
