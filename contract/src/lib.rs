@@ -10,6 +10,7 @@ pub mod outcome;
 pub mod run;
 #[cfg(feature = "mapping")]
 pub mod secrets;
+pub mod sqlite;
 #[cfg(feature = "mapping")]
 pub mod store;
 pub mod wire;

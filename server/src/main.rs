@@ -223,7 +223,7 @@ impl Place {
         if store.starts_with("redis://") {
             return Ok(Self::Redis(store.clone()));
         }
-        match store.strip_prefix("sqlite:") {
+        match contract::sqlite::path(store) {
             Some("") => bail!("--store sqlite: lacks a path, such as sqlite:coupons.db"),
             Some(path) => Ok(Self::Sqlite(path.into())),
             None => bail!("--store must be sqlite:PATH or redis://HOST:PORT/DB"),

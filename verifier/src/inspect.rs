@@ -1,6 +1,7 @@
 //! What a store looks like, and what a mapping finds in it: enough to write a mapping by.
 
 use std::fmt::Write as _;
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -129,10 +130,9 @@ fn key(redis: &mut Keys, name: &str, out: &mut String) -> Result<()> {
     let mut shown = 0;
     redis.elements(name, kind, &mut |element| {
         shown += 1;
-        if shown <= MOST_ROWS {
-            let text = element.as_ref().map_or_else(|why| format!("? {}", safe(why)), in_words);
-            let _ = writeln!(out, "    {text}");
-        }
+        let text = element.as_ref().map_or_else(|why| format!("? {}", safe(why)), in_words);
+        let _ = writeln!(out, "    {text}");
+        if shown < MOST_ROWS { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })
 }
 
@@ -148,8 +148,7 @@ fn in_words(element: &Element) -> String {
 
 /// The tables of a database.
 fn tables(url: &str, scheme: Scheme) -> Result<String> {
-    let path = url.strip_prefix("sqlite:").unwrap_or_default();
-    let path = resolve(path.strip_prefix("//").unwrap_or(path), None::<&Path>);
+    let path = resolve(contract::sqlite::path(url).unwrap_or_default(), None::<&Path>);
     let mut sql = Sql::open(url, scheme, &path)?;
     sql.begin()?;
     let all = sql.tables()?;

@@ -33,6 +33,14 @@ pub struct Contradiction {
     pub fact: Fact,
     /// The operations that prove it.
     pub witness: Vec<Op>,
+    /// So many more like it were found and not kept.
+    pub more: usize,
+}
+
+impl Contradiction {
+    fn new(fact: Fact, witness: Vec<Op>) -> Self {
+        Self { fact, witness, more: 0 }
+    }
 }
 
 /// What cannot be.
@@ -191,7 +199,7 @@ fn without_repeats(found: Vec<Contradiction>) -> Vec<Contradiction> {
         let holds = |op: &Op| c.witness.iter().any(|own| own.op == op.op);
         // A report has only so many.
         let proven = kept.iter().take(100).filter(|k| !k.witness.is_empty());
-        if !proven.into_iter().any(|k| k.witness.iter().all(holds)) {
+        if c.more > 0 || !proven.into_iter().any(|k| k.witness.iter().all(holds)) {
             kept.push(c);
         }
     }

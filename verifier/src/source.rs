@@ -138,8 +138,8 @@ fn open(wanted: &Wanted<'_>) -> Result<Reader> {
     if url.contains(":***@") {
         bail!("its password was not recorded: pass --store with the full URL");
     }
-    if let Some(path) = url.strip_prefix("sqlite:") {
-        let path = resolve(path.strip_prefix("//").unwrap_or(path), wanted.base);
+    if let Some(path) = contract::sqlite::path(url) {
+        let path = resolve(path, wanted.base);
         return Ok(Reader::Sqlite(sqlite::Sqlite::open(&path)?));
     }
     if url.starts_with("redis:") || url.starts_with("rediss:") {
@@ -226,14 +226,14 @@ mod tests {
     #[test]
     fn the_variables_of_a_url_are_filled_in() {
         let read = |url| {
-            let wanted = Wanted { url: Some(url), mapping: None, base: None, campaigns: &[] };
+            let wanted = Wanted { url: Some(url), mapping: None, base: None, campaigns: &["7"] };
             let found = read(&wanted, &mut |_| Ok(true), Pace::still(std::time::Duration::ZERO));
             format!("{:#}", found.unwrap_err())
         };
         let missing = read("redis://:${NOT_THERE_AT_ALL}@h");
         assert!(missing.ends_with("expected the environment to have this variable"), "{missing}");
         let other = read("sqlite:${CARGO_MANIFEST_DIR}/Cargo.toml");
-        assert!(other.contains("not a database"), "{other}");
+        assert!(other.contains("not a SQLite database"), "{other}");
     }
 
     #[test]

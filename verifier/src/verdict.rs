@@ -1,5 +1,6 @@
 //! From evidence to verdict: runs every check and lets the worst finding win.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
@@ -108,6 +109,17 @@ pub struct Report {
     pub facts: Facts,
 }
 
+/// Checks that could not run for one reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lacking<'a> {
+    /// Why.
+    pub reason: &'a str,
+    /// Which.
+    pub checks: Vec<&'static str>,
+    /// In how many campaigns at least one of them could not.
+    pub campaigns: usize,
+}
+
 /// What was judged.
 #[derive(Debug, Default)]
 pub struct Subject {
@@ -187,6 +199,24 @@ impl Report {
         let whole = self.gaps.is_empty() && !self.campaigns.is_empty();
         let shared = if whole { Verdict::Valid } else { Verdict::Unknown };
         self.campaigns.iter().map(|j| j.verdict).fold(shared, Verdict::max)
+    }
+
+    /// What could not run, by what is missing for it, over all campaigns, and in how many of them.
+    pub fn lacking(&self) -> Vec<Lacking<'_>> {
+        let mut all: Vec<Lacking<'_>> = Vec::new();
+        let mut known: HashMap<&str, usize> = HashMap::new();
+        for (reason, checks) in self.campaigns.iter().flat_map(Judged::lacking) {
+            let at = *known.entry(reason).or_insert_with(|| {
+                all.push(Lacking { reason, checks: Vec::new(), campaigns: 0 });
+                all.len() - 1
+            });
+            let lacking = &mut all[at];
+            lacking.campaigns += 1;
+            let new = checks.into_iter().filter(|check| !lacking.checks.contains(check));
+            let new: Vec<&'static str> = new.collect();
+            lacking.checks.extend(new);
+        }
+        all
     }
 
     /// Everything that was found in all campaigns.

@@ -360,6 +360,18 @@ fn mariadb_is_read() {
 }
 
 #[test]
+fn bytes_that_are_no_text_are_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("shop.db");
+    let database = rusqlite::Connection::open(&path).unwrap();
+    database.execute_batch(TABLES).unwrap();
+    database.execute_batch("INSERT INTO claims VALUES (9, 7, x'ff', 'u9', 'DONE')").unwrap();
+    let judged = judge(QUERIES, &format!("sqlite:{}", path.display()));
+    assert!(judged.found.contains(&"ledger-mismatch".to_owned()), "{}", judged.text);
+    assert!(judged.text.contains("is no text in UTF-8; hex(…)"), "{}", judged.text);
+}
+
+#[test]
 fn sqlite_is_read() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.db");

@@ -119,6 +119,20 @@ fn complaints(validator: &Validator, value: &Value) -> Vec<String> {
 }
 
 #[test]
+fn what_could_not_run_is_told_of_many_campaigns_as_well() {
+    for format in ["table", "markdown"] {
+        let said = String::from_utf8(of_corpus("per_user", format)).unwrap();
+        let lines = said.lines().filter(|line| line.contains("pass --store"));
+        let lines: Vec<&str> = lines.collect();
+        assert_eq!(lines.len(), 1, "{said}");
+        assert!(
+            lines[0].contains("lost, phantom") && lines[0].contains(" campaigns: "),
+            "{lines:?}"
+        );
+    }
+}
+
+#[test]
 fn the_schema_in_the_repository_is_what_the_program_prints() {
     let printed = verifier(Path::new("."), &["schema"]);
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/verdict.schema.json");
@@ -396,7 +410,7 @@ fn a_step_of_github_gets_a_summary() {
         "| 7 | invalid | 3 | 6 | 3 | 1 | 1 |\n",
         "**issued-after-sold-out**, campaign 7: a request sent after",
         "Benign if: coupons were given back",
-        "### Not run\n\n- campaign 7: lost, resurrected, phantom,",
+        "### Not run\n\n- lost, resurrected, phantom,",
     ] {
         assert!(markdown.contains(want), "{markdown} lacks {want}");
     }

@@ -146,16 +146,11 @@ async fn connect(url: &str, dialect: Dialect) -> Result<Connection, String> {
             opened.map(Connection::MySql).map_err(words)
         }
         Dialect::Sqlite => {
-            let path = sqlite_path(url).to_owned();
+            let path = contract::sqlite::path(url).unwrap_or(url).to_owned();
             let opened = blocking(move || open_sqlite(&path)).await?;
             opened.map(|c| Connection::Sqlite(Some(c))).map_err(|e| e.to_string())
         }
     }
-}
-
-/// The path that server and verifier open as well: slashes mean what they mean in a path.
-fn sqlite_path(url: &str) -> &str {
-    url.strip_prefix("sqlite:").unwrap_or(url)
 }
 
 fn open_sqlite(path: &str) -> rusqlite::Result<Sqlite> {
@@ -243,20 +238,6 @@ fn text_of(value: rusqlite::types::ValueRef<'_>) -> Option<String> {
         ValueRef::Real(number) => Some(number.to_string()),
         ValueRef::Text(bytes) | ValueRef::Blob(bytes) => {
             std::str::from_utf8(bytes).ok().map(str::to_owned)
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_absolute_path_stays_one() {
-        for (url, path) in
-            [("sqlite:a.db", "a.db"), ("sqlite:////tmp/x.db", "////tmp/x.db"), ("sqlite:/x", "/x")]
-        {
-            assert_eq!(sqlite_path(url), path);
         }
     }
 }

@@ -194,6 +194,12 @@ mod tests {
     }
 
     #[test]
+    fn no_message_shows_a_password() {
+        let message = Target::try_from("http://me:hush0@h").unwrap_err();
+        assert!(message.starts_with("found \"http://me:***@h\", expected"), "{message}");
+    }
+
+    #[test]
     fn trust_is_one_of_three() {
         let parse = |yaml: &str| serde_saphyr::from_str::<Trust>(yaml).map_err(|e| e.to_string());
         assert_eq!(parse("{ca: a.pem}").unwrap(), Trust::Also("a.pem".into()));

@@ -148,6 +148,19 @@ fn a_store_mapping_is_checked_and_written_down_without_passwords() {
 }
 
 #[test]
+fn no_message_about_flags_shows_a_password() {
+    for assignments in [
+        &["system.stor=redis://:hush0@h"][..],
+        &["system.store=: [redis://:hush0@h"],
+        &["system.store=redis://:hush0@h", "campaign.starts_in=100ms"],
+        &["system.targets=[http://me:hush0@h]"],
+    ] {
+        let message = set(assignments).unwrap_err();
+        assert!(message.contains("***") && !message.contains("hush0"), "{message}");
+    }
+}
+
+#[test]
 fn set_changes_one_value() {
     let scenario =
         set(&["campaign.coupons=7", "load.stages.1.to=2000", "load.timeout=1s"]).unwrap();

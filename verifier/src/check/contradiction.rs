@@ -1,14 +1,15 @@
 //! What the procedure found, in words: which check it belongs to, and what has to be checked again.
 
-use super::{Claim, MOST_COUNTED, MOST_WITNESSES, Violation, capped};
+use super::{Claim, MOST_COUNTED, MOST_WITNESSES, Violation, capped_of};
 use crate::evidence::CampaignEvidence;
 use crate::procedure::{Contradiction, Fact, Span, Topic};
 use crate::wording::{count, safe};
 
 /// The violations of one check that the procedure found.
 pub(super) fn of_check(e: &CampaignEvidence, check: &str) -> Vec<Violation> {
-    let own = e.contradictions.iter().filter(|c| check_of(c) == Some(check));
-    capped(own.map(|c| violation(e, c)).collect())
+    let own = || e.contradictions.iter().filter(|c| check_of(c) == Some(check));
+    let more = own().map(|c| c.more).sum();
+    capped_of(own().map(|c| violation(e, c)).collect(), more)
 }
 
 /// The check that a contradiction belongs to; none where another check finds it by itself.

@@ -157,7 +157,7 @@ impl<'a> Plan<'a> {
     }
 
     fn contradict<'b>(&mut self, fact: Fact, witness: impl IntoIterator<Item = &'b Op>) {
-        self.found.push(Contradiction { fact, witness: once(witness.into_iter()) });
+        self.found.push(Contradiction::new(fact, once(witness.into_iter())));
     }
 
     /// Everybody who was told "already issued" has to have a job, and has it before that answer.

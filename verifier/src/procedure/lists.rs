@@ -58,7 +58,7 @@ impl<'a> Lists<'a> {
     fn twins(&self) -> Option<Contradiction> {
         let pair = |l: &&List| Some(vec![l.seen.first_over.clone(), l.other.clone()?]);
         let witness = self.chain.iter().find_map(pair)?;
-        Some(Contradiction { fact: Fact::ListsDiffer, witness })
+        Some(Contradiction::new(Fact::ListsDiffer, witness))
     }
 
     /// The first list with this code, and a longer one without it.
@@ -68,7 +68,7 @@ impl<'a> Lists<'a> {
         let without =
             self.chain[from..].iter().find(|l| l.codes.binary_search(&number).is_err())?;
         let ops = [&self.chain[from].seen.first_over, &without.seen.first_over];
-        Some(Contradiction { fact: Fact::ListsDiffer, witness: ops.map(Clone::clone).to_vec() })
+        Some(Contradiction::new(Fact::ListsDiffer, ops.map(Clone::clone).to_vec()))
     }
 
     /// A list with a code that is not in the store, although every coupon is there.
@@ -83,7 +83,7 @@ impl<'a> Lists<'a> {
         let number = strange.map(|(_, number)| number).min()?;
         let list = e.reads.lists.values().find(|l| l.codes.binary_search(&number).is_ok())?;
         let witness = vec![list.seen.first_over.clone()];
-        Some(Contradiction { fact: Fact::Unstored, witness })
+        Some(Contradiction::new(Fact::Unstored, witness))
     }
 
     /// Where a code stands.

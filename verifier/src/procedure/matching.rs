@@ -1,11 +1,14 @@
 //! Jobs and slots, matched from the first slot to the last: earliest end first.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap};
 
 use super::jobs::Plan;
 use super::windows::{Windows, witness};
 use super::{Condition, Contradiction, Fact, Rules, Span, Topic, Why};
+
+/// So many contradictions of one kind are kept; a report has no more.
+const MOST_ALIKE: usize = 20;
 
 /// The slots that a job fits, from the first to the last.
 #[derive(Clone, Copy)]
@@ -35,17 +38,39 @@ pub(super) fn crowded(
 ) -> Vec<Contradiction> {
     let certain = |range: &Range| plan.jobs[range.job].certain;
     let mut ranges: Vec<Range> = ranges(plan, windows).into_iter().filter(certain).collect();
-    let mut found = Vec::new();
-    ranges.retain(|range| {
-        let empty = range.first > range.last;
-        if empty && rules.hold(Condition::Empty) {
-            found.push(crowd(plan, windows, (range.first, range.last), &[range.job]));
-        }
-        !empty
-    });
+    let mut found: Vec<Contradiction> = Vec::new();
+    let (empty, full): (Vec<Range>, Vec<Range>) =
+        ranges.into_iter().partition(|range| range.first > range.last);
+    ranges = full;
+    if rules.hold(Condition::Empty) {
+        found.extend(empties(plan, windows, &empty));
+    }
     if rules.hold(Condition::Crowded) {
         let full = overfull(&ranges).or_else(|| overflowing(&ranges, plan, windows));
-        found.extend(full.map(|(first, last, jobs)| crowd(plan, windows, (first, last), &jobs)));
+        found.extend(full.map(|(first, last, jobs)| {
+            let (span, whys) = crowd(plan, windows, (first, last), &jobs);
+            Contradiction::new(Fact::Crowded(span), witness(whys))
+        }));
+    }
+    found
+}
+
+/// Coupons none of which fits any slot. A broken campaign can have as many as requests: what is not
+/// reported is only counted.
+fn empties(plan: &Plan<'_>, windows: &Windows<'_, '_>, empty: &[Range]) -> Vec<Contradiction> {
+    let mut found: Vec<Contradiction> = Vec::new();
+    let mut of_topic: BTreeMap<Topic, Vec<usize>> = BTreeMap::new();
+    for range in empty {
+        let (span, whys) = crowd(plan, windows, (range.first, range.last), &[range.job]);
+        let alike = of_topic.entry(span.topic).or_default();
+        if let [.., last] = alike[..]
+            && alike.len() == MOST_ALIKE
+        {
+            found[last].more += 1;
+            continue;
+        }
+        alike.push(found.len());
+        found.push(Contradiction::new(Fact::Crowded(span), witness(whys)));
     }
     found
 }
@@ -104,12 +129,12 @@ fn violators(
 }
 
 /// These jobs are more than there are slots from the first to the last.
-fn crowd(
-    plan: &Plan<'_>,
-    windows: &Windows<'_, '_>,
+fn crowd<'a>(
+    plan: &Plan<'a>,
+    windows: &Windows<'a, '_>,
     (first, last): (u64, u64),
     jobs: &[usize],
-) -> Contradiction {
+) -> (Span, Vec<Why<'a>>) {
     let before =
         first.checked_sub(1).filter(|above| *above > 0).and_then(|above| windows.filled_by(above));
     let after = windows.not_before(last.saturating_add(1)).filter(|_| last < windows.coupons);
@@ -128,7 +153,7 @@ fn crowd(
     let everywhere = if first == 1 && last == windows.coupons { plan.anywhere } else { 0 };
     let requests = jobs.len() as u64 + everywhere;
     let span = Span { above: first - 1, upto: last, requests, topic };
-    Contradiction { fact: Fact::Crowded(span), witness: witness(whys) }
+    (span, whys)
 }
 
 fn topic(whys: &[Why<'_>]) -> Topic {
@@ -152,7 +177,7 @@ pub(super) fn hollow(
     let mut whys: Vec<Why<'_>> = windows.filled_by(slot).map(|(_, why)| why).into_iter().collect();
     whys.extend(windows.not_before(first).filter(|_| first > 1).map(|(_, why)| why));
     let span = Span { above: first - 1, upto: slot, requests, topic: topic(&whys) };
-    Some(Contradiction { fact: Fact::Hollow(span), witness: witness(whys) })
+    Some(Contradiction::new(Fact::Hollow(span), witness(whys)))
 }
 
 fn first_unfilled(ranges: &[Range], mut anywhere: u64, needed: u64) -> Option<u64> {
@@ -191,5 +216,27 @@ fn shortage(ranges: &mut Vec<Range>, anywhere: u64, slot: u64) -> (u64, u64) {
             return (first, fitting + more);
         }
         fitting += more.min(first - 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::check::Check;
+    use crate::check::sample::campaign;
+
+    #[test]
+    fn of_many_alike_a_few_are_kept_and_all_are_counted() {
+        let mut sample = campaign(1_000).counted(100, 200, 210);
+        // Sent after a hundred were seen, and told to be among the first ninety.
+        for n in 0..50 {
+            sample = sample.ranked(format!("{n}").leak(), (Some(n + 1), None), 220, 230);
+        }
+        let e = sample.evidence();
+        let kept = e.contradictions.iter().filter(|c| c.witness.len() == 2).count();
+        assert_eq!(kept, super::MOST_ALIKE);
+        let counts = Check::named("contradicting-counts").unwrap();
+        let found = (counts.find)(&e);
+        assert_eq!(found.len(), 20);
+        assert!(found[19].sentence.ends_with("(and 30 more like this)"), "{}", found[19].sentence);
     }
 }

@@ -112,7 +112,7 @@ impl<'a, 'p> Windows<'a, 'p> {
         for (count, seen) in counts.chain(lists) {
             let Some(count) = u64::try_from(count).ok().filter(|count| *count <= e.coupons) else {
                 let witness = vec![seen.first_over.clone()];
-                self.impossible.push(Contradiction { fact: Fact::Impossible(count), witness });
+                self.impossible.push(Contradiction::new(Fact::Impossible(count), witness));
                 continue;
             };
             if count > 0 {
@@ -163,7 +163,7 @@ impl<'a, 'p> Windows<'a, 'p> {
                 topic: whys[0].topic.max(whys[1].topic),
             };
             let witness = once(whys.iter().flat_map(Why::ops));
-            found.push(Contradiction { fact: Fact::Crowded(span), witness });
+            found.push(Contradiction::new(Fact::Crowded(span), witness));
         }
         found
     }

@@ -4,13 +4,15 @@
 use super::table::explain;
 use super::tally;
 use crate::check::Check;
-use crate::verdict::{Finding, Judged, Kind, Report, Verdict};
+use crate::verdict::{Finding, Judged, Kind, Lacking, Report, Verdict};
 use crate::wording::{count, safe, things};
 
 /// So many campaigns have a row; of more, only the worst.
 const MOST_CAMPAIGNS: usize = 20;
 /// So many findings of a kind are written out.
 const MOST_FINDINGS: usize = 10;
+/// So many reasons why checks could not run are given.
+const MOST_REASONS: usize = 20;
 
 /// The report as Markdown.
 pub fn render(report: &Report) -> String {
@@ -97,16 +99,23 @@ fn finding(finding: &Finding<'_>) -> String {
 }
 
 fn not_run(report: &Report) -> String {
-    let line = |judged: &Judged| -> String {
-        let campaign = text(&judged.evidence.name);
-        let lacking = judged.lacking().into_iter();
-        let line = |(reason, checks): (&str, Vec<&str>)| {
-            format!("- campaign {campaign}: {}: {}\n", checks.join(", "), text(reason))
-        };
-        lacking.map(line).collect()
+    let all = report.lacking();
+    let line = |lacking: &Lacking<'_>| {
+        let (checks, campaigns) =
+            (lacking.checks.join(", "), things(lacking.campaigns, "campaign"));
+        format!("- {checks}, in {campaigns}: {}\n", text(lacking.reason))
     };
-    let lines: String = report.campaigns.iter().take(MOST_CAMPAIGNS).map(line).collect();
-    if lines.is_empty() { lines } else { format!("\n### Not run\n\n{lines}") }
+    let lines: String = all.iter().take(MOST_REASONS).map(line).collect();
+    if lines.is_empty() {
+        return lines;
+    }
+    let more = all.len().saturating_sub(MOST_REASONS);
+    let more = if more > 0 {
+        format!("- … and {}\n", things(more, "more reason"))
+    } else {
+        String::new()
+    };
+    format!("\n### Not run\n\n{lines}{more}")
 }
 
 /// Text that others wrote, with nothing in it that Markdown or HTML would take for its own.

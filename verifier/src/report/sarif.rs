@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Result;
+use contract::secrets::escaped;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -142,15 +143,8 @@ fn notifications(report: &Report) -> Vec<Value> {
 /// A path as a URI: every byte that means something in one, or is not ASCII, is written as `%XX`.
 fn uri(path: &Path) -> String {
     let text = path.to_string_lossy();
-    let mut out = String::from(if path.is_absolute() { "file://" } else { "" });
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' => out.push(char::from(byte)),
-            b'-' | b'.' | b'_' | b'~' | b'/' => out.push(char::from(byte)),
-            _ => out += &format!("%{byte:02X}"),
-        }
-    }
-    out
+    let parts: Vec<String> = text.split('/').map(escaped).collect();
+    format!("{}{}", if path.is_absolute() { "file://" } else { "" }, parts.join("/"))
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use super::tally;
 use crate::check::{Certainty, Check, Violation, Weight};
 use crate::evidence::ledger::Ledger;
 use crate::evidence::{CampaignEvidence, Op, Said};
-use crate::verdict::{Checked, Judged, Kind, Report, Verdict};
+use crate::verdict::{Checked, Judged, Kind, Lacking, Report, Verdict};
 use crate::wording::{count, moment, safe, signed, size, span, things};
 
 /// Up to so many campaigns are all shown; of more, only those that are not valid.
@@ -43,7 +43,29 @@ pub fn render(report: &Report, colours: bool) -> String {
         let others = things(more, "more campaign");
         out.push(format!("\n… {others} not valid; --campaign ID shows one, --format json all"));
     }
+    if many {
+        out.extend(not_run(report));
+    }
     out.join("\n") + "\n"
+}
+
+/// What could not run in the campaigns, of which there are too many to say it for each.
+fn not_run(report: &Report) -> Vec<String> {
+    let all = report.lacking();
+    let line = |lacking: &Lacking<'_>| {
+        let (checks, campaigns) =
+            (lacking.checks.join(", "), things(lacking.campaigns, "campaign"));
+        format!("– {checks}: not run in {campaigns}: {}", safe(lacking.reason))
+    };
+    let mut lines: Vec<String> = all.iter().take(ALL_SHOWN).map(line).collect();
+    let more = all.len().saturating_sub(ALL_SHOWN);
+    if more > 0 {
+        lines.push(format!("… and {}; --format json shows all", things(more, "more reason")));
+    }
+    if !lines.is_empty() {
+        lines.insert(0, String::new());
+    }
+    lines
 }
 
 /// How a violation is proven: its operations, then the steps.

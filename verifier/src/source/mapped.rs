@@ -111,7 +111,8 @@ impl Mapped {
                 let numbers = this.numbers(campaign)?;
                 let waiting = this.mapping.read.iter().zip(&numbers);
                 let waiting = waiting.filter(|(reading, _)| reading.is == Meaning::Waiting);
-                seen.waiting += waiting.filter_map(|(_, number)| *number).sum::<i64>();
+                // A reading that is not about a campaign says the same for each.
+                seen.waiting = seen.waiting.max(waiting.filter_map(|(_, number)| *number).sum());
                 seen.numbers.push(Some(numbers));
             }
             Ok(seen)
@@ -314,8 +315,7 @@ fn open(url: &str, base: Option<&Path>) -> Result<Open> {
              --mapping with the full URL"
         );
     }
-    let path = url.strip_prefix("sqlite:").unwrap_or_default();
-    let path = resolve(path.strip_prefix("//").unwrap_or(path), base);
+    let path = resolve(contract::sqlite::path(url).unwrap_or_default(), base);
     match Scheme::of(url) {
         Some(Scheme::Redis) => Keys::open(url).map(Open::Redis),
         Some(Scheme::Http) => Http::open(url).map(|http| Open::Http(Box::new(http))),

@@ -1,7 +1,6 @@
 //! The reference server's keys in Redis. Only commands that read are sent.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use contract::store::Pattern;
@@ -9,6 +8,7 @@ use redis::streams::{StreamId, StreamRangeReply};
 use redis::{Commands, Connection, FromRedisValue};
 
 use super::mapped::redis::Keys;
+use super::mapped::redis::reach::connect;
 use super::mapped::{lifetimes, of_redis};
 use super::{COUNTER, Counts, shown};
 use crate::evidence::ledger::{Counter, Ledger, Ledgers, Row};
@@ -28,8 +28,6 @@ impl std::fmt::Debug for Redis {
 
 /// Rows per page of the ledger.
 const PAGE: usize = 10_000;
-/// How long Redis may take to answer.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 fn key(campaign: &str, what: &str) -> String {
     format!("coupon:{{{campaign}}}:{what}")
@@ -41,11 +39,7 @@ impl Redis {
     /// # Errors
     /// When nobody answers there.
     pub fn open(url: &str) -> Result<Self> {
-        let client = redis::Client::open(url).map_err(|e| anyhow!("not a Redis URL: {e}"))?;
-        let connection = (client.get_connection_with_timeout(PATIENCE))
-            .map_err(|e| anyhow!("cannot be reached: {e}"))?;
-        connection.set_read_timeout(Some(PATIENCE))?;
-        Ok(Self { connection, keys: Keys::open(url)?, name: shown(url) })
+        Ok(Self { connection: connect(url)?, keys: Keys::open(url)?, name: shown(url) })
     }
 
     /// Counter and number of rows of each campaign.

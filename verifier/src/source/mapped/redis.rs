@@ -4,9 +4,10 @@
 //! A key's type is asked, not believed. Whatever it is, it is read as a list of [`Element`]s, and the
 //! mapping's patterns say what an element means.
 
-mod reach;
+pub(in crate::source) mod reach;
 
 use std::collections::{HashMap, HashSet};
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -41,6 +42,9 @@ pub struct Element {
     /// What has a name of its own: the fields of a stream's entry, or a score.
     pub named: HashMap<String, String>,
 }
+
+/// Takes one element after the other, until it has enough.
+pub type Each<'a> = &'a mut dyn FnMut(Result<Element, String>) -> ControlFlow<()>;
 
 /// Types of keys, as Redis calls them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -185,9 +189,10 @@ impl Keys {
                 if let Some(fit) = fit.transpose() {
                     each(fit.map_err(|why| format!("{name}: {why}")));
                 }
+                ControlFlow::Continue(())
             };
             if one_row && kind == Kind::Hash {
-                take(Ok(self.whole_hash(&name)?));
+                let _ = take(Ok(self.whole_hash(&name)?));
             } else {
                 self.elements(&name, kind, &mut take)?;
             }
@@ -280,21 +285,16 @@ impl Keys {
         Ok(Element { named, ..Element::default() })
     }
 
-    /// Everything in a key, once each.
+    /// Everything in a key, once each, until nobody wants more.
     ///
     /// # Errors
     /// When Redis cannot be read.
-    pub fn elements(
-        &mut self,
-        name: &str,
-        kind: Kind,
-        each: &mut dyn FnMut(Result<Element, String>),
-    ) -> Result<()> {
+    pub fn elements(&mut self, name: &str, kind: Kind, each: Each<'_>) -> Result<()> {
         match kind {
             Kind::None => Ok(()),
             Kind::String => {
                 let value: Option<Vec<u8>> = self.ask(&["GET", name])?;
-                value.into_iter().for_each(|value| each(of_value(value)));
+                let _ = value.into_iter().try_for_each(|value| each(of_value(value)));
                 Ok(())
             }
             Kind::Set => self.scan("SSCAN", name, &mut |value, _| each(of_value(value))),
@@ -302,13 +302,13 @@ impl Keys {
                 each(text(field).and_then(|field| {
                     let value = Some(text(value)?);
                     Ok(Element { field: Some(field), value, ..Element::default() })
-                }));
+                }))
             }),
             Kind::Sorted => self.scan("ZSCAN", name, &mut |member, score| {
                 each(text(member).and_then(|member| {
                     let named = HashMap::from([("score".to_owned(), text(score)?)]);
                     Ok(Element { value: Some(member), named, ..Element::default() })
-                }));
+                }))
             }),
             Kind::List => self.list(name, each),
             Kind::Stream => self.stream(name, each),
@@ -320,7 +320,7 @@ impl Keys {
         &mut self,
         command: &str,
         name: &str,
-        each: &mut dyn FnMut(Vec<u8>, Vec<u8>),
+        each: &mut dyn FnMut(Vec<u8>, Vec<u8>) -> ControlFlow<()>,
     ) -> Result<()> {
         let (mut cursor, mut seen) = ("0".to_owned(), HashSet::new());
         loop {
@@ -329,8 +329,9 @@ impl Keys {
             let mut found = found.into_iter();
             while let Some(first) = found.next() {
                 let second = if command == "SSCAN" { Some(Vec::new()) } else { found.next() };
-                if seen.insert(first.clone()) {
-                    each(first, second.unwrap_or_default());
+                let new = seen.insert(first.clone());
+                if new && each(first, second.unwrap_or_default()).is_break() {
+                    return Ok(());
                 }
             }
             if next == "0" {
@@ -340,31 +341,30 @@ impl Keys {
         }
     }
 
-    fn list(&mut self, name: &str, each: &mut dyn FnMut(Result<Element, String>)) -> Result<()> {
+    fn list(&mut self, name: &str, each: Each<'_>) -> Result<()> {
         for page in 0.. {
             let (from, to) = (page * PAGE, (page + 1) * PAGE - 1);
             let words = ["LRANGE", name, &from.to_string(), &to.to_string()];
             let found: Vec<Vec<u8>> = self.ask(&words)?;
             let last = found.len() < PAGE;
-            found.into_iter().for_each(|value| each(of_value(value)));
-            if last {
+            let enough = found.into_iter().try_for_each(|value| each(of_value(value))).is_break();
+            if last || enough {
                 break;
             }
         }
         Ok(())
     }
 
-    fn stream(&mut self, name: &str, each: &mut dyn FnMut(Result<Element, String>)) -> Result<()> {
+    fn stream(&mut self, name: &str, each: Each<'_>) -> Result<()> {
         let mut from = "-".to_owned();
         loop {
             let words = ["XRANGE", name, &from, "+", "COUNT", &PAGE.to_string()];
             let found: Vec<(String, Vec<Vec<u8>>)> = self.ask(&words)?;
-            let more = found.len() == PAGE;
+            let last = found.len() < PAGE;
             from = found.last().map(|(id, _)| format!("({id}")).unwrap_or_default();
-            for (id, fields) in found {
-                each(entry(id, fields));
-            }
-            if !more {
+            let mut entries = found.into_iter();
+            let enough = entries.try_for_each(|(id, fields)| each(entry(id, fields))).is_break();
+            if last || enough {
                 return Ok(());
             }
         }

@@ -53,6 +53,8 @@ struct Prepared<'a> {
 
 /// One row of an answer, as texts.
 type Texts = Vec<Option<String>>;
+/// Takes one row after the other; one that is no text is told as such.
+type Each<'a> = &'a mut dyn FnMut(Result<Texts, String>) -> Result<()>;
 
 impl Sql {
     /// Connects. `path` is where a SQLite file lies.
@@ -140,7 +142,8 @@ impl Sql {
             found.get_or_insert(row);
             Ok(())
         })?;
-        let value = found.and_then(|row| row.into_iter().next().flatten());
+        let row = found.transpose().map_err(|why| anyhow!(why))?;
+        let value = row.and_then(|row| row.into_iter().next().flatten());
         value.map(|text| number(&text, None)).transpose()
     }
 
@@ -157,7 +160,7 @@ impl Sql {
             Database::Sqlite(_) => "count(*)",
         };
         self.run(counted, &prepared, &mut |row| {
-            count = row.into_iter().next().flatten();
+            count = row.ok().and_then(|row| row.into_iter().next().flatten());
             Ok(())
         })?;
         number(&count.context("the database does not count")?, None)
@@ -179,21 +182,18 @@ impl Sql {
         let names: Vec<String> = wanted.iter().map(|(_, name)| name.clone()).collect();
         let columns: Vec<Column> = wanted.iter().map(|(column, _)| *column).collect();
         self.select(&prepared, &names, &mut |row| {
-            let told = columns.iter().copied().zip(row);
-            let told = told.filter_map(|(column, text)| Some((column, text?)));
-            each(Ok(told.filter(|(_, text)| !text.is_empty()).collect()));
+            each(row.map(|row| {
+                let told = columns.iter().copied().zip(row);
+                let told = told.filter_map(|(column, text)| Some((column, text?)));
+                told.filter(|(_, text)| !text.is_empty()).collect()
+            }));
             Ok(())
         })?;
         Ok(columns)
     }
 
     /// Runs the query and gives these of its columns.
-    fn select(
-        &mut self,
-        prepared: &Prepared<'_>,
-        names: &[String],
-        each: &mut dyn FnMut(Texts) -> Result<()>,
-    ) -> Result<()> {
+    fn select(&mut self, prepared: &Prepared<'_>, names: &[String], each: Each<'_>) -> Result<()> {
         let texts: Vec<String> = names.iter().map(|name| self.as_text(name)).collect();
         self.run(&texts.join(", "), prepared, each)
     }
@@ -243,12 +243,7 @@ impl Sql {
     }
 
     /// `SELECT … FROM (query) AS q`, one row after the other.
-    fn run(
-        &mut self,
-        what: &str,
-        prepared: &Prepared<'_>,
-        each: &mut dyn FnMut(Texts) -> Result<()>,
-    ) -> Result<()> {
+    fn run(&mut self, what: &str, prepared: &Prepared<'_>, each: Each<'_>) -> Result<()> {
         let Self { database, runtime } = self;
         let Prepared { query, campaign, parameters, .. } = prepared;
         let around = |(inner, count): (String, usize)| {
@@ -278,8 +273,9 @@ impl Sql {
                 let mut rows =
                     statement.query(rusqlite::params_from_iter(vec![*campaign; count]))?;
                 while let Some(row) = rows.next()? {
-                    let texts = (0..width).map(|at| Ok(text_of(row.get_ref(at)?)));
-                    each(texts.collect::<Result<_>>()?)?;
+                    let values = (0..width).map(|at| row.get_ref(at));
+                    let values = values.collect::<rusqlite::Result<Vec<_>>>()?;
+                    each(values.into_iter().map(text_of).collect())?;
                 }
                 Ok(())
             }
@@ -315,7 +311,7 @@ fn wanted(reading: &Reading, names: &[String]) -> Result<Vec<(Column, String)>> 
 /// One row after the other, its values as text.
 async fn rows<R: sqlx::Row>(
     mut rows: impl Stream<Item = sqlx::Result<R>> + Unpin,
-    each: &mut dyn FnMut(Texts) -> Result<()>,
+    each: Each<'_>,
 ) -> Result<()>
 where
     usize: sqlx::ColumnIndex<R>,
@@ -323,7 +319,7 @@ where
 {
     while let Some(row) = rows.try_next().await.map_err(|e| anyhow!(reason(&e)))? {
         let texts = (0..row.len()).map(|at| row.try_get_unchecked(at));
-        each(texts.collect::<Result<_, sqlx::Error>>()?)?;
+        each(Ok(texts.collect::<Result<_, sqlx::Error>>()?))?;
     }
     Ok(())
 }
@@ -341,13 +337,17 @@ fn reason(error: &sqlx::Error) -> String {
     error.as_database_error().map_or_else(|| error.to_string(), ToString::to_string)
 }
 
-fn text_of(value: ValueRef<'_>) -> Option<String> {
-    match value {
+fn text_of(value: ValueRef<'_>) -> Result<Option<String>, String> {
+    Ok(match value {
         ValueRef::Null => None,
         ValueRef::Integer(number) => Some(number.to_string()),
         ValueRef::Real(number) => Some(number.to_string()),
         ValueRef::Text(bytes) | ValueRef::Blob(bytes) => {
-            Some(String::from_utf8_lossy(bytes).into_owned())
+            let text = std::str::from_utf8(bytes).map_err(|_| {
+                let shown = String::from_utf8_lossy(bytes);
+                format!("{shown:?} is no text in UTF-8; hex(…) in the query makes it one")
+            })?;
+            Some(text.to_owned())
         }
-    }
+    })
 }

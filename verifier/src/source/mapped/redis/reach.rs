@@ -42,7 +42,8 @@ impl Keys {
     }
 }
 
-fn connect(url: &str) -> Result<redis::Connection> {
+/// One server.
+pub(in crate::source) fn connect(url: &str) -> Result<redis::Connection> {
     let client = redis::Client::open(url).map_err(|e| anyhow!("not a Redis URL: {e}"))?;
     let connection = client.get_connection_with_timeout(PATIENCE);
     let connection = connection.map_err(|e| anyhow!("cannot be reached: {e}"))?;

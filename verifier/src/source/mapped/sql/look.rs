@@ -29,7 +29,7 @@ impl Sql {
             let prepared = self.prepare(&query, "")?;
             let mut value = None;
             self.select(&prepared, &["v".to_owned()], &mut |row| {
-                value = row.into_iter().next().flatten();
+                value = row.ok().and_then(|row| row.into_iter().next().flatten());
                 Ok(())
             })?;
             let value = value.unwrap_or_default();
@@ -68,7 +68,7 @@ impl Sql {
         let prepared = self.prepare(&query, "")?;
         let mut tables = Vec::new();
         self.select(&prepared, &["v".to_owned()], &mut |row| {
-            tables.extend(row.into_iter().flatten());
+            tables.extend(row.into_iter().flatten().flatten());
             Ok(())
         })?;
         Ok(tables)
@@ -86,7 +86,7 @@ impl Sql {
         let prepared = self.prepare(&some, "")?;
         let (names, mut found) = (prepared.columns.clone(), Vec::new());
         self.select(&prepared, &names, &mut |row| {
-            found.push(row);
+            found.push(row.unwrap_or_else(|why| vec![Some(why)]));
             Ok(())
         })?;
         Ok((count, names, found))
