@@ -149,7 +149,7 @@ impl<'a> Plan<'a> {
                     *other = job;
                 }
                 if another {
-                    let witness = [other.asked(), op];
+                    let witness = [other.told(), op];
                     self.contradict(Fact::SecondCoupon, witness);
                 }
             }
