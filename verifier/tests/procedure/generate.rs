@@ -122,9 +122,8 @@ fn draw(dice: &mut Dice, features: &Features, story: &Story, at: i64) -> Ask {
     if !reads && features.users && !nobody {
         user = Some(dice.below(4) as u8);
     }
-    // Where there is a store, mostly all requests carry a key or none: it tells them apart.
-    let always = story.rows.is_some() && !features.mixed;
-    let keyed = features.keys && (always || dice.below(3) > 0);
+    // Where there is a store, all requests carry a key or none: it tells them apart.
+    let keyed = features.keys && (story.rows.is_some() || dice.below(3) > 0);
     if !reads && keyed {
         key = Some(dice.below(4) as u8);
         if earlier > 0 && dice.one_in(2) {
