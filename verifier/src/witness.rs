@@ -465,6 +465,28 @@ mod tests {
     }
 
     #[test]
+    fn what_went_back_is_looked_at_again() {
+        let got = |n, code: &str, from, to| op(n, from, to, Said::Issued(code.into()));
+        let story = |sent, row| {
+            let e = campaign(9).ranked("가", (Some(2), None), 110, 120).issued("나", 110, 120);
+            e.issued("다", sent, 140).store(1).row(row, "다", 1)
+        };
+        let (a, lost) = (got(1, "가", 110, 120), got(2, "나", 110, 120));
+        let went = |e: Sample, ops: &[&Op]| {
+            check(e, Claim::WentBack, ops.iter().map(|op| (*op).clone()).collect())
+        };
+        let again = |sent| got(3, "다", sent, 140);
+        assert!(went(story(121, 2), &[&a, &again(121), &lost]));
+        assert!(went(story(121, 2), &[&a, &again(121)]), "the first is gone itself");
+        assert!(!went(story(120, 2), &[&a, &again(120), &lost]), "not after it");
+        assert!(!went(story(121, 3), &[&a, &again(121), &lost]), "the number goes on");
+        assert!(!went(story(121, 2).row(1, "나", 1), &[&a, &again(121), &lost]), "it is there");
+        assert!(!went(story(121, 2), &[&again(121), &a, &lost]), "the other way round");
+        let both = story(121, 2).row(1, "가", 1).row(3, "나", 1);
+        assert!(!went(both, &[&a, &again(121)]), "nothing is gone");
+    }
+
+    #[test]
     fn lists_and_holders_are_looked_at_again() {
         let list = |n, from, to| op(n, from, to, Said::Listed(1));
         let lists = |b| campaign(3).listed(&["가"], 110, 120).listed(&[b], 110, 130);

@@ -54,10 +54,15 @@ fn are_judged(truth: &BTreeMap<String, bool>, judged: &BTreeMap<String, (bool, V
     assert_eq!((truth.len(), judged.len()), (4_000, 4_000));
     let wrong = truth.iter().filter(|(campaign, valid)| judged[*campaign].0 == **valid);
     assert_eq!(wrong.map(|(campaign, _)| campaign).collect::<Vec<_>>(), [""; 0]);
-    let left_open = judged.values().flat_map(|(_, why)| why).filter(|why| {
-        !why.contains("store") && !why.contains("too many to look at")
-    });
-    assert_eq!(left_open.collect::<Vec<_>>(), [""; 0], "nothing but the store is missing, and a look at each coupon");
+    let left_open = judged
+        .values()
+        .flat_map(|(_, why)| why)
+        .filter(|why| !why.contains("store") && !why.contains("too many to look at"));
+    assert_eq!(
+        left_open.collect::<Vec<_>>(),
+        [""; 0],
+        "nothing but the store is missing, and a look at each coupon"
+    );
 }
 
 #[test]

@@ -40,7 +40,7 @@ fn find(e: &CampaignEvidence) -> Vec<Violation> {
 
 /// Coupons that the store holds in the end.
 fn held(e: &CampaignEvidence) -> Option<Violation> {
-    let rows = e.ledger()?.rows.len();
+    let rows = e.ledger()?.count();
     let over = rows as u64 > e.coupons;
     over.then(|| Violation::new(too_many("in the settled store", rows, e.coupons)))
 }

@@ -205,6 +205,13 @@ mod tests {
     }
 
     #[test]
+    fn accepts_a_coupon_that_was_lost_after_numbers_were_told_wrong() {
+        let e = campaign(9).ranked("가", (Some(2), None), 110, 120);
+        let e = e.ranked("나", (Some(1), None), 121, 130).issued("다", 131, 140);
+        assert_eq!(witness(e.store(2).row(2, "가", 1).row(1, "나", 2)), [0; 0]);
+    }
+
+    #[test]
     fn accepts_coupons_that_come_back() {
         assert_eq!(witness(set_back(131, 2).restocked()), [0; 0]);
     }

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-/// So many names are known at the most; some 48 MiB.
+/// So many names are known at the most; some 50 MiB.
 pub(super) const MOST: usize = 1 << 20;
 
 /// A name, in 64 bits.
