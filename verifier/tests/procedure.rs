@@ -61,7 +61,7 @@ fn judge_text(text: &str, stories: &[Story], without: Option<Condition>) -> Repo
         read_lag: Duration::from_nanos(lag),
         without,
         // Half of the histories are sifted.
-        most_held: (text.len() % 2 == 0).then_some(0),
+        most_held: text.len().is_multiple_of(2).then_some(0),
         ..CheckArgs::default()
     })
     .unwrap()

@@ -126,7 +126,7 @@ fn what_could_not_run_is_told_of_many_campaigns_as_well() {
         let lines: Vec<&str> = lines.collect();
         assert_eq!(lines.len(), 1, "{said}");
         assert!(
-            lines[0].contains("lost, phantom") && lines[0].contains(" campaigns: "),
+            lines[0].contains("lost, resurrected, phantom") && lines[0].contains(" campaigns: "),
             "{lines:?}"
         );
     }

@@ -190,3 +190,34 @@ fn a_body_has_its_length() {
     );
     assert!(written(Method::PUT, &[], "").contains("\r\ncontent-length: 0\r\n"));
 }
+
+/// Answers that are changed by a seed, each over a connection of its own: whole, doubtful, or waited
+/// for until the peer hangs up.
+#[tokio::test]
+async fn any_answer_is_whole_or_doubtful() {
+    let answers: [&[u8]; 4] = [
+        b"HTTP/1.1 201 Created\r\ncontent-type: a/b\r\ncontent-length: 5\r\n\r\nhello",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhe\r\n3;x=y\r\nllo\r\n0\r\nt: 1\r\n\r\n",
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.0 200 OK\r\nconnection: keep-alive\r\n\r\nhello",
+        b"HTTP/1.1 204 No Content\r\nset-cookie: a=b\r\n\r\n",
+    ];
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    for answer in answers {
+        for seed in 0..500 {
+            let bytes = e2e::mutated(answer, seed);
+            let mut connection = connected(&listener).await;
+            let peer = async {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut seen = vec![0; REQUEST.len()];
+                stream.read_exact(&mut seen).await.unwrap();
+                // Whoever has seen enough hangs up.
+                let _ = stream.write_all(&bytes).await;
+            };
+            connection.begin(REQUEST);
+            let (answer, ()) = tokio::join!(connection.answer(REQUEST), peer);
+            if let Ok(whole) = answer {
+                assert!(whole.body.len() <= bytes.len(), "{whole:?}");
+            }
+        }
+    }
+}
