@@ -152,6 +152,36 @@ fn check_then_act_on_redis_is_caught() {
     caught_in_the_act(&["--store", &redis.url()]);
 }
 
+/// The watch sees the planted bug while the load goes on, and ends: the history has no end mark yet.
+#[test]
+fn check_then_act_is_caught_while_the_run_goes_on() {
+    let launch = Launch::new();
+    let command = "system.spawn.command=[coupon-server, --store, '{store}', --listen, \
+                   '127.0.0.1:{port}', --mutant, check-then-act]";
+    // Past the last coupon for longer than the test may take: it ends the run itself.
+    let on = ["campaign.coupons=500", "load.stages.2.for=120s", command];
+    let set: Vec<&str> = SHORT.into_iter().chain(on).collect();
+    let mut watch = Command::new(e2e::binary("verifier"));
+    watch.args(["watch", "--format", "json", "--run"]).arg(&launch.run);
+    let watch = watch.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let loadgen = launch.loadgen("launch.yaml", &set, &[]).spawn().unwrap();
+    let output = watch.wait_with_output().unwrap();
+    let history = launch.run.join("history");
+    let read = contract::history::read(&history, &mut |_| ()).unwrap();
+    assert!(read.gaps.iter().any(|gap| gap.contains("worker-0.seg: no end mark")), "{read:?}");
+    assert_eq!(Run::load(&launch.run).unwrap().state, contract::run::RunState::Running);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    let last = String::from_utf8_lossy(&output.stdout).lines().last().unwrap().to_owned();
+    let last: Value = serde_json::from_str(&last).unwrap();
+    assert_eq!(last["event"], "violation", "{last:#}");
+    kill("-INT", loadgen.id());
+    loadgen.wait_with_output().unwrap();
+    let (code, report) = launch.verify(&[]);
+    assert_eq!(code, 1, "{report:#}");
+    let check = last["violation"]["check"].as_str().unwrap();
+    assert!(violated(&report).contains(&check), "{check} {report:#}");
+}
+
 /// Waits until the load threads are there, shortly before the first arrival, and gives the targets.
 fn wait_for_load(launch: &Launch, loadgen: &mut Child) -> Vec<RunTarget> {
     let deadline = Instant::now() + Duration::from_secs(60);
