@@ -1,0 +1,8 @@
+//! A store mapping and its patterns.
+#![no_main]
+
+#[expect(dead_code, reason = "each target calls one of them")]
+#[path = "../../verifier/tests/foreign/parsers.rs"]
+mod parsers;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| parsers::mapping(bytes));
