@@ -75,8 +75,12 @@ impl Launch {
             };
             control.append(&Record::Campaign(promise)).unwrap();
         }
-        let probe = Probe { sent: 0, received: 0, stamp: 0, resolution: 0 };
-        control.append(&Record::Probe(probe)).unwrap();
+        // The clock was asked all the time: what is not known of it would make all coupons matter.
+        for campaign in 0..self.campaigns {
+            let at = self.starts_at(campaign);
+            let probe = Probe { sent: at, received: at, stamp: at, resolution: 0 };
+            control.append(&Record::Probe(probe)).unwrap();
+        }
         control.finish().unwrap();
     }
 

@@ -48,8 +48,9 @@ fn scale(sizes: &[u64]) {
     println!("| requests | coupons | campaigns | store | s | x bare pass | peak MiB |");
     println!("| -------: | ------: | --------: | ----- | -: | ----------: | -------: |");
     for &millions in sizes {
-        for (campaigns, stored) in [(1, false), (1, true), (10_000, false), (10_000, true)] {
-            let dir = tempfile::tempdir_in("target").unwrap();
+        let many = millions * 100;
+        for (campaigns, stored) in [(1, false), (1, true), (many, false), (many, true)] {
+            let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
             let launch = Launch { requests: millions * 1_000_000, campaigns };
             launch.write(dir.path(), stored);
             row(&launch, dir.path(), stored);

@@ -56,7 +56,7 @@ pub(crate) fn compare() {
     println!("| ------- | -------: | ---------: | --: | ----------: | --: |");
     for (story, name) in STORIES {
         for size in SIZES {
-            let dir = tempfile::tempdir_in("target").unwrap();
+            let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
             let history = dir.path().join("history.jsonl");
             write(&story_of(story, size), size, &history);
             let mut check = Command::new(e2e::binary("verifier"));

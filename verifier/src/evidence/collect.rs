@@ -13,6 +13,7 @@ use contract::campaign::Precedence;
 use contract::history::{Completion, Event, Integrity, Invocation, Kind, Promise};
 use contract::outcome::{Doubt, Outcome};
 
+use foldhash::fast::FixedState;
 use roaring::RoaringTreemap;
 
 use super::acknowledged::{Acknowledged, Coupon, Rank};
@@ -27,7 +28,7 @@ pub struct Collector {
     campaigns: Vec<Building>,
     by_name: HashMap<Box<str>, usize>,
     last: usize,
-    open: HashMap<u64, Open>,
+    open: HashMap<u64, Open, FixedState>,
     /// Completions that were read before their invocation.
     early: HashMap<u64, (i64, Outcome<'static>)>,
     done: RoaringTreemap,
@@ -277,7 +278,7 @@ impl Default for Collector {
             campaigns: Vec::new(),
             by_name: HashMap::new(),
             last: 0,
-            open: HashMap::new(),
+            open: HashMap::default(),
             early: HashMap::new(),
             done: RoaringTreemap::new(),
             aside: Aside::default(),
