@@ -84,7 +84,8 @@ impl<'a> Wanted<'a> {
 
     fn collect(&self, history: &History) -> Result<Vec<CampaignEvidence>> {
         let mut follower = Follower::open(&history.path)?;
-        let mut collector = Collector::default();
+        // What is suspected is looked at one by one, however much it is.
+        let mut collector = Collector::holding(usize::MAX);
         let mut open: HashSet<u64> = HashSet::new();
         follower.poll(&mut |event| {
             let wanted = match &event {
