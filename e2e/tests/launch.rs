@@ -84,10 +84,10 @@ fn violated(report: &Value) -> Vec<&str> {
     violations.iter().map(|v| v["check"].as_str().unwrap()).collect()
 }
 
-/// The whole of `scenarios/launch.yaml`: exactly N, and a verdict that says so.
-fn whole_launch(more: &[&str]) {
+/// The whole of a scenario like `launch.yaml`: exactly N, and a verdict that says so.
+fn whole_launch(scenario: &str, more: &[&str]) {
     let launch = Launch::new();
-    launch.drive("launch.yaml", &[], more);
+    launch.drive(scenario, &[], more);
     assert_eq!(launch.summary()["outcomes"]["issued"], 10_000);
     assert_eq!(launch.summary()["accounting"]["holds"], true);
     assert_valid(launch.verify(&[]));
@@ -95,13 +95,19 @@ fn whole_launch(more: &[&str]) {
 
 #[test]
 fn launch_on_sqlite_is_valid() {
-    whole_launch(&[]);
+    whole_launch("launch.yaml", &[]);
 }
 
 #[test]
 fn launch_on_redis_is_valid() {
     let redis = e2e::Redis::start();
-    whole_launch(&["--store", &redis.url()]);
+    whole_launch("launch.yaml", &["--store", &redis.url()]);
+}
+
+#[test]
+fn launch_on_postgres_is_valid() {
+    let postgres = e2e::Postgres::start();
+    whole_launch("postgres.yaml", &["--store", &postgres.url()]);
 }
 
 #[test]
@@ -127,12 +133,12 @@ fn an_exported_history_has_the_same_verdict() {
 }
 
 /// A server that checks and then acts: caught, with the witness shown.
-fn caught_in_the_act(more: &[&str]) {
+fn caught_in_the_act(scenario: &str, more: &[&str]) {
     let launch = Launch::new();
     let command = "system.spawn.command=[coupon-server, --store, '{store}', --listen, \
                    '127.0.0.1:{port}', --mutant, check-then-act]";
     let set: Vec<&str> = SHORT.into_iter().chain([command]).collect();
-    launch.drive("launch.yaml", &set, more);
+    launch.drive(scenario, &set, more);
     let (code, report) = launch.verify(&[]);
     assert_eq!((code, &report["verdict"]), (1, &Value::from("invalid")), "{report:#}");
     assert!(violated(&report).contains(&"over-issued"), "{report:#}");
@@ -143,13 +149,19 @@ fn caught_in_the_act(more: &[&str]) {
 
 #[test]
 fn check_then_act_on_sqlite_is_caught() {
-    caught_in_the_act(&[]);
+    caught_in_the_act("launch.yaml", &[]);
 }
 
 #[test]
 fn check_then_act_on_redis_is_caught() {
     let redis = e2e::Redis::start();
-    caught_in_the_act(&["--store", &redis.url()]);
+    caught_in_the_act("launch.yaml", &["--store", &redis.url()]);
+}
+
+#[test]
+fn check_then_act_on_postgres_is_caught() {
+    let postgres = e2e::Postgres::start();
+    caught_in_the_act("postgres.yaml", &["--store", &postgres.url()]);
 }
 
 /// The watch sees the planted bug while the load goes on, and ends: the history has no end mark yet.
@@ -200,9 +212,9 @@ fn kill(signal: &str, pid: u32) {
 }
 
 /// Kills one of five instances in mid-run; what it had committed and not answered is found.
-fn survives_a_kill(more: &[&str]) {
+fn survives_a_kill(scenario: &str, more: &[&str]) {
     let launch = Launch::new();
-    let mut child = launch.loadgen("launch.yaml", &SHORT, more).spawn().unwrap();
+    let mut child = launch.loadgen(scenario, &SHORT, more).spawn().unwrap();
     let targets = wait_for_load(&launch, &mut child);
     // Past the start, in the middle of the rush.
     std::thread::sleep(Duration::from_millis(1_500));
@@ -221,13 +233,19 @@ fn survives_a_kill(more: &[&str]) {
 
 #[test]
 fn kill_9_of_an_instance_on_sqlite_stays_valid() {
-    survives_a_kill(&[]);
+    survives_a_kill("launch.yaml", &[]);
 }
 
 #[test]
 fn kill_9_of_an_instance_on_redis_stays_valid() {
     let redis = e2e::Redis::start();
-    survives_a_kill(&["--store", &redis.url()]);
+    survives_a_kill("launch.yaml", &["--store", &redis.url()]);
+}
+
+#[test]
+fn kill_9_of_an_instance_on_postgres_stays_valid() {
+    let postgres = e2e::Postgres::start();
+    survives_a_kill("postgres.yaml", &["--store", &postgres.url()]);
 }
 
 /// Each instance behind a shell, as many start scripts do: the server is a grandchild.

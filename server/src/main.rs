@@ -14,6 +14,7 @@ use coupon_server::mutant::answer::Distorted;
 use coupon_server::mutant::store::Mutated;
 use coupon_server::mutant::{Luck, Mutant, NoSuchMutant, Sabotage};
 use coupon_server::serve::{Signals, listen, serve};
+use coupon_server::store::postgres::{PostgresStore, Settings, Sharing};
 use coupon_server::store::redis::RedisStore;
 use coupon_server::store::sqlite::SqliteStore;
 use coupon_server::telemetry::{self, LogFormat};
@@ -30,6 +31,7 @@ Examples:
   coupon-server                                        Redis on localhost:6379, listens on 127.0.0.1:8080
   coupon-server --store sqlite:coupons.db              one file, no other service
   coupon-server --store redis://10.0.0.5:6379/3 --listen 0.0.0.0:8080
+  coupon-server --store postgres://coupon@10.0.0.5:5432/shop
   PORT=9001 REDIS_ADDR=10.0.0.5:6379 coupon-server     the same by environment; flags win
 
 Any number of servers can share one store.
@@ -37,6 +39,7 @@ Any number of servers can share one store.
 Environment:
   PORT        listen on 127.0.0.1:PORT
   REDIS_ADDR  HOST:PORT of the default store [default: localhost:6379]
+  PGPASSWORD  password for PostgreSQL, where the URL has none
   RUST_LOG    log level, such as debug [default: info]
 
 Exit codes:
@@ -47,7 +50,7 @@ Exit codes:
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXAMPLES)]
 struct Flags {
-    /// Where campaigns are kept: sqlite:PATH or redis://HOST:PORT/DB [default: redis://$REDIS_ADDR/0]
+    /// Where campaigns are kept: sqlite:PATH, redis://HOST:PORT/DB or postgres://USER@HOST:PORT/DB [default: redis://$REDIS_ADDR/0]
     #[arg(long, value_name = "STORE")]
     store: Option<String>,
 
@@ -74,6 +77,10 @@ struct Flags {
     /// How many requests may wait for the store; more are refused with 503
     #[arg(long, value_name = "REQUESTS", default_value_t = 16_384, value_parser = clap::value_parser!(u32).range(1..))]
     queue: u32,
+
+    /// PostgreSQL: decide each request in a transaction of its own, instead of all that wait in one
+    #[arg(long)]
+    alone: bool,
 
     /// Plant a bug, to see a verifier find it; `help` lists them. Never where coupons are worth anything
     #[arg(long, value_name = "NAME", value_parser = planting)]
@@ -151,6 +158,17 @@ async fn run(flags: &Flags, place: Place, address: SocketAddr) -> anyhow::Result
             let store = store.map_err(|e| anyhow!("no Redis at {}: {e}", redacted(&url)))?;
             run_with(store, flags, listener, signals, &redacted(&url)).await
         }
+        Place::Postgres(url) => {
+            let sharing = if flags.alone { Sharing::Alone } else { Sharing::Gathered };
+            let settings = Settings { capacity, timeout: flags.request_timeout, sharing };
+            let connecting = PostgresStore::connect(&url, settings);
+            let Some(store) = unless_stopped(&mut signals, connecting).await else {
+                return Ok(());
+            };
+            // As text: the error and its cause say the same.
+            let store = store.map_err(|e| anyhow!("no store at {}: {e}", redacted(&url)))?;
+            run_with(store, flags, listener, signals, &redacted(&url)).await
+        }
         Place::Sqlite(path) => {
             let name = format!("sqlite:{}", path.display());
             let opening = tokio::task::spawn_blocking(move || SqliteStore::open(&path, capacity));
@@ -207,12 +225,21 @@ async fn run_with<S: Sabotage>(
 /// Where campaigns are kept.
 enum Place {
     Redis(String),
+    Postgres(String),
     Sqlite(PathBuf),
 }
 
 impl Place {
-    /// Never repeats a Redis URL, which may hold a password.
     fn of(flags: &Flags) -> anyhow::Result<Self> {
+        let place = Self::named(flags)?;
+        if flags.alone && !matches!(place, Self::Postgres(_)) {
+            bail!("--alone is for PostgreSQL: leave it out, or pass --store postgres://…");
+        }
+        Ok(place)
+    }
+
+    /// Never repeats a URL, which may hold a password.
+    fn named(flags: &Flags) -> anyhow::Result<Self> {
         let Some(store) = &flags.store else {
             let address = environment("REDIS_ADDR")?.unwrap_or_else(|| "localhost:6379".to_owned());
             if !is_host_and_port(&address) {
@@ -223,10 +250,17 @@ impl Place {
         if store.starts_with("redis://") {
             return Ok(Self::Redis(store.clone()));
         }
+        if store.starts_with("postgres://") || store.starts_with("postgresql://") {
+            return Ok(Self::Postgres(store.clone()));
+        }
         match contract::sqlite::path(store) {
             Some("") => bail!("--store sqlite: lacks a path, such as sqlite:coupons.db"),
             Some(path) => Ok(Self::Sqlite(path.into())),
-            None => bail!("--store must be sqlite:PATH or redis://HOST:PORT/DB"),
+            None => {
+                bail!(
+                    "--store must be sqlite:PATH, redis://HOST:PORT/DB or postgres://USER@HOST:PORT/DB"
+                )
+            }
         }
     }
 }
@@ -249,10 +283,10 @@ fn is_host_and_port(text: &str) -> bool {
 
 /// A URL without what stands before the host.
 fn redacted(url: &str) -> String {
-    let rest = url.strip_prefix("redis://").unwrap_or(url);
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
     let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
     // Parameters may hold anything.
-    format!("redis://{}", place.split_once('?').map_or(place, |(place, _)| place))
+    format!("{scheme}://{}", place.split_once('?').map_or(place, |(place, _)| place))
 }
 
 fn address(flags: &Flags) -> anyhow::Result<SocketAddr> {

@@ -3,6 +3,8 @@
 //! The whole decision about a coupon is one atomic step inside the store. A server process holds no
 //! state that a decision depends on, so any number of them can stand before one store.
 
+mod gather;
+pub mod postgres;
 pub mod redis;
 pub mod sqlite;
 
@@ -143,7 +145,7 @@ pub enum StoreError {
 }
 
 /// Unix microseconds as a time.
-fn time(micros: i64) -> Result<DateTime<Utc>, StoreError> {
+pub(crate) fn time(micros: i64) -> Result<DateTime<Utc>, StoreError> {
     DateTime::from_timestamp_micros(micros)
         .ok_or_else(|| StoreError::Damaged(format!("{micros} is not a time")))
 }

@@ -35,6 +35,10 @@ pub(super) fn new_campaign(body: &[u8]) -> Checked<NewCampaign> {
     if !(1..=MAX_NAME).contains(&name.chars().count()) {
         return Err(invalid("name", format!("must have 1 to {MAX_NAME} characters")));
     }
+    // What a database can keep as text is what every store takes.
+    if name.contains('\0') {
+        return Err(invalid("name", "must not have a zero byte"));
+    }
     let bounds = format!("must be a whole number from 0 to {MAX_COUPONS}");
     let coupons: u64 = member(&members, "coupons", &bounds)?;
     if coupons > MAX_COUPONS {

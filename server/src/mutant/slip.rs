@@ -1,5 +1,7 @@
 //! The atomic step with a part of it left out or spoilt, for each store. The default slips nowhere.
 
+mod postgres;
+
 use std::sync::LazyLock;
 
 use redis::Script;

@@ -1,15 +1,11 @@
 //! Campaigns in Redis.
 //!
-//! The trick: requests that wait for the same campaign share one call of one script. While a call
-//! is under way the next requests gather, so a batch grows with the load and a lone request never
-//! waits for company.
+//! The trick: requests that wait for the same campaign share one call of one script.
 //!
 //! Nothing here sends an issue twice. When a call fails nobody knows whether it had an effect, and
 //! the answer says so.
 
-use std::collections::VecDeque;
-use std::collections::hash_map::{Entry, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use contract::wire;
@@ -18,15 +14,12 @@ use redis::streams::StreamRangeReply;
 use redis::{IntoConnectionInfo, RedisError, Script, Value};
 use tokio::sync::oneshot;
 
+use super::gather::{Attempt, CANDIDATES, Job, Served, Tails, Waiting, fail_all, with_free_codes};
 use super::{Ask, CampaignState, Coupon, Decision, Store, StoreError, limit_flag, time};
-use crate::code::{CampaignNumber, random_tail};
+use crate::code::CampaignNumber;
 
 /// Most requests that share one call. More would make Redis deaf to others for too long.
 const BATCH: usize = 128;
-/// How many codes a request brings, so that a collision rarely costs another call.
-const CANDIDATES: usize = 3;
-/// How often a request is tried whose codes all collided. With 52.9 random bits even one is rare.
-const ATTEMPTS: usize = 16;
 /// How many taken numbers are skipped at creation, where a counter was lost but not its campaigns.
 const TAKEN_NUMBERS: usize = 1_000;
 /// What the script says instead of a campaign's coupons when a part of the campaign is lost.
@@ -46,22 +39,7 @@ struct Inner {
     connection: ConnectionManager,
     issue: Script,
     create: Script,
-    waiting: Mutex<Waiting>,
-    capacity: usize,
-}
-
-/// Requests that no call has picked up. A campaign is in here as long as a task serves it.
-#[derive(Default)]
-struct Waiting {
-    total: usize,
-    campaigns: HashMap<CampaignNumber, VecDeque<Job>>,
-}
-
-struct Job {
-    ask: Ask,
-    tails: [String; CANDIDATES],
-    /// `None` tells that all candidates collided; nothing was done then.
-    reply: oneshot::Sender<Result<Option<Decision>, StoreError>>,
+    waiting: Waiting,
 }
 
 impl RedisStore {
@@ -91,45 +69,29 @@ impl RedisStore {
             connection,
             issue: Script::new(include_str!("redis/issue.lua")),
             create: Script::new(include_str!("redis/create.lua")),
-            waiting: Mutex::default(),
-            capacity,
+            waiting: Waiting::new(capacity, BATCH),
         };
         inner.issue.load_async(&mut inner.connection.clone()).await?;
         inner.create.load_async(&mut inner.connection.clone()).await?;
         Ok(Self(Arc::new(inner)))
     }
 
-    async fn decide(
-        &self,
-        ask: Ask,
-        tails: [String; CANDIDATES],
-    ) -> Result<Option<Decision>, StoreError> {
+    async fn decide(&self, ask: Ask, tails: Tails) -> Attempt {
         let (reply, answer) = oneshot::channel();
         self.enqueue(Job { ask, tails, reply })?;
         answer.await.unwrap_or_else(|_| Err(StoreError::Unavailable("the request was lost".into())))
     }
 
     fn enqueue(&self, job: Job) -> Result<(), StoreError> {
-        let mut waiting = self.0.waiting();
-        if waiting.total >= self.0.capacity {
-            return Err(StoreError::Overloaded);
-        }
-        waiting.total += 1;
-        match waiting.campaigns.entry(job.ask.campaign) {
-            Entry::Occupied(queue) => queue.into_mut().push_back(job),
-            Entry::Vacant(place) => {
-                let campaign = job.ask.campaign;
-                place.insert(VecDeque::from([job]));
-                tokio::spawn(self.clone().work_off(campaign));
-            }
+        let campaign = job.ask.campaign;
+        if self.0.waiting.add(job)? == Served::ByNobody {
+            tokio::spawn(self.clone().work_off(campaign));
         }
         Ok(())
     }
 
     async fn work_off(self, campaign: CampaignNumber) {
-        while let Some(mut batch) = self.0.next_batch(campaign) {
-            // Whoever gave up before the store heard of it gets no coupon.
-            batch.retain(|job| !job.reply.is_closed());
+        while let Some(batch) = self.0.waiting.take(campaign) {
             if !batch.is_empty() {
                 self.0.run(campaign, batch).await;
             }
@@ -158,14 +120,6 @@ impl RedisStore {
 }
 
 impl Inner {
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn next_batch(&self, campaign: CampaignNumber) -> Option<Vec<Job>> {
-        self.waiting().take(campaign)
-    }
-
     /// One call of the script for the whole batch.
     async fn run(&self, campaign: CampaignNumber, batch: Vec<Job>) {
         let mut call = self.issue.prepare_invoke();
@@ -183,20 +137,6 @@ impl Inner {
             Ok((coupons, decisions)) => reply_all(batch, coupons, decisions),
             Err(e) => fail_all(batch, &unavailable(e)),
         }
-    }
-}
-
-impl Waiting {
-    /// The next batch of a campaign, or nothing once there is none left.
-    fn take(&mut self, campaign: CampaignNumber) -> Option<Vec<Job>> {
-        let queue = self.campaigns.get_mut(&campaign)?;
-        if queue.is_empty() {
-            self.campaigns.remove(&campaign);
-            return None;
-        }
-        let batch: Vec<Job> = queue.drain(..queue.len().min(BATCH)).collect();
-        self.total -= batch.len();
-        Some(batch)
     }
 }
 
@@ -231,14 +171,8 @@ fn reply_all(batch: Vec<Job>, coupons: i64, decisions: Vec<Value>) {
     }
 }
 
-fn fail_all(batch: Vec<Job>, error: &StoreError) {
-    for job in batch {
-        let _ = job.reply.send(Err(error.clone()));
-    }
-}
-
 /// A decision as the scripts return it; `None` stands for a collision of all codes.
-fn decision(value: Value, coupons: i64) -> Result<Option<Decision>, StoreError> {
+fn decision(value: Value, coupons: i64) -> Attempt {
     let (what, code, seq, at_us): (String, String, u64, i64) =
         redis::from_redis_value(value).map_err(|e| StoreError::Damaged(e.to_string()))?;
     Ok(Some(match what.as_str() {
@@ -343,13 +277,7 @@ impl Store for RedisStore {
     }
 
     async fn issue(&self, ask: Ask) -> Result<Decision, StoreError> {
-        for _ in 0..ATTEMPTS {
-            let tails = std::array::from_fn(|_| random_tail());
-            if let Some(decision) = self.decide(ask.clone(), tails).await? {
-                return Ok(decision);
-            }
-        }
-        Err(StoreError::Damaged(format!("{ATTEMPTS} times no code was free")))
+        with_free_codes(|tails| self.decide(ask.clone(), tails)).await
     }
 
     async fn ready(&self) -> Result<(), StoreError> {

@@ -1,4 +1,4 @@
-//! What both stores have to do, through the front door.
+//! What every store has to do, through the front door.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 
 use crate::instance::{Instance, PATIENCE, Store, Told, assert_sound};
 
-macro_rules! on_both_stores {
+macro_rules! on_every_store {
     ($($name:ident)*) => {
         mod redis {
             $(#[tokio::test] async fn $name() { super::$name(super::Store::redis()).await; })*
@@ -17,10 +17,18 @@ macro_rules! on_both_stores {
         mod sqlite {
             $(#[tokio::test] async fn $name() { super::$name(super::Store::sqlite()).await; })*
         }
+        mod postgres {
+            $(#[tokio::test] async fn $name() { super::$name(super::Store::postgres()).await; })*
+        }
+        mod postgres_alone {
+            $(#[tokio::test] async fn $name() {
+                super::$name(super::Store::postgres_alone()).await;
+            })*
+        }
     };
 }
 
-on_both_stores! {
+on_every_store! {
     describes_a_campaign
     lists_the_ledger_in_pages
     knows_no_other_campaign

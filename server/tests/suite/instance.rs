@@ -20,6 +20,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) enum Store {
     Redis(e2e::Redis),
     Sqlite(tempfile::TempDir),
+    /// With the flags that belong to it.
+    Postgres(e2e::Postgres, &'static [&'static str]),
 }
 
 impl Store {
@@ -31,16 +33,26 @@ impl Store {
         Self::Sqlite(tempfile::tempdir().unwrap())
     }
 
+    pub(crate) fn postgres() -> Self {
+        Self::Postgres(e2e::Postgres::start(), &[])
+    }
+
+    /// Where no two requests share a transaction.
+    pub(crate) fn postgres_alone() -> Self {
+        Self::Postgres(e2e::Postgres::start(), &["--alone"])
+    }
+
     pub(crate) fn flag(&self) -> String {
         match self {
             Self::Redis(redis) => redis.url(),
+            Self::Postgres(postgres, _) => postgres.url(),
             Self::Sqlite(dir) => format!("sqlite:{}", dir.path().join("coupons.db").display()),
         }
     }
 
     pub(crate) fn path(&self) -> PathBuf {
         match self {
-            Self::Redis(_) => panic!("no file"),
+            Self::Redis(_) | Self::Postgres(..) => panic!("no file"),
             Self::Sqlite(dir) => dir.path().join("coupons.db"),
         }
     }
@@ -50,7 +62,11 @@ impl Store {
     }
 
     pub(crate) fn instance_with(&self, flags: &[&str]) -> Instance {
-        Instance::start(command(&self.flag()).args(flags))
+        let own = match self {
+            Self::Redis(_) | Self::Sqlite(_) => &[],
+            Self::Postgres(_, flags) => *flags,
+        };
+        Instance::start(command(&self.flag()).args(own).args(flags))
     }
 }
 

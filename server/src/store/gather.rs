@@ -1,0 +1,126 @@
+//! Requests that wait for a step of their campaign.
+//!
+//! The trick: a campaign has one task as long as anything waits for it. While a step is under way the
+//! next requests gather, so a batch grows with the load and a lone request never waits for company.
+
+use std::collections::VecDeque;
+use std::collections::hash_map::{Entry, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::oneshot;
+
+use super::{Ask, Decision, StoreError};
+use crate::code::{CampaignNumber, random_tail};
+
+/// How many codes a request brings, so that a collision rarely costs another step.
+pub(super) const CANDIDATES: usize = 3;
+/// How often a request is tried whose codes all collided. With 52.9 random bits even one is rare.
+const ATTEMPTS: usize = 16;
+
+/// The random parts of the codes that a request brings.
+pub(super) type Tails = [String; CANDIDATES];
+/// What a step says of a request; nothing if all its codes are taken, and then nothing was done.
+pub(super) type Attempt = Result<Option<Decision>, StoreError>;
+
+/// A request, and who waits for it.
+pub(super) struct Job {
+    pub(super) ask: Ask,
+    pub(super) tails: Tails,
+    pub(super) reply: oneshot::Sender<Attempt>,
+}
+
+/// Requests that no step has picked up. A campaign is in here as long as a task serves it.
+pub(super) struct Waiting {
+    queues: Mutex<Queues>,
+    capacity: usize,
+    batch: usize,
+}
+
+#[derive(Default)]
+struct Queues {
+    total: usize,
+    campaigns: HashMap<CampaignNumber, VecDeque<Job>>,
+}
+
+/// Who works a request off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Served {
+    /// The task of its campaign.
+    BySomebody,
+    /// Nobody yet: whoever added it starts a task.
+    ByNobody,
+}
+
+impl Waiting {
+    /// At most `capacity` requests wait at a time, and at most `batch` share a step.
+    pub(super) fn new(capacity: usize, batch: usize) -> Self {
+        Self { queues: Mutex::default(), capacity, batch }
+    }
+
+    /// Adds a request at the end of its campaign's queue.
+    pub(super) fn add(&self, job: Job) -> Result<Served, StoreError> {
+        let mut queues = self.queues();
+        if queues.total >= self.capacity {
+            return Err(StoreError::Overloaded);
+        }
+        queues.total += 1;
+        Ok(match queues.campaigns.entry(job.ask.campaign) {
+            Entry::Occupied(queue) => {
+                queue.into_mut().push_back(job);
+                Served::BySomebody
+            }
+            Entry::Vacant(place) => {
+                place.insert(VecDeque::from([job]));
+                Served::ByNobody
+            }
+        })
+    }
+
+    /// The next batch of a campaign, which may be empty; or nothing once none is left, and then
+    /// nobody serves it any more.
+    pub(super) fn take(&self, campaign: CampaignNumber) -> Option<Vec<Job>> {
+        let mut queues = self.queues();
+        let queue = queues.campaigns.get_mut(&campaign)?;
+        if queue.is_empty() {
+            queues.campaigns.remove(&campaign);
+            return None;
+        }
+        let mut batch: Vec<Job> = queue.drain(..queue.len().min(self.batch)).collect();
+        queues.total -= batch.len();
+        // Whoever gave up before the store heard of it gets no coupon.
+        batch.retain(|job| !job.reply.is_closed());
+        Some(batch)
+    }
+
+    /// How many campaigns are served right now.
+    pub(super) fn campaigns(&self) -> usize {
+        self.queues().campaigns.len()
+    }
+
+    fn queues(&self) -> MutexGuard<'_, Queues> {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Tells all of them that it failed.
+pub(super) fn fail_all(batch: Vec<Job>, error: &StoreError) {
+    for job in batch {
+        // Nobody may be waiting any more.
+        let _ = job.reply.send(Err(error.clone()));
+    }
+}
+
+/// Attempts with new codes until some are free.
+pub(super) async fn with_free_codes<F>(
+    mut attempt: impl FnMut(Tails) -> F,
+) -> Result<Decision, StoreError>
+where
+    F: Future<Output = Attempt>,
+{
+    for _ in 0..ATTEMPTS {
+        if let Some(decision) = attempt(std::array::from_fn(|_| random_tail())).await? {
+            return Ok(decision);
+        }
+    }
+    Err(StoreError::Damaged(format!("{ATTEMPTS} times no code was free")))
+}
