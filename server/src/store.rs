@@ -145,7 +145,7 @@ pub enum StoreError {
 }
 
 /// Unix microseconds as a time.
-pub(crate) fn time(micros: i64) -> Result<DateTime<Utc>, StoreError> {
+fn time(micros: i64) -> Result<DateTime<Utc>, StoreError> {
     DateTime::from_timestamp_micros(micros)
         .ok_or_else(|| StoreError::Damaged(format!("{micros} is not a time")))
 }

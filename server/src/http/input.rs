@@ -253,6 +253,7 @@ mod tests {
             (format!(r#"{{"name":"a","coupons":1e999,{time}}}"#), "coupons"),
             (format!(r#"{{"name":"a","coupons":18446744073709551616,{time}}}"#), "coupons"),
             (format!(r#"{{"name":"\ud800","coupons":1,{time}}}"#), "name"),
+            (format!(r#"{{"name":"a\u0000","coupons":1,{time}}}"#), "name"),
             (
                 format!(r#"{{"name":{},"coupons":1,{time}}}"#, "[".repeat(200) + &"]".repeat(200)),
                 "name",

@@ -187,7 +187,7 @@ impl PostgresStore {
 /// A query with what is bound to it.
 type Asked<R> = QueryAs<'static, Postgres, R, PgArguments>;
 /// What the step says of a request, see `issue.sql`.
-type Told = (String, String, i64, i64, i64);
+pub(crate) type Told = (String, String, i64, i64, i64);
 
 impl Inner {
     /// Whether more campaigns are busy than have a connection.
@@ -249,6 +249,8 @@ impl Inner {
 fn pool(connections: u32, timeout: Duration, options: PgConnectOptions) -> PgPool {
     PgPoolOptions::new()
         .max_connections(connections)
+        // Nobody waits for one to be made in the middle of a launch.
+        .min_connections(connections)
         .acquire_timeout(timeout)
         .test_before_acquire(false)
         .before_acquire(|connection, known| {
@@ -311,7 +313,7 @@ pub(crate) fn number(campaign: CampaignNumber) -> i32 {
 }
 
 /// A number that is never negative.
-pub(crate) fn count(number: i64) -> Result<u64, StoreError> {
+fn count(number: i64) -> Result<u64, StoreError> {
     u64::try_from(number).map_err(|_| StoreError::Damaged(format!("{number} is not a count")))
 }
 
@@ -335,7 +337,7 @@ fn reply_all(batch: Vec<Job>, told: Vec<Told>) {
 }
 
 /// A decision as the function returns it; `None` stands for a collision of all codes.
-fn decision((what, code, seq, at_us, coupons): Told) -> Attempt {
+pub(crate) fn decision((what, code, seq, at_us, coupons): Told) -> Attempt {
     Ok(Some(match what.as_str() {
         "issued" => Decision::Issued(Coupon {
             code,
@@ -429,3 +431,6 @@ impl Store for PostgresStore {
         written.first().map(drop).ok_or(there)
     }
 }
+
+#[cfg(test)]
+mod tests;

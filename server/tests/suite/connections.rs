@@ -6,7 +6,7 @@ use contract::wire::{ProblemCode, coupons_path};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::instance::{Instance, PATIENCE, Store, told};
+use crate::instance::{Instance, PATIENCE, Store, Told, told};
 
 #[tokio::test]
 async fn one_http2_connection_survives_thousands_of_early_refusals() {
@@ -178,4 +178,61 @@ async fn a_redis_that_hangs_or_is_gone_is_said_to_be_and_comes_back() {
     drop(store);
     let told = instance.issue(&id, None, None).await;
     assert_eq!(told.code(), ProblemCode::StoreUnavailable);
+}
+
+#[tokio::test]
+async fn a_postgres_that_takes_no_writes_is_not_ready() {
+    let store = Store::postgres();
+    let instance = store.instance();
+    let status = async || instance.get("/readyz").send().await.unwrap().status();
+    assert_eq!(status().await, 200);
+    let Store::Postgres(server, _) = &store else { panic!("another store") };
+    server.sql("ALTER SYSTEM SET default_transaction_read_only = on");
+    server.sql("SELECT pg_reload_conf()");
+    until(async || status().await == 503).await;
+    server.sql("BEGIN READ WRITE; COMMIT; ALTER SYSTEM RESET default_transaction_read_only");
+    server.sql("SELECT pg_reload_conf()");
+    until(async || status().await == 200).await;
+}
+
+/// Asks again and again until it holds.
+async fn until(holds: impl AsyncFn() -> bool) {
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while !holds().await {
+        assert!(std::time::Instant::now() < deadline, "it never holds");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_postgres_that_hangs_or_is_gone_is_said_to_be_and_comes_back() {
+    use sqlx::Connection as _;
+
+    for store in [Store::postgres(), Store::postgres_alone()] {
+        let instance = store.instance_with(&["--request-timeout", "300ms"]);
+        let Store::Postgres(server, _) = &store else { panic!("another store") };
+        let id = instance.create(3, -1, false).await.id;
+        let mut other = sqlx::PgConnection::connect(&server.url()).await.unwrap();
+        let lock = "BEGIN; LOCK TABLE coupon.campaigns";
+        sqlx::raw_sql(lock).execute(&mut other).await.unwrap();
+        let told = instance.issue(&id, None, Some("k")).await;
+        assert_eq!(told.code(), ProblemCode::StoreUnavailable);
+        assert_eq!(instance.get("/healthz").send().await.unwrap().status(), 200);
+        // What nobody waits for is not decided later either.
+        let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
+        until(async || server.sql(waiting) == "0").await;
+        sqlx::raw_sql("COMMIT").execute(&mut other).await.unwrap();
+        let coupon = instance.issue(&id, None, Some("k")).await.coupon();
+        assert_eq!(coupon.seq, 1);
+
+        let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                   WHERE application_name = 'coupon-server'";
+        server.sql(end);
+        until(async || matches!(instance.issue(&id, None, Some("l")).await, Told::Issued(_))).await;
+        assert_eq!(instance.issue(&id, None, Some("l")).await.coupon().seq, 2);
+        assert_eq!(instance.campaign(&id).await.issued, 2);
+        drop(store);
+        let told = instance.issue(&id, None, None).await;
+        assert_eq!(told.code(), ProblemCode::StoreUnavailable);
+    }
 }

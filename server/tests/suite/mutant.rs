@@ -50,8 +50,14 @@ async fn check_then_act_issues_too_many_on_sqlite() {
 }
 
 #[tokio::test]
+async fn check_then_act_issues_too_many_on_postgres() {
+    let issued = issued_under_load(Store::postgres(), 300).await;
+    assert!(issued > 300, "{issued}");
+}
+
+#[tokio::test]
 async fn check_then_act_keeps_all_other_rules() {
-    for store in [Store::redis(), Store::sqlite()] {
+    for store in [Store::redis(), Store::sqlite(), Store::postgres()] {
         let instance = store.instance_with(&["--mutant", "check-then-act"]);
         let early = instance.create(5, 60_000, false).await.id;
         assert_eq!(instance.issue(&early, None, None).await.code(), ProblemCode::NotStarted);

@@ -56,6 +56,22 @@ fn an_unreachable_redis_is_refused_in_one_line_without_its_password() {
 }
 
 #[test]
+fn an_unreachable_postgres_is_refused_in_one_line_without_its_password() {
+    let port = e2e::free_port();
+    let line = refused(&mut command(&format!("postgres://u:sesame@127.0.0.1:{port}/shop")));
+    assert!(line.contains(&format!("postgres://127.0.0.1:{port}/shop: ")), "{line}");
+    assert!(!line.contains("sesame"), "{line}");
+    let line = refused(&mut command("postgres://u:sesame@127.0.0.1:port/shop"));
+    assert!(!line.contains("sesame"), "{line}");
+}
+
+#[test]
+fn a_flag_for_postgres_is_refused_for_other_stores() {
+    let line = refused(command("sqlite:coupons.db").arg("--alone"));
+    assert!(line.contains("--alone is for PostgreSQL"), "{line}");
+}
+
+#[test]
 fn a_redis_addr_that_is_no_host_and_port_is_refused_in_one_line() {
     for address in [
         "redis://foo:1",
@@ -99,11 +115,13 @@ fn a_signal_ends_a_server_that_waits_for_its_store() {
     // Takes connections and never says a word.
     let mute = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let redis = format!("redis://{}/0", mute.local_addr().unwrap());
+    let postgres = format!("postgres://u@{}/shop", mute.local_addr().unwrap());
     for (store, signal) in [
         (sqlite.flag(), "-TERM"),
         (sqlite.flag(), "-INT"),
         (redis.clone(), "-TERM"),
         (redis, "-INT"),
+        (postgres, "-TERM"),
     ] {
         let mut server = command(&store);
         server.env("RUST_LOG", "coupon_server=debug").stderr(Stdio::piped());
