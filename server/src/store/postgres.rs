@@ -40,7 +40,7 @@ const LAYOUT: i32 = 1;
 const LAYING_OUT: i64 = 0x436f_7570;
 /// How long connecting waits for another server that lays the database out.
 const LOCK_TIMEOUT: &str = "10s";
-/// A connection that was idle for so long is tried before it is used.
+/// A connection for steps that was idle for so long is tried before it is used, others always.
 const TRUSTED: Duration = Duration::from_secs(1);
 /// What PostgreSQL says when a sequence is at its end.
 const SEQUENCE_ENDS: &str = "2200H";
@@ -119,11 +119,11 @@ impl PostgresStore {
             Sharing::Gathered => (STEPS, BATCH),
             Sharing::Alone => (STEPS_ALONE, 1),
         };
-        let readers = pool(READERS, settings.timeout, options.clone());
+        let readers = pool(READERS, Duration::ZERO, settings.timeout, options.clone());
         // A database that refuses these settings is no store.
         drop(readers.acquire().await?);
         Ok(Self(Arc::new(Inner {
-            steps: pool(steps, settings.timeout, options),
+            steps: pool(steps, TRUSTED, settings.timeout, options),
             readers,
             waiting: Waiting::new(settings.capacity, batch),
             settings,
@@ -246,16 +246,21 @@ impl Inner {
     }
 }
 
-fn pool(connections: u32, timeout: Duration, options: PgConnectOptions) -> PgPool {
+fn pool(
+    connections: u32,
+    trusted: Duration,
+    timeout: Duration,
+    options: PgConnectOptions,
+) -> PgPool {
     PgPoolOptions::new()
         .max_connections(connections)
         // Nobody waits for one to be made in the middle of a launch.
         .min_connections(connections)
         .acquire_timeout(timeout)
         .test_before_acquire(false)
-        .before_acquire(|connection, known| {
+        .before_acquire(move |connection, known| {
             Box::pin(async move {
-                if known.idle_for > TRUSTED {
+                if known.idle_for > trusted {
                     connection.ping().await?;
                 }
                 Ok(true)

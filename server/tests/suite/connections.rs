@@ -190,7 +190,7 @@ async fn a_postgres_that_takes_no_writes_is_not_ready() {
     server.sql("ALTER SYSTEM SET default_transaction_read_only = on");
     server.sql("SELECT pg_reload_conf()");
     until(async || status().await == 503).await;
-    server.sql("BEGIN READ WRITE; COMMIT; ALTER SYSTEM RESET default_transaction_read_only");
+    server.sql("ALTER SYSTEM RESET default_transaction_read_only");
     server.sql("SELECT pg_reload_conf()");
     until(async || status().await == 200).await;
 }
