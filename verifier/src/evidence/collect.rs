@@ -260,8 +260,9 @@ impl Collector {
         let mut gaps = integrity.gaps;
         describe(&self.broken, &mut gaps);
         let whole = gaps.is_empty();
-        for building in &self.campaigns {
-            self.aside.keep(building.extremes.ops());
+        // They are shown, and say whether anything was contested; no proof needs them.
+        if self.most > 0 {
+            self.campaigns.iter().for_each(|b| self.aside.keep(b.extremes.ops()));
         }
         let campaigns = self.campaigns.into_iter().map(|b| b.finish(whole)).collect();
         let mut evidence = Evidence::new(campaigns, gaps, self.aside);
