@@ -18,7 +18,7 @@ use launch::Launch;
 
 const USAGE: &str = "\
 usage: cargo bench -p e2e --bench scale [-- MILLIONS...]
-  MILLIONS  millions of requests of each history (100 bytes each on disk) [default: 1 10]";
+  MILLIONS  millions of requests of each history (72 bytes each on disk) [default: 1 10]";
 
 fn main() {
     let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
