@@ -13,6 +13,7 @@ pub mod secrets;
 pub mod sqlite;
 #[cfg(feature = "mapping")]
 pub mod store;
+pub mod threads;
 pub mod wire;
 #[cfg(feature = "mapping")]
 pub mod yaml;

@@ -16,8 +16,6 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread::ScopedJoinHandle;
 
 use memmap2::{MmapMut, MmapOptions};
 use serde::{Deserialize, Serialize};
@@ -25,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use super::clock::{Probe, locate};
 use super::{Completion, Event, HistoryError, Integrity, Invocation, Promise};
 use crate::campaign::{PerUser, Window};
+use crate::threads;
 use cursor::Cursor;
 pub(super) use follow::Follower;
 
@@ -238,17 +237,16 @@ pub fn read_apart<S: Send>(
     cursor.finish(&mut integrity)?;
     integrity.gaps.extend(control.promises().filter_map(|(_, gap)| gap));
     let segments = segments(dir)?;
-    let next = AtomicUsize::new(0);
-    let work = || {
+    let work = |numbers: &mut dyn Iterator<Item = usize>| {
         let (mut sink, mut found) = (new(), Vec::new());
         control.promises().for_each(|(promise, _)| take(&mut sink, Event::Campaign(promise)));
-        while let Some((at, path)) = take_next(&segments, &next) {
-            found.push((at, read_one(path, &mut |event| take(&mut sink, event))?));
+        for at in numbers {
+            found.push((at, read_one(&segments[at], &mut |event| take(&mut sink, event))?));
         }
         Ok((sink, found))
     };
     let (mut sinks, mut found) = (Vec::new(), Vec::new());
-    for done in in_threads(segments.len(), work) {
+    for done in threads::share(segments.len(), work) {
         let (sink, of_segments) = done?;
         sinks.push(sink);
         found.extend(of_segments);
@@ -256,11 +254,6 @@ pub fn read_apart<S: Send>(
     found.sort_by_key(|(at, _)| *at);
     found.into_iter().for_each(|(_, of_segment)| integrity.absorb(of_segment));
     Ok((sinks, integrity))
-}
-
-fn take_next<'s>(segments: &'s [PathBuf], next: &AtomicUsize) -> Option<(usize, &'s Path)> {
-    let at = next.fetch_add(1, Ordering::Relaxed);
-    segments.get(at).map(|path| (at, path.as_path()))
 }
 
 /// Reads a segment alone.
@@ -274,19 +267,6 @@ fn read_one(path: &Path, each: &mut dyn FnMut(Event<'_>)) -> Result<Integrity, H
     })?;
     cursor.finish(&mut integrity)?;
     Ok(integrity)
-}
-
-/// Does the same on all processors, or on so many.
-fn in_threads<T: Send>(most: usize, work: impl Fn() -> T + Sync) -> Vec<T> {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(most).max(1);
-    std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(&work)).collect();
-        let join = |thread: ScopedJoinHandle<'_, T>| match thread.join() {
-            Ok(done) => done,
-            Err(panic) => std::panic::resume_unwind(panic),
-        };
-        threads.into_iter().map(join).collect()
-    })
 }
 
 /// The campaigns and the probes of a history.

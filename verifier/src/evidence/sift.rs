@@ -16,11 +16,10 @@ mod part;
 use std::collections::HashSet;
 use std::hash::Hash;
 use std::io;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use contract::campaign::Precedence;
 use contract::store::Column;
+use contract::threads;
 
 use super::acknowledged::{Acknowledged, Coupon, Plain};
 use super::ledger::{Ledgers, PlainRows, Row};
@@ -329,21 +328,12 @@ impl Sifted {
 fn in_parallel<T: Default + Send>(
     work: impl Fn(usize, &mut T) -> io::Result<()> + Sync,
 ) -> io::Result<Vec<T>> {
-    let next = AtomicUsize::new(0);
-    let results = Mutex::new(Vec::new());
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(PARTS);
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                let mut found = T::default();
-                let parts = std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed));
-                let mut parts = parts.take_while(|at| *at < PARTS);
-                let done = parts.try_for_each(|at| work(at, &mut found));
-                if let Ok(mut results) = results.lock() {
-                    results.push(done.map(|()| found));
-                }
-            });
+    let done = threads::share(PARTS, |parts| {
+        let mut found = T::default();
+        for at in parts {
+            work(at, &mut found)?;
         }
+        Ok(found)
     });
-    results.into_inner().unwrap_or_default().into_iter().collect()
+    done.into_iter().collect()
 }
