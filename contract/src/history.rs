@@ -24,8 +24,8 @@ use crate::outcome::Outcome;
 /// One entry of a history.
 ///
 /// A [`Event::Campaign`] comes before the first [`Event::Invoke`] that names it, and an invocation
-/// before its completion. Events are in order of their time, as far as whoever wrote the history
-/// kept it.
+/// before its completion. Invocations are in order of their time, as far as whoever wrote the history
+/// kept it; a completion stands where somebody got to look at the answer, which may be later.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event<'a> {
     /// What a campaign promised.

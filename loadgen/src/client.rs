@@ -206,8 +206,9 @@ impl Link {
         }
     }
 
-    /// Whether the request left whole, so that nothing is to be done until its answer is there. The
-    /// first look at it will not wait for the event loop to say that it is.
+    /// Whether the request left whole, so that nothing is to be done until its answer is there, and
+    /// nothing is lost by looking late, for the kernel notes when that was. The first look at it will
+    /// not wait for the event loop to say that it is.
     pub fn has_left(&mut self, request: &Packed) -> bool {
         match (&mut self.0, &request.0) {
             (Linked::H1(connection), Form::H1(bytes)) if connection.has_left(bytes) => {

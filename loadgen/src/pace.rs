@@ -6,9 +6,10 @@
 //! it comes too early for once, the rest is spun away, if a core is spare: nine of ten wake-ups spin
 //! not at all, so this costs next to nothing.
 //!
-//! Where nothing but answers is awaited, the thread sleeps through them and looks at them when it
-//! wakes for the next moment: the kernel has noted when each came, and every wake-up that is saved is
-//! a good part of what a request costs.
+//! Where nothing but answers is awaited, the thread sleeps through them and looks at several of them
+//! when it wakes for a moment of the plan: the kernel has noted when each came. Every wake-up that is
+//! saved is a good part of what a request costs, and so is fetching the code that reads answers
+//! into the caches.
 
 use std::cell::Cell;
 use std::io;
@@ -75,7 +76,8 @@ pub struct Pacer {
 /// A sleep of the whole thread that is over.
 #[derive(Clone, Copy, Debug)]
 pub struct Nap {
-    wake: i64,
+    /// When it was to end; none where there was no time for it.
+    wake: Option<i64>,
     at: i64,
 }
 
@@ -123,26 +125,29 @@ impl Pacer {
         }
     }
 
-    /// Lets the whole thread sleep until shortly before `at`; [`Pacer::rise`] waits for the rest.
-    /// `None` where that would be too long, or where nothing could be done before `at` without being
-    /// late for it.
+    /// Lets the whole thread sleep until shortly before `at`, where there is time for that;
+    /// [`Pacer::rise`] waits for the rest. `None` where it would be too long.
     ///
     /// # Errors
     /// When the timer fails.
     pub fn nap(&self, at: i64) -> io::Result<Option<Nap>> {
         let wake = at - self.early.get();
         let length = wake - self.clock.now();
-        if self.pacing == Pacing::Timer || length <= 0 || length > LONGEST_NAP {
+        if self.pacing == Pacing::Timer || length > LONGEST_NAP {
             return Ok(None);
         }
-        self.clock.block_until(wake)?;
-        Ok(Some(Nap { wake, at }))
+        if length > 0 {
+            self.clock.block_until(wake)?;
+        }
+        Ok(Some(Nap { wake: (length > 0).then_some(wake), at }))
     }
 
     /// Returns at the moment of the nap, or as soon after it as possible. What was done since is
     /// counted as lateness of the timer, so that next time there is room for it.
     pub fn rise(&self, nap: Nap) {
-        self.learn(self.clock.now() - nap.wake);
+        if let Some(wake) = nap.wake {
+            self.learn(self.clock.now() - wake);
+        }
         while self.clock.now() < nap.at {
             std::hint::spin_loop();
         }
@@ -205,9 +210,13 @@ mod tests {
             pacer.rise(nap);
             assert!(clock.now() >= at);
         }
-        for wait in [-5, 1_000, 50_000_000] {
-            assert!(pacer.nap(clock.now() + wait).unwrap().is_none(), "{wait}");
+        for wait in [-5, 0, 1_000] {
+            let nap = pacer.nap(clock.now() + wait).unwrap().unwrap();
+            assert_eq!(nap.wake, None, "there is no time for a nap in {wait} ns");
+            pacer.rise(nap);
+            assert!(clock.now() >= nap.at);
         }
+        assert!(pacer.nap(clock.now() + 50_000_000).unwrap().is_none());
         let pacer = Pacer::new(clock, Pacing::Timer).unwrap();
         assert!(pacer.nap(clock.now() + 1_000_000).unwrap().is_none());
     }

@@ -1,6 +1,6 @@
 //! Writes down every request: before its first byte, and after its last.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::io;
 use std::path::Path;
 
@@ -23,8 +23,6 @@ pub struct Timing {
 #[derive(Debug)]
 pub struct Recorder {
     segment: RefCell<Segment>,
-    /// The time of the last record.
-    last: Cell<i64>,
 }
 
 impl Recorder {
@@ -34,7 +32,7 @@ impl Recorder {
     /// When the run's folder cannot be written.
     pub fn create(history: &Path, number: usize) -> io::Result<Self> {
         let segment = Segment::create(history, &format!("worker-{number}"))?;
-        Ok(Self { segment: RefCell::new(segment), last: Cell::new(i64::MIN) })
+        Ok(Self { segment: RefCell::new(segment) })
     }
 
     /// A request is about to be sent, at `at`.
@@ -44,7 +42,6 @@ impl Recorder {
     pub fn invoke(&self, request: &Sent<'_>, timing: Timing, at: i64) -> io::Result<()> {
         let Sent { order, kind, campaign, keyed } = *request;
         let asks = kind != Kind::Read;
-        self.last.set(at);
         self.segment.borrow_mut().append(&Record::Invoke(Invocation {
             op: order.op,
             campaign: campaign.into(),
@@ -59,27 +56,23 @@ impl Recorder {
         }))
     }
 
-    /// A request is over; gives the time that is written for it. Records are in order of time: where
-    /// a later one was written before, that one's time is taken: an end that is told too late makes no
-    /// contradiction, and may hide one by as much. An outcome that is too long for a record is unreadable: what an answer says
-    /// must not end the run.
+    /// A request is over, at a moment that may lie before those of other records: it is the answer's,
+    /// and not that at which somebody got to look at it. An outcome that is too long for a record is
+    /// unreadable: what an answer says must not end the run.
     ///
     /// # Errors
     /// When the disk is full.
-    pub fn complete(&self, op: u64, ending: Ending) -> io::Result<i64> {
+    pub fn complete(&self, op: u64, ending: Ending) -> io::Result<()> {
         let Ending { at, outcome, accepted, status, stamp } = ending;
-        let at = at.max(self.last.get());
-        self.last.set(at);
         let with =
             |outcome| Record::Complete(Completion { op, at, accepted, outcome, status, stamp });
         let mut segment = self.segment.borrow_mut();
         match segment.append(&with(outcome)) {
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
-                segment.append(&with(Outcome::Indeterminate(Doubt::Unreadable)))?;
+                segment.append(&with(Outcome::Indeterminate(Doubt::Unreadable)))
             }
-            written => written?,
+            written => written,
         }
-        Ok(at)
     }
 
     /// Marks this part as whole.

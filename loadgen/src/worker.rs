@@ -28,7 +28,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::client::Lane;
 use crate::client::reach::Reach;
-use crate::clock::{Clock, thread_cpu};
+use crate::clock::{Clock, Stamps, thread_cpu};
 use crate::live::Live;
 use crate::mapping::{Forms, Mapping};
 use crate::pace::{Pacer, Pacing};
@@ -163,8 +163,8 @@ fn try_run(job: &Job, number: usize) -> io::Result<(Tally, Option<io::Error>)> {
     Ok((tally, broken.or(finished)))
 }
 
-/// The event loop has its turn at least this often: nanoseconds.
-const LONGEST_HOLD: i64 = 5_000_000;
+/// Answers are looked at, and the event loop has its turn, at least this often: nanoseconds.
+const LOOKS_EVERY: i64 = 5_000_000;
 
 /// Something that a thread does beside its loop. Boxed, it is not copied on its way into the runtime.
 type Task = Pin<Box<dyn Future<Output = io::Result<()>>>>;
@@ -172,6 +172,7 @@ type Task = Pin<Box<dyn Future<Output = io::Result<()>>>>;
 struct Worker {
     job: Job,
     recorder: Recorder,
+    stamps: Stamps,
     lanes: Vec<Lane>,
     patience: Rc<Patience>,
     /// Requests under way.
@@ -232,6 +233,7 @@ impl Worker {
         let lanes = job.targets.iter().map(lane).collect();
         Self {
             patience: Rc::new(Patience::new(job.clock)),
+            stamps: Stamps::new(job.clock),
             job,
             recorder,
             lanes,
@@ -276,17 +278,14 @@ impl Worker {
         });
         let mut reads = this.reads(number).peekable();
         let mut stop = this.job.stop.subscribe();
-        let mut turned = i64::MIN;
+        let mut looked = i64::MIN;
         while let Some((due, next)) = this.next_due(planned.due(), &mut reads) {
             this.waits_for.set(due);
             let nap = if this.may_sleep() { pacer.nap(due)? } else { None };
             if let Some(nap) = nap {
-                this.look();
-                if this.journeys.get() > 0 || due > turned + LONGEST_HOLD {
-                    // Once for the event loop to look what came, and once for the tasks to run.
-                    tokio::task::yield_now().await;
-                    tokio::task::yield_now().await;
-                    turned = due;
+                if due > looked + LOOKS_EVERY || this.is_full() {
+                    this.look().await;
+                    looked = due;
                 }
                 pacer.rise(nap);
                 if *stop.borrow() != Stop::Not {
@@ -294,7 +293,7 @@ impl Worker {
                 }
             } else {
                 this.set_out();
-                turned = due;
+                looked = due;
                 tokio::select! {
                     biased;
                     _ = stop.wait_for(|s| *s != Stop::Not) => break,
@@ -330,7 +329,7 @@ impl Worker {
     /// that is under way waits for its last answer.
     fn may_sleep(&self) -> bool {
         let (resting, begun) = (self.resting.get(), self.begun.borrow().len());
-        resting > 0 && resting == self.journeys.get() + begun && !self.job.workload.retries()
+        resting == self.journeys.get() + begun && !self.job.workload.retries()
     }
 
     /// When something is due next, and what. While tasks are under way something may still change.
@@ -371,7 +370,7 @@ impl Worker {
 
     /// Lets one attempt begin, unless too many are under way already.
     fn dispatch(this: &Rc<Self>, prepared: Prepared, due: i64) {
-        if this.in_flight.get() >= this.job.max_in_flight {
+        if this.is_full() {
             this.count(|tally| tally.dropped += 1);
             this.job.live.dropped();
             return;
@@ -386,9 +385,14 @@ impl Worker {
         }
     }
 
+    /// Whether as many attempts are under way as may be.
+    fn is_full(&self) -> bool {
+        self.in_flight.get() >= self.job.max_in_flight
+    }
+
     /// Looks what came of the attempts that have begun. Those whose answer is there are done with,
-    /// and took no turn of the event loop; the others become tasks.
-    fn look(self: &Rc<Self>) {
+    /// and took no turn of the event loop; the others become tasks, which have their turn.
+    async fn look(self: &Rc<Self>) {
         let begun = self.begun.take();
         for mut journey in begun {
             let mut context = Context::from_waker(Waker::noop());
@@ -398,6 +402,9 @@ impl Worker {
                 Poll::Pending => self.travel(journey),
             }
         }
+        // Once for the event loop to look what came, and once for the tasks to run.
+        tokio::task::yield_now().await;
+        tokio::task::yield_now().await;
     }
 
     /// Makes tasks of the attempts that have begun.

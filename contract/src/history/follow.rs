@@ -27,8 +27,7 @@ impl Follower {
         }))
     }
 
-    /// Calls `each` for every event that was added, in order of time as far as whoever wrote them
-    /// kept it, and says whether the history has ended: whole, with its end marks.
+    /// Calls `each` for every event that was added, in the order of [`Event`] as far as it is there, and says whether the history has ended: whole, with its end marks.
     ///
     /// A campaign is told again whenever its start is known otherwise than before, which is mostly
     /// more exactly.

@@ -185,7 +185,7 @@ fn map_window(file: &File, base: usize) -> io::Result<MmapMut> {
     unsafe { MmapOptions::new().offset(offset).len(WINDOW).map_mut(file) }
 }
 
-/// Reads a folder of segments as one history in order of time; see [`super::read`].
+/// Reads a folder of segments as one history, in the order of [`Event`]; see [`super::read`].
 ///
 /// Memory does not grow with the history: of each segment only a window is held.
 ///
@@ -204,7 +204,7 @@ pub fn read(dir: &Path, each: &mut dyn FnMut(Event<'_>)) -> Result<Integrity, Hi
     for path in segments(dir)? {
         cursors.push(Cursor::open(path)?);
     }
-    // A load thread writes its records in order of time, so merging the heads orders them all.
+    // A load thread writes its invocations in order of time, so merging the heads orders all of them.
     while let Some(next) = cursors.iter_mut().min_by_key(|c| c.time()).filter(|c| !c.is_over()) {
         match next.head() {
             Some(Record::Invoke(i)) => each(Event::Invoke(i)),
@@ -219,8 +219,8 @@ pub fn read(dir: &Path, each: &mut dyn FnMut(Event<'_>)) -> Result<Integrity, Hi
     Ok(integrity)
 }
 
-/// Reads a folder of segments side by side, on all processors: each reads some of them, in order of
-/// time within a segment, into a sink of its own. Every sink takes all campaigns first.
+/// Reads a folder of segments side by side, on all processors: each reads some of them, one after the
+/// other, into a sink of its own. Every sink takes all campaigns first.
 ///
 /// Memory does not grow with the history, as far as the sinks do not.
 ///

@@ -101,9 +101,11 @@ impl Connection {
         self.stream.written().get() > self.before
     }
 
-    /// Whether all of the request was taken. What TLS takes may lie in its own buffer.
+    /// Whether all of the request was taken, and the kernel will note when its answer comes, as it did
+    /// for the one before. What TLS takes may lie in its own buffer.
     pub(super) fn has_left(&self, request: &[u8]) -> bool {
-        self.taken == request.len() && matches!(self.stream, Stream::Plain(_))
+        let is_noted = matches!(self.stream, Stream::Plain(_)) && self.stream.received().is_some();
+        self.taken == request.len() && is_noted
     }
 
     /// The answer is probably there when it is asked for.

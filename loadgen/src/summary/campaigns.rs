@@ -118,7 +118,7 @@ impl Campaign {
         self.start.map(|w| w.earliest + w.width() / 2)
     }
 
-    /// Whether it was heard to be sold out. Events come in order of time.
+    /// Whether it was heard to be sold out.
     pub(super) fn is_sold_out(&self) -> bool {
         self.first_sold_out.is_some()
     }
@@ -190,15 +190,15 @@ impl Campaigns {
         // Beyond the coupons there are, nothing is kept, and each answer counts.
         if is_new || !room {
             campaign.issued += 1;
-            campaign.first_issued.get_or_insert(at);
-            campaign.last_issued = Some(at);
+            earliest(&mut campaign.first_issued, at);
+            campaign.last_issued = campaign.last_issued.max(Some(at));
         }
     }
 
     /// A request was told that all coupons are gone.
     pub(super) fn sold_out(&mut self, number: Option<usize>, at: i64) {
         if let Some(campaign) = number.and_then(|n| self.list.get_mut(n)) {
-            campaign.first_sold_out.get_or_insert(at);
+            earliest(&mut campaign.first_sold_out, at);
         }
     }
 
@@ -266,4 +266,8 @@ impl Campaigns {
         }
         Some(summary)
     }
+}
+/// Answers are not told in the order in which they came.
+fn earliest(so_far: &mut Option<i64>, at: i64) {
+    *so_far = Some(so_far.map_or(at, |so_far| so_far.min(at)));
 }

@@ -176,8 +176,8 @@ impl Gather {
         self.campaigns.get(campaign)?.start()
     }
 
-    /// Which phase of its campaign an attempt that begins now belongs to. Events come in order of
-    /// time, so a sold-out answer that was seen was there before.
+    /// Which phase of its campaign an attempt that begins now belongs to. A sold-out answer that was
+    /// there and that nobody had looked at yet, which takes some milliseconds, has not ended the sale.
     fn phase(&self, campaign: Option<usize>, at: i64) -> Option<usize> {
         let start = self.start(campaign)?;
         let sold_out = self.campaigns.get(campaign)?.is_sold_out();

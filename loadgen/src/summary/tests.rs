@@ -76,6 +76,8 @@ struct Story {
     completions: Vec<Completion<'static>>,
     definition: serde_json::Value,
     follow_ups: u64,
+    /// Somebody got to look at the answers when all was over, at the last one first.
+    backwards: bool,
 }
 
 impl Story {
@@ -99,7 +101,9 @@ impl Story {
             gather.event(Event::Campaign(promise.clone()));
         }
         let invoked = self.invocations.iter().cloned().map(|i| (i.at, 0, Event::Invoke(i)));
-        let completed = self.completions.iter().cloned().map(|c| (c.at, 1, Event::Complete(c)));
+        let seen = |at: i64| if self.backwards { i64::MAX - at } else { at };
+        let completed = self.completions.iter().cloned();
+        let completed = completed.map(|c| (seen(c.at), 1, Event::Complete(c)));
         let mut events: Vec<_> = invoked.chain(completed).collect();
         events.sort_by_key(|(at, rank, _)| (*at, *rank));
         for (_, _, event) in events {
@@ -191,6 +195,27 @@ fn the_launch_counts_from_the_middle_of_its_window() {
     assert!((launch.issue_rate.unwrap() - 2.0 / 1.5).abs() < 1e-9, "{launch:?}");
     let second = |second, sent, issued| Second { second, sent, issued };
     assert_eq!(summary.per_second, [second(0, 4, 1), second(1, 0, 2)]);
+}
+
+#[test]
+fn the_launch_does_not_depend_on_when_answers_were_looked_at() {
+    let mut story = Story::of_one_campaign();
+    for (op, after, outcome) in [
+        (1, 3, issued()),
+        (2, 5, issued_as("나")),
+        (3, 10, Outcome::SoldOut),
+        (4, 20, Outcome::SoldOut),
+    ] {
+        story.add(invocation(op, Kind::Issue, START, START), after * MS, outcome);
+    }
+    for backwards in [false, true] {
+        story.backwards = backwards;
+        let summary = story.summary();
+        let launch = summary.launch.unwrap();
+        assert_eq!((launch.start_delay_us, launch.time_to_sell_out_us), (Some(3e3), Some(1e4)));
+        assert_eq!(launch.issue_rate, Some(2.0 / 0.005));
+        assert_eq!(summary.seconds, 0.02);
+    }
 }
 
 #[test]

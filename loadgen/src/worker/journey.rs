@@ -8,9 +8,9 @@ use std::rc::Rc;
 use contract::history::Kind;
 use contract::outcome::{Doubt, Failure, Outcome};
 
-use super::wire::{Reply, UnderWay, Wanted};
+use super::wire::{Left, Reply, UnderWay, Wanted};
 use super::{Later, Worker};
-use crate::client::{Link, Packed, Whole};
+use crate::client::{Packed, Whole};
 use crate::mapping::rule::Captured;
 use crate::mapping::{Confirm, Form, Forms, Poll, Read, Rule, Told};
 use crate::record::{Ending, Timing};
@@ -30,7 +30,7 @@ pub(super) struct Journey {
     worker: Rc<Worker>,
     prepared: Prepared,
     timing: Timing,
-    link: Option<Link>,
+    left: Option<Left>,
     hang_up: Option<i64>,
     under_way: UnderWay,
 }
@@ -83,7 +83,7 @@ impl Worker {
             Told::Outcome(seen.unwrap_or(Outcome::Indeterminate(Doubt::Unreadable)))
         };
         let reply = self.fetch(&wanted, None, seen).await?;
-        self.recorder.complete(order.op, reply.ending()).map(drop)
+        self.recorder.complete(order.op, reply.ending())
     }
 }
 
@@ -99,30 +99,31 @@ impl Journey {
         let hang_up = hang_up.map(|after| timing.woken + after.span().nanos());
         let Prepared { order, packed, .. } = &prepared;
         let wanted = Wanted { order, kind: Kind::Issue, packed, timing, hang_up };
-        let link = worker.send_at_once(&wanted).inspect_err(|_| {
+        let left = worker.send_at_once(&wanted).inspect_err(|_| {
             worker.count(|tally| tally.dropped += 1);
         })?;
         worker.count(|tally| tally.sent += 1);
         worker.job.live.sent();
-        Ok(Self { worker: Rc::clone(worker), prepared, timing, link, hang_up, under_way })
+        Ok(Self { worker: Rc::clone(worker), prepared, timing, left, hang_up, under_way })
     }
 
     /// Says that nobody is in a hurry to see the answer, if the request left whole.
     pub(super) fn rest(&mut self) {
         let packed = &self.prepared.packed;
+        let has_left = |left: &mut Left| left.link.has_left(packed);
         // Whoever is going to hang up is in a hurry.
-        if self.hang_up.is_none() && self.link.as_mut().is_some_and(|link| link.has_left(packed)) {
+        if self.hang_up.is_none() && self.left.as_mut().is_some_and(has_left) {
             self.under_way.rests();
         }
     }
 
     /// Waits for what comes of it, and writes that down.
     pub(super) async fn follow_through(self: Box<Self>) -> io::Result<()> {
-        let Self { worker, prepared, timing, link, hang_up, under_way } = *self;
+        let Self { worker, prepared, timing, left, hang_up, under_way } = *self;
         let Prepared { order, packed, tried } = prepared;
         let wanted = Wanted { order: &order, kind: Kind::Issue, packed: &packed, timing, hang_up };
-        let recorded = link.is_some();
-        let reply = match worker.exchange(&wanted, link, &worker.job.mapping.outcomes).await {
+        let recorded = left.is_some();
+        let reply = match worker.exchange(&wanted, left, &worker.job.mapping.outcomes).await {
             Ok(reply) => reply,
             Err(error) => {
                 // It could not be written down, so it was not sent.
@@ -138,9 +139,10 @@ impl Journey {
         let retry_after = reply.retry_after;
         let ending = Rc::clone(&worker).settle(&order, reply).await?;
         let since = timing.due.unwrap_or(timing.woken);
-        worker.job.live.done(&ending.outcome, ending.at - since);
+        let at = ending.at;
+        worker.job.live.done(&ending.outcome, at - since);
         let retry = worker.retry(&order, tried, &ending.outcome);
-        let at = worker.recorder.complete(order.op, ending)?;
+        worker.recorder.complete(order.op, ending)?;
         if let Some(retry) = retry {
             let again = worker.again(&order, retry);
             let wait = retry.wait(tried + 1, worker.job.workload.luck(again.op), retry_after);

@@ -53,6 +53,13 @@ pub(super) struct Wanted<'a> {
     pub(super) hang_up: Option<i64>,
 }
 
+/// A link that a request left on, after it was written down.
+pub(super) struct Left {
+    pub(super) link: Link,
+    /// When it was written down.
+    at: i64,
+}
+
 /// What came of it.
 pub(super) struct Reply {
     /// When it came, or was given up.
@@ -84,26 +91,29 @@ impl Reply {
 
 impl Worker {
     /// An idle link that the request left on, if there is one: written down, then begun.
-    pub(super) fn send_at_once(&self, wanted: &Wanted<'_>) -> io::Result<Option<Link>> {
+    pub(super) fn send_at_once(&self, wanted: &Wanted<'_>) -> io::Result<Option<Left>> {
         let Some(mut link) = self.lanes[wanted.order.target].idle() else { return Ok(None) };
-        self.invoke(wanted)?;
+        let at = self.invoke(wanted)?;
         link.begin(wanted.packed);
-        Ok(Some(link))
+        Ok(Some(Left { link, at }))
     }
 
-    fn invoke(&self, wanted: &Wanted<'_>) -> io::Result<()> {
+    /// Writes a request down; gives the moment that is written.
+    fn invoke(&self, wanted: &Wanted<'_>) -> io::Result<i64> {
         let Wanted { order, kind, timing, .. } = *wanted;
         let campaign = self.job.workload.campaign(order.campaign);
         let keyed = self.forms(order).issue.is_keyed();
         let sent = Sent { order, kind, campaign, keyed };
-        self.recorder.invoke(&sent, timing, self.job.clock.now())
+        let at = self.job.clock.now();
+        self.recorder.invoke(&sent, timing, at)?;
+        Ok(at)
     }
 
     /// The answer to a request, on the link that it left on already, or on a new one.
     pub(super) async fn exchange(
         &self,
         wanted: &Wanted<'_>,
-        begun: Option<Link>,
+        begun: Option<Left>,
         rules: &[Rule],
     ) -> io::Result<Reply> {
         let read = |whole: &Whole| self.understand(whole, rules);
@@ -114,16 +124,16 @@ impl Worker {
     pub(super) async fn fetch(
         &self,
         wanted: &Wanted<'_>,
-        begun: Option<Link>,
+        begun: Option<Left>,
         understand: impl Fn(&Whole) -> Told,
     ) -> io::Result<Reply> {
         let give_up = wanted.timing.woken + self.job.timeout();
         let lane = &self.lanes[wanted.order.target];
-        let mut link = match begun {
-            Some(link) => link,
+        let Left { mut link, at: left } = match begun {
+            Some(left) => left,
             // Rare, and large with TLS in it: apart, so that what is common stays small.
             None => match Box::pin(self.open(wanted, give_up)).await? {
-                Ok(link) => link,
+                Ok(left) => left,
                 Err(outcome) => return Ok(Reply::unanswered(self.job.clock.now(), outcome)),
             },
         };
@@ -133,12 +143,12 @@ impl Worker {
         Ok(match answered {
             Ok(Ok(whole)) => {
                 let told = understand(&whole);
-                let at = whole.received.map_or_else(now, |stamp| self.job.clock.noted(stamp));
+                let at = whole.received.map_or_else(now, |stamp| self.stamps.place(stamp));
                 let (status, stamp) = (Some(whole.status), whole.stamp());
                 if whole.reusable() {
                     lane.keep(link);
                 }
-                Reply { at, told, status, stamp, retry_after: whole.retry_after() }
+                Reply { at: at.max(left), told, status, stamp, retry_after: whole.retry_after() }
             }
             Ok(Err(broken)) => Reply::unanswered(now(), broken.outcome()),
             Err(_) if !link.has_written() => {
@@ -157,17 +167,17 @@ impl Worker {
         &self,
         wanted: &Wanted<'_>,
         give_up: i64,
-    ) -> io::Result<Result<Link, Outcome<'static>>> {
+    ) -> io::Result<Result<Left, Outcome<'static>>> {
         let lane = &self.lanes[wanted.order.target];
         let linked = match lane.idle() {
             Some(link) => Ok(Ok(link)),
             None => self.patience.wait(lane.connect(), give_up).await,
         };
-        self.invoke(wanted)?;
+        let at = self.invoke(wanted)?;
         Ok(match linked {
             Ok(Ok(mut link)) => {
                 link.begin(wanted.packed);
-                Ok(link)
+                Ok(Left { link, at })
             }
             Ok(Err(error)) => Err(not_connected(&error)),
             Err(_) => Err(not_connected(&io::ErrorKind::TimedOut.into())),

@@ -25,14 +25,15 @@ struct Height {
 impl Heights {
     /// By the end of an operation so many had been issued.
     pub(super) fn told(&mut self, op: u64, end: i64, coupons: i128) {
-        // What is over later and says no more proves no more.
-        while self.0.back().is_some_and(|last| last.end >= end && last.coupons <= coupons) {
-            self.0.pop_back();
-        }
-        if self.0.back().is_some_and(|last| last.coupons >= coupons || last.end > end) {
+        let at = self.0.partition_point(|height| height.end < end);
+        let before = at.checked_sub(1).and_then(|before| self.0.get(before));
+        if before.is_some_and(|before| before.coupons >= coupons) {
             return;
         }
-        self.0.push_back(Height { end, coupons, op });
+        // What is over later and says no more proves no more.
+        let idle = self.0.range(at..).take_while(|later| later.coupons <= coupons).count();
+        self.0.drain(at..at + idle);
+        self.0.insert(at, Height { end, coupons, op });
         if self.0.len() > KEPT {
             self.0.pop_front();
         }
@@ -63,6 +64,21 @@ mod tests {
         assert_eq!(heights.above(5, 301), Some(3));
         heights.told(4, 250, 9);
         assert_eq!(heights.above(8, 260), Some(4), "the earlier of two that say the same");
+    }
+
+    #[test]
+    fn an_answer_that_is_read_late_counts_from_its_moment() {
+        let mut heights = Heights::default();
+        heights.told(1, 100, 5);
+        heights.told(2, 300, 9);
+        heights.told(3, 200, 7);
+        heights.told(4, 150, 5);
+        assert_eq!(heights.above(5, 201), Some(3));
+        assert_eq!(heights.above(5, 199), None);
+        assert_eq!(heights.above(7, 301), Some(2));
+        heights.told(5, 50, 8);
+        assert_eq!(heights.above(7, 51), Some(5));
+        assert_eq!(heights.0.len(), 2, "what says no more and later is gone");
     }
 
     #[test]

@@ -29,7 +29,7 @@ impl Follower {
         Ok(Self { dir: dir.to_owned(), control, known, told, segments })
     }
 
-    /// Calls `each` for what is new, in order of time as far as it is there, and says whether every
+    /// Calls `each` for what is new, in order of time as far as they have one, and says whether every
     /// segment has its end mark.
     pub(in crate::history) fn poll(
         &mut self,
