@@ -6,6 +6,7 @@ cd "$(dirname "$0")"
 missing=()
 has() { command -v "$1" >/dev/null 2>&1 || compgen -G "$2" >/dev/null; }
 has redis-server /nowhere || missing+=(redis-server)
+has nginx /usr/sbin/nginx || missing+=(nginx-light)
 has initdb '/usr/lib/postgresql/*/bin/initdb' || missing+=(postgresql)
 has mariadbd /usr/sbin/mariadbd || missing+=(mariadb-server)
 

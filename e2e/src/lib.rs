@@ -2,16 +2,20 @@
 //! binaries. Everything stops when its handle is dropped. And changes inputs, by a seed.
 
 mod binaries;
+mod coupon_server;
 mod mariadb;
 pub mod mutants;
 mod mutate;
+mod nginx;
 mod postgres;
 mod redis;
 mod service;
 
 pub use binaries::binary;
+pub use coupon_server::CouponServer;
 pub use mariadb::MariaDb;
 pub use mutate::{Dice, mutated};
+pub use nginx::Nginx;
 pub use postgres::Postgres;
 pub use redis::Redis;
 
