@@ -19,6 +19,14 @@ pub fn coupons_path(id: &str) -> String {
     format!("{CAMPAIGNS}/{id}/coupons")
 }
 
+/// Path of a campaign's events: GET streams them.
+pub fn events_path(id: &str) -> String {
+    format!("{CAMPAIGNS}/{id}/events")
+}
+
+/// The name of a [`StatusEvent`] in the stream.
+pub const STATUS_EVENT: &str = "status";
+
 /// Headers of the interface.
 pub mod header {
     /// On every answer: which instance answered.
@@ -73,6 +81,9 @@ pub struct Campaign {
     /// Coupons a user may get: 1, or absent for any number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub per_user_limit: Option<u32>,
+    /// When the server saw its start, by the store's clock; absent before, and no part of `status`.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "maybe_micros")]
+    pub opened_at: Option<DateTime<Utc>>,
     /// The store's clock, which rules the start, at the moment of the read.
     #[serde(with = "micros")]
     pub now: DateTime<Utc>,
@@ -88,6 +99,18 @@ pub enum Status {
     Open,
     /// Started, with no coupon left.
     SoldOut,
+}
+
+/// Data of an event of `GET /campaigns/{id}/events`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusEvent {
+    /// Where the campaign stands by the store's clock.
+    pub status: Status,
+    /// How many coupons are left.
+    pub remaining: u64,
+    /// The store's clock at the moment of the read.
+    #[serde(with = "micros")]
+    pub now: DateTime<Utc>,
 }
 
 /// Body of `POST /campaigns/{id}/coupons`.
@@ -266,5 +289,27 @@ mod micros {
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<DateTime<Utc>, D::Error> {
         DateTime::<Utc>::deserialize(d)
+    }
+}
+
+/// The same, where it may be absent.
+mod maybe_micros {
+    use super::{DateTime, Utc, micros};
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(
+        t: &Option<DateTime<Utc>>,
+        s: S,
+    ) -> Result<S::Ok, S::Error> {
+        match t {
+            Some(t) => micros::serialize(t, s),
+            None => s.serialize_none(),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        d: D,
+    ) -> Result<Option<DateTime<Utc>>, D::Error> {
+        Option::deserialize(d)
     }
 }

@@ -79,6 +79,7 @@ fn campaign(new: NewCampaign) -> wire::Campaign {
         remaining: new.coupons,
         starts_at: new.starts_at,
         per_user_limit: None,
+        opened_at: None,
         now: Utc::now(),
     }
 }

@@ -1,24 +1,29 @@
 //! Requests and answers. `contract::wire` has the words; this is who says them when.
 
+mod answer;
 mod body;
+mod events;
 mod input;
+mod route;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use chrono::{SecondsFormat, Utc};
+use chrono::SecondsFormat;
 use contract::wire::{self, Problem, ProblemCode, header};
-use http_body_util::Full;
-use hyper::body::{Body, Incoming};
-use hyper::header::{
-    ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, RETRY_AFTER,
-};
+use hyper::body::Incoming;
+use hyper::header::{HeaderValue, LOCATION, RETRY_AFTER};
 use hyper::http::request::Parts;
-use hyper::{HeaderMap, Method, Request, Response, StatusCode};
-use serde::Serialize;
+use hyper::{HeaderMap, Method, Request, StatusCode};
+use tokio::sync::watch;
 use tracing::{error, warn};
 
+pub use answer::{Answer, Body};
+use answer::{Refusal, json, not_allowed, without_body};
+use events::Events;
+use route::Route;
+
+use crate::clock::{Clock, TOLERATED};
 use crate::code::CampaignNumber;
 use crate::serve::Answerer;
 use crate::store::{Ask, CampaignState, Decision, Store, StoreError};
@@ -29,22 +34,33 @@ const MAX_REQUEST_ID: usize = 128;
 /// When to come back to a server whose queue is full, in seconds.
 const COME_BACK: HeaderValue = HeaderValue::from_static("1");
 
-/// An answer, whole.
-pub type Answer = Response<Full<Bytes>>;
+/// How an instance answers.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Its name, which every answer carries.
+    pub instance: HeaderValue,
+    /// After how long it gives up on the store.
+    pub patience: Duration,
+    /// What it stamps answers with.
+    pub clock: Clock,
+    /// Becomes true when it stops: answers without an end have to end then.
+    pub stopping: watch::Receiver<bool>,
+}
 
-/// What answers requests: a store and what every answer carries.
+/// What answers requests.
 pub struct App<S> {
-    store: S,
-    instance: HeaderValue,
-    patience: Duration,
+    store: Arc<S>,
+    settings: Settings,
+    events: Events<S>,
     complaints: Throttle,
 }
 
 impl<S: Store> App<S> {
-    /// Answers from this store, in the name of this instance; gives up on the store after
-    /// `patience`.
-    pub fn new(store: S, instance: HeaderValue, patience: Duration) -> Self {
-        Self { store, instance, patience, complaints: Throttle::default() }
+    /// Answers from this store.
+    pub fn new(store: S, settings: Settings) -> Self {
+        let store = Arc::new(store);
+        let events = Events::new(store.clone(), settings.patience, settings.stopping.clone());
+        Self { store, settings, events, complaints: Throttle::default() }
     }
 
     /// Answers a request, whatever it is.
@@ -66,11 +82,12 @@ impl<S: Store> App<S> {
             return Err(not_allowed(&route));
         }
         input::query(head.uri.query(), route.parameters(&head.method))?;
-        match tokio::time::timeout(self.patience, self.dispatch(route, head, &body)).await {
+        match tokio::time::timeout(self.settings.patience, self.dispatch(route, head, &body)).await
+        {
             Ok(result) => result,
             Err(_) => Err(self.store_failed(&StoreError::Unavailable(format!(
                 "no answer within {:?}",
-                self.patience
+                self.settings.patience
             )))),
         }
     }
@@ -88,12 +105,33 @@ impl<S: Store> App<S> {
             Route::Campaign(id) => self.campaign(id).await,
             Route::Coupons(id) if head.method == Method::POST => self.issue(id, head, body).await,
             Route::Coupons(id) => self.ledger(id, head.uri.query()).await,
+            Route::Events(id) => self.events(id, head).await,
         }
     }
 
     async fn ready(&self) -> Result<Answer, Box<Refusal>> {
-        self.store.ready().await.map_err(|e| self.store_failed(&e))?;
-        Ok(json(StatusCode::OK, &serde_json::json!({ "status": "ready" })))
+        let asked = self.settings.clock.now();
+        let store = self.store.ready().await.map_err(|e| self.store_failed(&e))?;
+        let ahead = self.settings.clock.ahead_of(store, asked);
+        let mut told = serde_json::json!({ "status": "ready" });
+        if ahead.abs() > TOLERATED {
+            let ms = ahead.num_milliseconds();
+            told["clock_ahead_ms"] = ms.into();
+            told["warning"] =
+                "this instance's clock is off; the store's clock rules the start".into();
+            if self.complaints.allows() {
+                warn!("this instance's clock is {ms} ms ahead of the store's: set it (NTP)");
+            }
+        }
+        Ok(json(StatusCode::OK, &told))
+    }
+
+    async fn events(&self, id: &str, head: &Parts) -> Result<Answer, Box<Refusal>> {
+        let number = CampaignNumber::parse(id).ok_or_else(|| unknown(id))?;
+        let place = self.events.place().map_err(|e| self.store_failed(&e))?;
+        let state = self.store.campaign(number).await.map_err(|e| self.store_failed(&e))?;
+        let state = state.ok_or_else(|| unknown(id))?;
+        Ok(self.events.stream(state, place, head.extensions.get().cloned().unwrap_or_default()))
     }
 
     async fn create(&self, body: &[u8]) -> Result<Answer, Box<Refusal>> {
@@ -162,8 +200,8 @@ impl<S: Store> App<S> {
 
     /// Every answer says who gave it and when.
     fn sign(&self, headers: &mut HeaderMap, id: HeaderValue) {
-        let now = Utc::now().to_rfc3339_opts(SecondsFormat::Micros, true);
-        headers.insert(header::INSTANCE, self.instance.clone());
+        let now = self.settings.clock.now().to_rfc3339_opts(SecondsFormat::Micros, true);
+        headers.insert(header::INSTANCE, self.settings.instance.clone());
         if let Ok(now) = HeaderValue::from_str(&now) {
             headers.insert(header::SERVER_TIME, now);
         }
@@ -175,95 +213,6 @@ impl<S: Store> Answerer for Arc<App<S>> {
     async fn answer(self, request: Request<Incoming>) -> Answer {
         App::answer(&self, request).await
     }
-}
-
-/// What a path names.
-#[derive(Debug, PartialEq, Eq)]
-enum Route<'a> {
-    Campaigns,
-    Campaign(&'a str),
-    Coupons(&'a str),
-    Health,
-    Ready,
-}
-
-impl<'a> Route<'a> {
-    fn of(path: &'a str) -> Option<Self> {
-        match path {
-            "/healthz" => return Some(Self::Health),
-            "/readyz" => return Some(Self::Ready),
-            wire::CAMPAIGNS => return Some(Self::Campaigns),
-            _ => {}
-        }
-        let rest = path.strip_prefix(wire::CAMPAIGNS)?.strip_prefix('/')?;
-        match rest.split_once('/') {
-            None if !rest.is_empty() => Some(Self::Campaign(rest)),
-            Some((id, "coupons")) if !id.is_empty() => Some(Self::Coupons(id)),
-            _ => None,
-        }
-    }
-
-    /// The query parameters that it takes.
-    fn parameters(&self, method: &Method) -> &'static [&'static str] {
-        match self {
-            Self::Coupons(_) if method != Method::POST => &["after", "limit"],
-            Self::Campaigns | Self::Campaign(_) | Self::Coupons(_) | Self::Health | Self::Ready => {
-                &[]
-            }
-        }
-    }
-
-    fn methods(&self) -> &'static [Method] {
-        match self {
-            Self::Campaigns => &[Method::POST],
-            Self::Coupons(_) => &[Method::GET, Method::HEAD, Method::POST],
-            Self::Campaign(_) | Self::Health | Self::Ready => &[Method::GET, Method::HEAD],
-        }
-    }
-}
-
-/// An error, with the header that belongs to it.
-struct Refusal {
-    problem: Problem,
-    header: Option<(HeaderName, HeaderValue)>,
-}
-
-impl From<Problem> for Refusal {
-    fn from(problem: Problem) -> Self {
-        Self { problem, header: None }
-    }
-}
-
-impl From<Problem> for Box<Refusal> {
-    fn from(problem: Problem) -> Self {
-        Self::new(problem.into())
-    }
-}
-
-impl From<Box<Problem>> for Box<Refusal> {
-    fn from(problem: Box<Problem>) -> Self {
-        (*problem).into()
-    }
-}
-
-impl Refusal {
-    fn into_answer(self) -> Answer {
-        let status =
-            StatusCode::from_u16(self.problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let mut answer = json(status, &self.problem);
-        answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(wire::PROBLEM_JSON));
-        answer.headers_mut().extend(self.header);
-        answer
-    }
-}
-
-fn not_allowed(route: &Route<'_>) -> Box<Refusal> {
-    let methods: Vec<_> = route.methods().iter().map(Method::as_str).collect();
-    let methods = methods.join(", ");
-    let detail = format!("this path takes {methods}");
-    let allow = HeaderValue::from_str(&methods).ok().map(|methods| (ALLOW, methods));
-    let problem = Problem::new(ProblemCode::MethodNotAllowed, detail);
-    Box::new(Refusal { problem, header: allow })
 }
 
 fn unknown(id: &str) -> Problem {
@@ -307,27 +256,10 @@ fn campaign(state: CampaignState) -> wire::Campaign {
         remaining: state.remaining(),
         starts_at: state.starts_at,
         per_user_limit: state.per_user_limit.then_some(1),
+        opened_at: state.opened_at,
         now: state.now,
         name: state.name,
     }
-}
-
-/// The same head, which still says how long the body would be.
-fn without_body(answer: Answer) -> Answer {
-    let (mut head, body) = answer.into_parts();
-    if let Some(length) = body.size_hint().exact() {
-        head.headers.insert(CONTENT_LENGTH, length.into());
-    }
-    Response::from_parts(head, Full::default())
-}
-
-fn json<T: Serialize>(status: StatusCode, value: &T) -> Answer {
-    // Nothing on the wire can fail to become JSON: no maps with odd keys, no floats.
-    let text = serde_json::to_vec(value).unwrap_or_default();
-    let mut answer = Response::new(Full::new(Bytes::from(text)));
-    *answer.status_mut() = status;
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    answer
 }
 
 /// The client's own id if it has a sane one, or a new one.
@@ -340,28 +272,4 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
         let id = format!("{:016x}", rand::random::<u64>());
         HeaderValue::from_str(&id).unwrap_or(HeaderValue::from_static("unknown"))
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_have_one_form() {
-        assert_eq!(Route::of("/campaigns"), Some(Route::Campaigns));
-        assert_eq!(Route::of("/campaigns/1"), Some(Route::Campaign("1")));
-        assert_eq!(Route::of("/campaigns/1/coupons"), Some(Route::Coupons("1")));
-        for path in [
-            "/",
-            "",
-            "/campaigns/",
-            "/campaigns//coupons",
-            "/campaigns/1/",
-            "/campaigns/1/coupons/",
-            "/campaignsx",
-            "*",
-        ] {
-            assert_eq!(Route::of(path), None, "{path}");
-        }
-    }
 }

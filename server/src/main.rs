@@ -8,19 +8,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
+use chrono::TimeDelta;
 use clap::Parser;
-use coupon_server::http::App;
+use coupon_server::clock::Clock;
+use coupon_server::http::{App, Settings};
 use coupon_server::mutant::answer::Distorted;
 use coupon_server::mutant::store::Mutated;
 use coupon_server::mutant::{Luck, Mutant, NoSuchMutant, Sabotage};
-use coupon_server::serve::{Signals, listen, serve};
-use coupon_server::store::postgres::{PostgresStore, Settings, Sharing};
+use coupon_server::schedule;
+use coupon_server::serve::{Ending, Signals, listen, serve};
+use coupon_server::store::postgres::{self, PostgresStore, Sharing};
 use coupon_server::store::redis::RedisStore;
 use coupon_server::store::sqlite::SqliteStore;
 use coupon_server::telemetry::{self, LogFormat};
 use hyper::header::HeaderValue;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tracing::{debug, error, info};
 
 /// The server could not start: bad flags, an address that is taken, a store that is not there.
@@ -89,6 +93,16 @@ struct Flags {
     /// Which requests a planted bug strikes, where it does not strike all of them
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     mutant_seed: u64,
+
+    /// Puts this instance's clock forward, for tests: no coupon is issued a moment earlier for it
+    #[arg(
+        long,
+        value_name = "MS",
+        default_value_t = 0,
+        hide = true,
+        allow_negative_numbers = true
+    )]
+    clock_ahead_ms: i64,
 }
 
 /// What is asked of the planted bugs.
@@ -160,7 +174,7 @@ async fn run(flags: &Flags, place: Place, address: SocketAddr) -> anyhow::Result
         }
         Place::Postgres(url) => {
             let sharing = if flags.alone { Sharing::Alone } else { Sharing::Gathered };
-            let settings = Settings { capacity, timeout: flags.request_timeout, sharing };
+            let settings = postgres::Settings { capacity, timeout: flags.request_timeout, sharing };
             let connecting = PostgresStore::connect(&url, settings);
             let Some(store) = unless_stopped(&mut signals, connecting).await else {
                 return Ok(());
@@ -206,17 +220,26 @@ async fn run_with<S: Sabotage>(
         error!("PLANTED BUG: {mutant}. This server is broken on purpose; every answer says so");
     }
     info!("listening on http://{}", listener.local_addr()?);
-    let patience = flags.request_timeout;
+    let (stop, stopping) = watch::channel(false);
+    let settings = Settings {
+        patience: flags.request_timeout,
+        clock: Clock::put_forward(TimeDelta::milliseconds(flags.clock_ahead_ms)),
+        stopping,
+        instance,
+    };
+    let ending = Ending { signals, stop, drain: flags.drain_timeout };
+    // Ends with the runtime, after all requests.
+    tokio::spawn(schedule::run(store.clone(), unique_name()));
     match flags.bug() {
         None => {
-            let app = Arc::new(App::new(store, instance, patience));
-            serve(listener, app, signals, flags.drain_timeout).await;
+            let app = Arc::new(App::new(store, settings));
+            serve(listener, app, ending).await;
         }
         Some(mutant) => {
             let luck = Luck::new(flags.mutant_seed);
-            let app = App::new(Mutated::new(store, mutant, luck), instance, patience);
+            let app = App::new(Mutated::new(store, mutant, luck), settings);
             let app = Distorted::new(app, mutant, luck);
-            serve(listener, app, signals, flags.drain_timeout).await;
+            serve(listener, app, ending).await;
         }
     }
     Ok(())
@@ -311,6 +334,11 @@ fn instance(flags: &Flags, address: SocketAddr) -> anyhow::Result<HeaderValue> {
         .ok()
         .filter(|_| plain)
         .ok_or_else(|| anyhow!("--instance-id must be 1 to 128 visible ASCII characters"))
+}
+
+/// What tells this process from all others, also where two instances were given one name.
+fn unique_name() -> String {
+    format!("{:032x}", rand::random::<u128>())
 }
 
 /// A variable that is set and not empty.

@@ -5,6 +5,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::Request;
@@ -15,7 +16,7 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tracing::{debug, info, warn};
 
 use crate::http::Answer;
@@ -79,22 +80,38 @@ pub trait Answerer: Clone + Send + Sync + 'static {
     fn answer(self, request: Request<Incoming>) -> impl Future<Output = Answer> + Send;
 }
 
-/// Answers until a signal, then lets requests in flight finish for at most `drain`, or until the
-/// next signal.
-pub async fn serve<A: Answerer>(
-    listener: TcpListener,
-    answer: A,
-    mut signals: Signals,
-    drain: Duration,
-) {
+/// Ends the connection that a request came over. Every request has it among its extensions.
+#[derive(Clone, Debug, Default)]
+pub struct Cut(Arc<Notify>);
+
+impl Cut {
+    /// Ends it, with all that is under way on it.
+    pub fn now(&self) {
+        self.0.notify_one();
+    }
+}
+
+/// When and how serving ends.
+#[derive(Debug)]
+pub struct Ending {
+    /// The first one begins the end, the next one cuts off what is left.
+    pub signals: Signals,
+    /// Becomes true with the first one.
+    pub stop: watch::Sender<bool>,
+    /// How long requests in flight may take then.
+    pub drain: Duration,
+}
+
+/// Answers until a signal, then lets requests in flight finish.
+pub async fn serve<A: Answerer>(listener: TcpListener, answer: A, ending: Ending) {
+    let Ending { mut signals, stop, drain } = ending;
     let graceful = GracefulShutdown::new();
-    let (stop, stopping) = watch::channel(false);
     loop {
         tokio::select! {
             () = signals.next() => break,
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
-                    let connection = connection(stream, answer.clone(), graceful.watcher(), stopping.clone());
+                    let connection = connection(stream, answer.clone(), graceful.watcher(), stop.subscribe());
                     tokio::spawn(async move {
                         if let Err(e) = connection.await {
                             debug!(%peer, "connection ended: {e}");
@@ -106,7 +123,7 @@ pub async fn serve<A: Answerer>(
         }
     }
     drop(listener);
-    let _ = stop.send(true);
+    stop.send_replace(true);
     info!("stopping: no new connections, requests in flight may finish");
     tokio::select! {
         finished = tokio::time::timeout(drain, graceful.shutdown()) => if finished.is_err() {
@@ -142,8 +159,11 @@ async fn connection<A: Answerer>(
         // Nothing was asked yet, so nothing is lost.
         _ = stopping.wait_for(|stop| *stop) => return Ok(()),
     }
-    let service = service_fn(move |request| {
+    let cut = Cut::default();
+    let too_slow = cut.0.clone();
+    let service = service_fn(move |mut request: Request<Incoming>| {
         let answer = answer.clone();
+        request.extensions_mut().insert(cut.clone());
         async move { Ok::<_, Infallible>(answer.answer(request).await) }
     });
     let mut server = auto::Builder::new(TokioExecutor::new());
@@ -154,7 +174,11 @@ async fn connection<A: Answerer>(
         .max_concurrent_streams(STREAMS)
         .keep_alive_interval(UNACKNOWLEDGED)
         .keep_alive_timeout(UNACKNOWLEDGED);
-    watcher.watch(server.serve_connection(TokioIo::new(stream), service).into_owned()).await
+    let served = server.serve_connection(TokioIo::new(stream), service).into_owned();
+    tokio::select! {
+        ended = watcher.watch(served) => ended,
+        () = too_slow.notified() => Err("its reader is too slow".into()),
+    }
 }
 
 /// Waits until it is clear which protocol the peer speaks; `false` if it left.

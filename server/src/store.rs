@@ -8,6 +8,8 @@ pub mod postgres;
 pub mod redis;
 pub mod sqlite;
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use contract::wire;
 
@@ -42,8 +44,28 @@ pub trait Store: Send + Sync + 'static {
     /// Decides about one coupon, in one atomic step.
     fn issue(&self, ask: Ask) -> impl Future<Output = Result<Decision, StoreError>> + Send;
 
-    /// Whether the store answers.
-    fn ready(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// Whether the store takes a write; if so, its clock.
+    fn ready(&self) -> impl Future<Output = Result<DateTime<Utc>, StoreError>> + Send;
+
+    /// Takes the lead among all instances for [`LEASE`] if nobody else has it, and opens what is due
+    /// if so. `name` is this instance's alone.
+    fn lead(&self, name: &str) -> impl Future<Output = Result<Lead, StoreError>> + Send;
+}
+
+/// For how long an instance leads that is not heard of any more.
+pub const LEASE: Duration = Duration::from_millis(1_200);
+
+/// What came of asking for the lead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lead {
+    /// Whether it leads for the next [`LEASE`].
+    pub leads: bool,
+    /// The store's clock.
+    pub now: DateTime<Utc>,
+    /// Campaigns that were opened by this call.
+    pub opened: Vec<CampaignNumber>,
+    /// The earliest start of a campaign that is not open; only for whoever leads.
+    pub next: Option<DateTime<Utc>>,
 }
 
 /// A request for a coupon.
@@ -105,6 +127,8 @@ pub struct CampaignState {
     pub starts_at: DateTime<Utc>,
     /// Whether a user may get only one coupon.
     pub per_user_limit: bool,
+    /// When the scheduler saw its start. Nothing depends on it, see [`CampaignState::status`].
+    pub opened_at: Option<DateTime<Utc>>,
     /// The store's clock at that moment.
     pub now: DateTime<Utc>,
 }
@@ -115,7 +139,7 @@ impl CampaignState {
         self.coupons.saturating_sub(self.issued)
     }
 
-    /// Where the campaign stands.
+    /// Where the campaign stands, by the store's clock and nothing else.
     pub fn status(&self) -> wire::Status {
         if self.now < self.starts_at {
             wire::Status::Scheduled
@@ -167,6 +191,7 @@ mod tests {
             issued,
             starts_at: time(1_000).unwrap(),
             per_user_limit: false,
+            opened_at: None,
             now: time(now).unwrap(),
         }
     }

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 
 use super::Mutant;
 use super::luck::Luck;
-use crate::http::{Answer, App};
+use crate::http::{Answer, App, Body};
 use crate::serve::Answerer;
 use crate::store::Store;
 
@@ -45,7 +45,14 @@ impl<S: Store> Answerer for Distorted<S> {
         let name = name_of(&request);
         let mut answer = self.app.answer(request).await;
         if let Some(name) = name {
-            answer = self.distortion.distort(&name, answer).await;
+            let (head, body) = answer.into_parts();
+            answer = match body {
+                Body::Whole(body) => {
+                    let told = Response::from_parts(head, body);
+                    self.distortion.distort(&name, told).await.map(Body::Whole)
+                }
+                Body::Events(_) => Response::from_parts(head, body),
+            };
         }
         let mutant = HeaderValue::from_static(self.distortion.mutant.name());
         answer.headers_mut().insert(header::MUTANT, mutant);
@@ -53,13 +60,16 @@ impl<S: Store> Answerer for Distorted<S> {
     }
 }
 
+/// An answer to a request for a coupon.
+type Whole = Response<Full<Bytes>>;
+
 /// What a bug does to answers to requests for coupons.
 #[derive(Debug)]
 pub(super) struct Distortion {
     mutant: Mutant,
     luck: Luck,
     /// An answer that waits for another one, and who waits for that.
-    waiting: Mutex<Option<(Answer, oneshot::Sender<Answer>)>>,
+    waiting: Mutex<Option<(Whole, oneshot::Sender<Whole>)>>,
 }
 
 impl Distortion {
@@ -68,7 +78,7 @@ impl Distortion {
     }
 
     /// What the request of this name gets instead of this answer.
-    pub(super) async fn distort(&self, name: &str, answer: Answer) -> Answer {
+    pub(super) async fn distort(&self, name: &str, answer: Whole) -> Whole {
         #[expect(clippy::wildcard_enum_match_arm, reason = "all other bugs leave answers alone")]
         match self.mutant {
             Mutant::WrongStatus => wrong_status(answer).await,
@@ -81,7 +91,7 @@ impl Distortion {
     }
 
     /// Waits for another answer if it is struck, and takes the place of one that waits.
-    async fn swapped(&self, answer: Answer, struck: bool) -> Answer {
+    async fn swapped(&self, answer: Whole, struck: bool) -> Whole {
         let other = self.slot().take();
         if let Some((other, partner)) = other {
             return match partner.send(answer) {
@@ -106,7 +116,7 @@ impl Distortion {
         }
     }
 
-    fn slot(&self) -> MutexGuard<'_, Option<(Answer, oneshot::Sender<Answer>)>> {
+    fn slot(&self) -> MutexGuard<'_, Option<(Whole, oneshot::Sender<Whole>)>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -120,14 +130,14 @@ fn name_of<B>(request: &Request<B>) -> Option<String> {
     issues.then(|| name.unwrap_or_default())
 }
 
-async fn body(answer: Answer) -> (hyper::http::response::Parts, Bytes) {
+async fn body(answer: Whole) -> (hyper::http::response::Parts, Bytes) {
     let (head, body) = answer.into_parts();
     let collected: Result<_, Infallible> = body.collect().await;
     let Ok(collected) = collected;
     (head, collected.to_bytes())
 }
 
-async fn wrong_status(answer: Answer) -> Answer {
+async fn wrong_status(answer: Whole) -> Whole {
     let (mut head, body) = body(answer).await;
     let problem: Option<Problem> = serde_json::from_slice(&body).ok();
     if problem.is_some_and(|problem| problem.code == ProblemCode::SoldOut) {
@@ -136,7 +146,7 @@ async fn wrong_status(answer: Answer) -> Answer {
     Response::from_parts(head, Full::new(body))
 }
 
-async fn truncated(answer: Answer) -> Answer {
+async fn truncated(answer: Whole) -> Whole {
     let (head, body) = body(answer).await;
     Response::from_parts(head, Full::new(body.slice(..body.len() / 2)))
 }

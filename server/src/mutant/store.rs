@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
 use contract::wire;
 
 use super::Mutant;
@@ -11,7 +12,7 @@ use super::luck::Luck;
 use super::memory::Memory;
 use super::slip::{Sabotage, Slip, UNLIMITED};
 use crate::code::CampaignNumber;
-use crate::store::{Ask, CampaignState, Coupon, Decision, Store, StoreError};
+use crate::store::{Ask, CampaignState, Coupon, Decision, Lead, Store, StoreError};
 
 /// How long the business logic between check and act takes.
 pub(super) const BUSINESS_LOGIC: Duration = Duration::from_millis(10);
@@ -249,7 +250,11 @@ impl<S: Sabotage> Store for Mutated<S> {
         self.decide(ask).await
     }
 
-    async fn ready(&self) -> Result<(), StoreError> {
+    async fn ready(&self) -> Result<DateTime<Utc>, StoreError> {
         self.clean.ready().await
+    }
+
+    async fn lead(&self, name: &str) -> Result<Lead, StoreError> {
+        self.clean.lead(name).await
     }
 }

@@ -19,7 +19,7 @@ use crate::code::CampaignNumber;
 use crate::store::postgres::{PostgresStore, Settings, Sharing};
 use crate::store::redis::RedisStore;
 use crate::store::sqlite::SqliteStore;
-use crate::store::{Ask, CampaignState, Coupon, Decision, Store, StoreError};
+use crate::store::{Ask, CampaignState, Coupon, Decision, Lead, Store, StoreError};
 
 /// What can be said of a launch, and is the same for every one without a bug.
 type Facts = BTreeMap<String, i64>;
@@ -305,8 +305,12 @@ impl<S: Sabotage> Store for Stepped<S> {
         self.0.slip(ask, Slip::default()).await
     }
 
-    async fn ready(&self) -> Result<(), StoreError> {
+    async fn ready(&self) -> Result<DateTime<Utc>, StoreError> {
         self.0.ready().await
+    }
+
+    async fn lead(&self, name: &str) -> Result<Lead, StoreError> {
+        self.0.lead(name).await
     }
 }
 

@@ -13,6 +13,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use contract::wire;
 use sqlx::error::DatabaseError;
 use sqlx::pool::PoolConnection;
@@ -22,7 +23,9 @@ use sqlx::{ConnectOptions, Connection, FromRow, PgPool, Postgres};
 use tokio::sync::oneshot;
 
 use super::gather::{Attempt, Job, Served, Tails, Waiting, fail_all, with_free_codes};
-use super::{Ask, CampaignState, Coupon, Decision, Store, StoreError, limit_flag, time};
+use super::{
+    Ask, CampaignState, Coupon, Decision, LEASE, Lead, Store, StoreError, limit_flag, time,
+};
 use crate::code::CampaignNumber;
 
 /// Most requests that share one call.
@@ -35,7 +38,13 @@ const STEPS_ALONE: u32 = 16;
 /// Connections for everything else.
 const READERS: u32 = 2;
 /// The layout this version reads and writes.
-const LAYOUT: i32 = 1;
+const LAYOUT: i32 = 2;
+/// What stands in the database.
+const SCRIPTS: [&str; 3] = [
+    include_str!("postgres/schema.sql"),
+    include_str!("postgres/issue.sql"),
+    include_str!("postgres/lead.sql"),
+];
 /// Whoever lays the database out has this advisory lock: "Coup".
 const LAYING_OUT: i64 = 0x436f_7570;
 /// How long connecting waits for another server that lays the database out.
@@ -284,7 +293,7 @@ async fn prepare(options: &PgConnectOptions) -> Result<(), OpenError> {
         return Err(OpenError::Encoding(encoding));
     }
     if !there {
-        for script in [include_str!("postgres/schema.sql"), include_str!("postgres/issue.sql")] {
+        for script in SCRIPTS {
             sqlx::raw_sql(script).execute(&mut *transaction).await?;
         }
     }
@@ -376,18 +385,17 @@ impl Store for PostgresStore {
             issued: 0,
             starts_at: new.starts_at,
             per_user_limit: new.per_user_limit.is_some(),
+            opened_at: None,
             now: time(now_us)?,
         })
     }
 
     async fn campaign(&self, id: CampaignNumber) -> Result<Option<CampaignState>, StoreError> {
-        type Row = (String, i64, i64, i32, i64, i64);
+        type Row = (String, i64, i64, i32, i64, Option<i64>, i64);
         let query = sqlx::query_as(include_str!("postgres/campaign.sql")).bind(number(id));
         let found: Vec<Row> = self.ask(query).await?;
-        let Some((name, coupons, starts_at_us, limit, issued, now_us)) = found.into_iter().next()
-        else {
-            return Ok(None);
-        };
+        let Some(row) = found.into_iter().next() else { return Ok(None) };
+        let (name, coupons, starts_at_us, limit, issued, opened_at_us, now_us) = row;
         Ok(Some(CampaignState {
             number: id,
             name,
@@ -395,6 +403,7 @@ impl Store for PostgresStore {
             issued: count(issued)?,
             starts_at: time(starts_at_us)?,
             per_user_limit: limit == 1,
+            opened_at: opened_at_us.map(time).transpose()?,
             now: time(now_us)?,
         }))
     }
@@ -428,13 +437,35 @@ impl Store for PostgresStore {
         with_free_codes(|tails| self.decide(ask.clone(), tails)).await
     }
 
-    async fn ready(&self) -> Result<(), StoreError> {
+    async fn ready(&self) -> Result<DateTime<Utc>, StoreError> {
         // A write: a standby, or a server whose disk is full, still answers a question.
-        let written: Vec<(i32,)> =
+        let written: Vec<(i64,)> =
             self.ask(sqlx::query_as(include_str!("postgres/ready.sql"))).await?;
         let there = StoreError::Damaged("the row of coupon.layout is lost".to_owned());
-        written.first().map(drop).ok_or(there)
+        time(written.first().ok_or(there)?.0)
     }
+
+    async fn lead(&self, name: &str) -> Result<Lead, StoreError> {
+        type Row = (bool, i64, Option<i64>, Option<Vec<i32>>);
+        let lead = sqlx::query_as("SELECT leads, now_us, next_us, opened FROM coupon.lead($1, $2)")
+            .bind(name.to_owned())
+            .bind(i64::try_from(LEASE.as_micros()).unwrap_or(i64::MAX));
+        let told: Vec<Row> = self.ask(lead).await?;
+        let (leads, now_us, next_us, opened) = told.into_iter().next().ok_or_else(lost)?;
+        let opened = opened.unwrap_or_default().into_iter().map(campaign_number);
+        Ok(Lead {
+            leads,
+            now: time(now_us)?,
+            opened: opened.collect::<Result<_, _>>()?,
+            next: next_us.map(time).transpose()?,
+        })
+    }
+}
+
+/// A campaign's number as the tables have it.
+fn campaign_number(number: i32) -> Result<CampaignNumber, StoreError> {
+    let known = u64::try_from(number).ok().and_then(CampaignNumber::new);
+    known.ok_or_else(|| StoreError::Damaged(format!("{number} is no campaign's number")))
 }
 
 #[cfg(test)]

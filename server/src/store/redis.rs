@@ -5,9 +5,12 @@
 //! Nothing here sends an issue twice. When a call fails nobody knows whether it had an effect, and
 //! the answer says so.
 
+mod schedule;
+
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use contract::wire;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::streams::StreamRangeReply;
@@ -15,7 +18,7 @@ use redis::{IntoConnectionInfo, RedisError, Script, Value};
 use tokio::sync::oneshot;
 
 use super::gather::{Attempt, CANDIDATES, Job, Served, Tails, Waiting, fail_all, with_free_codes};
-use super::{Ask, CampaignState, Coupon, Decision, Store, StoreError, limit_flag, time};
+use super::{Ask, CampaignState, Coupon, Decision, Lead, Store, StoreError, limit_flag, time};
 use crate::code::CampaignNumber;
 
 /// Most requests that share one call. More would make Redis deaf to others for too long.
@@ -205,6 +208,11 @@ fn key(campaign: CampaignNumber, part: &str) -> String {
     format!("coupon:{{{campaign}}}:{part}")
 }
 
+/// What `TIME` says, in one number.
+fn unix_us((seconds, micros): (i64, i64)) -> i64 {
+    seconds.saturating_mul(1_000_000).saturating_add(micros)
+}
+
 #[expect(clippy::needless_pass_by_value, reason = "map_err hands the error over")]
 fn unavailable(error: RedisError) -> StoreError {
     StoreError::Unavailable(error.to_string())
@@ -223,6 +231,8 @@ impl Store for RedisStore {
                 .map_err(unavailable)?;
             let number = CampaignNumber::new(number).ok_or(StoreError::CampaignsExhausted)?;
             if let Some(state) = self.create_as(number, &new).await? {
+                // In another hash slot, so in another step. Without it the campaign starts as well.
+                schedule::plan(&mut connection, number, new.starts_at).await?;
                 return Ok(state);
             }
         }
@@ -230,9 +240,9 @@ impl Store for RedisStore {
     }
 
     async fn campaign(&self, number: CampaignNumber) -> Result<Option<CampaignState>, StoreError> {
-        type Terms = (Option<String>, Option<u64>, Option<i64>, Option<i64>);
-        let fields = ["name", "coupons", "starts_at_us", "per_user_limit"];
-        let (terms, issued, (seconds, micros)): (Terms, Option<u64>, (i64, i64)) = redis::pipe()
+        type Terms = (Option<String>, Option<u64>, Option<i64>, Option<i64>, Option<i64>);
+        let fields = ["name", "coupons", "starts_at_us", "per_user_limit", "opened_at_us"];
+        let (terms, issued, clock): (Terms, Option<u64>, (i64, i64)) = redis::pipe()
             .atomic()
             .hmget(key(number, "campaign"), &fields[..])
             .get(key(number, "issued"))
@@ -240,7 +250,8 @@ impl Store for RedisStore {
             .query_async(&mut self.0.connection.clone())
             .await
             .map_err(unavailable)?;
-        let (Some(name), Some(coupons), Some(starts_at_us), Some(limit)) = terms else {
+        let (Some(name), Some(coupons), Some(starts_at_us), Some(limit), opened_at_us) = terms
+        else {
             return Ok(None);
         };
         Ok(Some(CampaignState {
@@ -252,7 +263,8 @@ impl Store for RedisStore {
             })?,
             starts_at: time(starts_at_us)?,
             per_user_limit: limit == 1,
-            now: time(seconds.saturating_mul(1_000_000).saturating_add(micros))?,
+            opened_at: opened_at_us.map(time).transpose()?,
+            now: time(unix_us(clock))?,
         }))
     }
 
@@ -280,13 +292,21 @@ impl Store for RedisStore {
         with_free_codes(|tails| self.decide(ask.clone(), tails)).await
     }
 
-    async fn ready(&self) -> Result<(), StoreError> {
+    async fn ready(&self) -> Result<DateTime<Utc>, StoreError> {
         // A write: a Redis that is full, a replica, or unable to persist still answers PING.
-        redis::cmd("SET")
+        let (clock,): ((i64, i64),) = redis::pipe()
+            .cmd("SET")
             .arg(&[READY, "1", "PX", "1000"])
-            .exec_async(&mut self.0.connection.clone())
+            .ignore()
+            .cmd("TIME")
+            .query_async(&mut self.0.connection.clone())
             .await
-            .map_err(unavailable)
+            .map_err(unavailable)?;
+        time(unix_us(clock))
+    }
+
+    async fn lead(&self, name: &str) -> Result<Lead, StoreError> {
+        schedule::lead(&mut self.0.connection.clone(), name).await
     }
 }
 
@@ -316,6 +336,7 @@ impl RedisStore {
             issued: 0,
             starts_at: new.starts_at,
             per_user_limit: new.per_user_limit.is_some(),
+            opened_at: None,
             now: time(now)?,
         };
         Ok(created.then_some(state))
@@ -335,195 +356,4 @@ fn ledger_row(entry: &redis::streams::StreamId) -> Result<wire::LedgerRow, Store
 }
 
 #[cfg(test)]
-mod tests {
-    use chrono::Utc;
-
-    use super::*;
-
-    async fn store(redis: &e2e::Redis) -> RedisStore {
-        RedisStore::connect(&redis.url(), 1_000, Duration::from_secs(5)).await.unwrap()
-    }
-
-    async fn campaign(store: &RedisStore, coupons: u64) -> CampaignNumber {
-        campaign_with(store, coupons, None).await
-    }
-
-    async fn campaign_with(
-        store: &RedisStore,
-        coupons: u64,
-        per_user_limit: Option<u32>,
-    ) -> CampaignNumber {
-        let new = wire::NewCampaign {
-            name: "launch".to_owned(),
-            coupons,
-            starts_at: Utc::now() - chrono::Duration::seconds(1),
-            per_user_limit,
-        };
-        store.create(new).await.unwrap().number
-    }
-
-    fn ask(campaign: CampaignNumber, user: &str) -> Ask {
-        Ask { campaign, user: Some(user.to_owned()), key: None }
-    }
-
-    fn tails(tails: [&str; CANDIDATES]) -> [String; CANDIDATES] {
-        tails.map(str::to_owned)
-    }
-
-    #[tokio::test]
-    async fn a_collision_takes_the_next_code_and_never_a_coupon() {
-        let redis = e2e::Redis::start();
-        let store = store(&redis).await;
-        let campaign = campaign(&store, 10).await;
-        let ask = Ask { campaign, user: None, key: None };
-        let (a, b) = ("가가가가가가가", "나나나나나나나");
-
-        let first = store.decide(ask.clone(), tails([a, a, a])).await.unwrap();
-        assert!(matches!(&first, Some(Decision::Issued(c)) if c.seq == 1 && c.code.ends_with(a)));
-        assert_eq!(store.decide(ask.clone(), tails([a, a, a])).await, Ok(None));
-        assert_eq!(store.campaign(campaign).await.unwrap().unwrap().issued, 1);
-        let next = store.decide(ask, tails([a, b, a])).await.unwrap();
-        assert!(matches!(&next, Some(Decision::Issued(c)) if c.seq == 2 && c.code.ends_with(b)));
-    }
-
-    #[tokio::test]
-    async fn a_request_whose_sender_is_gone_is_skipped() {
-        let redis = e2e::Redis::start();
-        let store = store(&redis).await;
-        let campaign = campaign(&store, 10).await;
-        let (reply, answer) = oneshot::channel();
-        drop(answer);
-        let ask = Ask { campaign, user: None, key: None };
-        store.enqueue(Job { ask: ask.clone(), tails: tails(["a", "b", "c"]), reply }).unwrap();
-        let Decision::Issued(coupon) = store.issue(ask).await.unwrap() else { panic!("no coupon") };
-        assert_eq!(coupon.seq, 1);
-    }
-
-    #[tokio::test]
-    async fn a_full_queue_refuses_and_does_nothing() {
-        let redis = e2e::Redis::start();
-        let store = RedisStore::connect(&redis.url(), 0, Duration::from_secs(5)).await.unwrap();
-        let campaign = campaign(&store, 10).await;
-        let ask = Ask { campaign, user: None, key: None };
-        assert_eq!(store.issue(ask).await, Err(StoreError::Overloaded));
-        assert_eq!(store.campaign(campaign).await.unwrap().unwrap().issued, 0);
-    }
-
-    #[tokio::test]
-    async fn forgotten_scripts_are_loaded_again() {
-        let redis = e2e::Redis::start();
-        let store = store(&redis).await;
-        let campaign = campaign(&store, 10).await;
-        let mut connection = store.0.connection.clone();
-        redis::cmd("SCRIPT").arg("FLUSH").exec_async(&mut connection).await.unwrap();
-        let ask = Ask { campaign, user: None, key: None };
-        assert!(matches!(store.issue(ask).await, Ok(Decision::Issued(_))));
-    }
-
-    #[tokio::test]
-    async fn a_campaign_that_lost_a_part_issues_nothing_more() {
-        let redis = e2e::Redis::start();
-        let store = store(&redis).await;
-        let mut connection = store.0.connection.clone();
-        for parts in [
-            &["issued"][..],
-            &["ledger"],
-            &["codes"],
-            &["users"],
-            &["issued", "ledger", "codes"],
-            &["issued", "ledger", "codes", "users", "keys"],
-        ] {
-            let campaign = campaign_with(&store, 3, Some(1)).await;
-            store.issue(ask(campaign, "u")).await.unwrap();
-            let lost: Vec<_> = parts.iter().map(|part| key(campaign, part)).collect();
-            redis::cmd("DEL").arg(&lost).exec_async(&mut connection).await.unwrap();
-            for user in ["u", "v", "w", "x"] {
-                let told = store.issue(ask(campaign, user)).await;
-                assert!(matches!(told, Err(StoreError::Damaged(_))), "{parts:?} {user}: {told:?}");
-            }
-            let rows = store.ledger(campaign, 0, 10).await.unwrap().unwrap().len();
-            assert_eq!(rows, usize::from(!parts.contains(&"ledger")), "{parts:?}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_campaign_without_a_limit_has_no_users_to_lose() {
-        let redis = e2e::Redis::start();
-        let store = store(&redis).await;
-        let campaign = campaign(&store, 10).await;
-        for _ in 0..3 {
-            assert!(matches!(store.issue(ask(campaign, "u")).await, Ok(Decision::Issued(_))));
-        }
-    }
-
-    #[tokio::test]
-    async fn a_lost_row_is_said_to_be_lost() {
-        let redis = e2e::Redis::start();
-        let store = store(&redis).await;
-        let campaign = campaign_with(&store, 10, Some(1)).await;
-        store.issue(ask(campaign, "u")).await.unwrap();
-        let mut connection = store.0.connection.clone();
-        // As many rows as before, but not the one that is asked for.
-        redis::pipe()
-            .cmd("XDEL")
-            .arg(key(campaign, "ledger"))
-            .arg("1-0")
-            .cmd("XADD")
-            .arg(key(campaign, "ledger"))
-            .arg(&["2-0", "code", "a", "user", "v", "key", "", "at_us", "1"])
-            .exec_async(&mut connection)
-            .await
-            .unwrap();
-        let told = store.issue(ask(campaign, "u")).await;
-        assert!(matches!(told, Err(StoreError::Damaged(_))), "{told:?}");
-    }
-
-    #[tokio::test]
-    async fn a_campaign_without_its_counter_is_not_said_to_be_untouched() {
-        let redis = e2e::Redis::start();
-        let store = store(&redis).await;
-        let campaign = campaign(&store, 10).await;
-        assert_eq!(store.campaign(campaign).await.unwrap().unwrap().issued, 0);
-        let mut connection = store.0.connection.clone();
-        let counter = key(campaign, "issued");
-        let new: String =
-            redis::cmd("GET").arg(&counter).query_async(&mut connection).await.unwrap();
-        assert_eq!(new, "0");
-        redis::cmd("DEL").arg(&counter).exec_async(&mut connection).await.unwrap();
-        assert!(matches!(store.campaign(campaign).await, Err(StoreError::Damaged(_))));
-    }
-
-    #[tokio::test]
-    async fn what_is_left_of_a_lost_campaign_takes_its_number() {
-        let redis = e2e::Redis::start();
-        let store = store(&redis).await;
-        let lost = campaign(&store, 10).await;
-        store.issue(ask(lost, "u")).await.unwrap();
-        let mut connection = store.0.connection.clone();
-        let keys = [key(lost, "campaign"), key(lost, "issued"), CAMPAIGNS.to_owned()];
-        redis::cmd("DEL").arg(&keys[..]).exec_async(&mut connection).await.unwrap();
-        assert_ne!(campaign(&store, 10).await, lost);
-    }
-
-    #[tokio::test]
-    async fn numbers_end_where_codes_cannot_tell_campaigns_apart() {
-        let redis = e2e::Redis::start();
-        let store = store(&redis).await;
-        let mut connection = store.0.connection.clone();
-        let last_but_one = crate::code::CAMPAIGNS - 1;
-        redis::cmd("SET")
-            .arg(CAMPAIGNS)
-            .arg(last_but_one)
-            .exec_async(&mut connection)
-            .await
-            .unwrap();
-        assert_eq!(campaign(&store, 1).await.get(), crate::code::CAMPAIGNS);
-        let new = wire::NewCampaign {
-            name: "one too many".to_owned(),
-            coupons: 1,
-            starts_at: Utc::now(),
-            per_user_limit: None,
-        };
-        assert_eq!(store.create(new).await, Err(StoreError::CampaignsExhausted));
-    }
-}
+mod tests;

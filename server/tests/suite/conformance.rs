@@ -9,25 +9,6 @@ use tokio::task::JoinSet;
 
 use crate::instance::{Instance, PATIENCE, Store, Told, assert_sound};
 
-macro_rules! on_every_store {
-    ($($name:ident)*) => {
-        mod redis {
-            $(#[tokio::test] async fn $name() { super::$name(super::Store::redis()).await; })*
-        }
-        mod sqlite {
-            $(#[tokio::test] async fn $name() { super::$name(super::Store::sqlite()).await; })*
-        }
-        mod postgres {
-            $(#[tokio::test] async fn $name() { super::$name(super::Store::postgres()).await; })*
-        }
-        mod postgres_alone {
-            $(#[tokio::test] async fn $name() {
-                super::$name(super::Store::postgres_alone()).await;
-            })*
-        }
-    };
-}
-
 on_every_store! {
     describes_a_campaign
     lists_the_ledger_in_pages

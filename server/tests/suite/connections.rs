@@ -6,7 +6,7 @@ use contract::wire::{ProblemCode, coupons_path};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::instance::{Instance, PATIENCE, Store, Told, told};
+use crate::instance::{Instance, PATIENCE, Store, Told, told, until};
 
 #[tokio::test]
 async fn one_http2_connection_survives_thousands_of_early_refusals() {
@@ -118,8 +118,8 @@ async fn a_campaign_that_lost_a_part_is_an_internal_error_and_logged() {
     let mut operator = redis::Client::open(store.flag()).unwrap().get_connection().unwrap();
     redis::cmd("DEL").arg(format!("coupon:{{{id}}}:ledger")).exec(&mut operator).unwrap();
     assert_eq!(instance.issue(&id, None, None).await.code(), ProblemCode::Internal);
-    let line = instance.log_line().unwrap();
-    assert!(line.contains("ERROR") && line.contains("ledger rows 0"), "{line}");
+    let line = instance.until_log("ledger rows 0");
+    assert!(line.contains("ERROR"), "{line}");
 }
 
 #[tokio::test]
@@ -193,15 +193,6 @@ async fn a_postgres_that_takes_no_writes_is_not_ready() {
     server.sql("ALTER SYSTEM RESET default_transaction_read_only");
     server.sql("SELECT pg_reload_conf()");
     until(async || status().await == 200).await;
-}
-
-/// Asks again and again until it holds.
-async fn until(holds: impl AsyncFn() -> bool) {
-    let deadline = std::time::Instant::now() + PATIENCE;
-    while !holds().await {
-        assert!(std::time::Instant::now() < deadline, "it never holds");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
 }
 
 #[tokio::test]

@@ -197,6 +197,24 @@ impl Instance {
         }
     }
 
+    /// Waits for a line of its log that holds this.
+    #[track_caller]
+    pub(crate) fn until_log(&self, text: &str) -> String {
+        loop {
+            let line = self.log_line().expect("the log ended, or nothing comes");
+            if line.contains(text) {
+                return line;
+            }
+        }
+    }
+
+    /// Stops it, and gives the lines of its log that nobody has read.
+    pub(crate) fn stop(&mut self) -> Vec<String> {
+        self.signal("-TERM");
+        assert_eq!(self.wait().code(), Some(0));
+        std::iter::from_fn(|| self.log_line()).collect()
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.process.id()
     }
@@ -225,6 +243,15 @@ impl Drop for Instance {
         let _ = self.process.wait();
         // Only now: the server must not lose its file while it runs.
         drop(self.own_store.take());
+    }
+}
+
+/// Asks again and again until it holds.
+pub(crate) async fn until(holds: impl AsyncFn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds().await {
+        assert!(Instant::now() < deadline, "it never holds");
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 

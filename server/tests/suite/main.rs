@@ -6,9 +6,30 @@
     reason = "a test ends at whatever it did not expect"
 )]
 
+/// A test for each store.
+macro_rules! on_every_store {
+    ($($name:ident)*) => {
+        mod redis {
+            $(#[tokio::test] async fn $name() { super::$name(crate::instance::Store::redis()).await; })*
+        }
+        mod sqlite {
+            $(#[tokio::test] async fn $name() { super::$name(crate::instance::Store::sqlite()).await; })*
+        }
+        mod postgres {
+            $(#[tokio::test] async fn $name() { super::$name(crate::instance::Store::postgres()).await; })*
+        }
+        mod postgres_alone {
+            $(#[tokio::test] async fn $name() {
+                super::$name(crate::instance::Store::postgres_alone()).await;
+            })*
+        }
+    };
+}
 mod conformance;
 mod connections;
+mod events;
 mod instance;
 mod mutant;
 mod refusals;
+mod schedule;
 mod start_and_stop;

@@ -1,2 +1,2 @@
-SELECT name, coupons, starts_at_us, per_user_limit, issued, coupon.now_us()
+SELECT name, coupons, starts_at_us, per_user_limit, issued, opened_at_us, coupon.now_us()
 FROM coupon.campaigns WHERE number = $1;

@@ -1,11 +1,11 @@
--- Layout 1. Created in one transaction, under an advisory lock: several servers may start at once.
+-- Layout 2. Created in one transaction, under an advisory lock: several servers may start at once.
 CREATE SCHEMA coupon;
 
 -- One row. Written to see whether anything can be.
 CREATE TABLE coupon.layout (
     version  integer NOT NULL
 );
-INSERT INTO coupon.layout VALUES (1);
+INSERT INTO coupon.layout VALUES (2);
 
 CREATE TABLE coupon.campaigns (
     -- 188^3: the prefix of a code tells no more campaigns apart.
@@ -15,8 +15,17 @@ CREATE TABLE coupon.campaigns (
     starts_at_us    bigint  NOT NULL,            -- unix microseconds
     per_user_limit  integer NOT NULL,            -- 0 or 1
     issued          bigint  NOT NULL DEFAULT 0,
-    created_at_us   bigint  NOT NULL
+    created_at_us   bigint  NOT NULL,
+    opened_at_us    bigint                       -- when the scheduler saw its start; nothing depends on it
 ) WITH (fillfactor = 50);                        -- room for the next counts beside the last one
+CREATE INDEX campaigns_to_open ON coupon.campaigns (starts_at_us) WHERE opened_at_us IS NULL;
+
+-- One row: which instance opens campaigns, and until when it does.
+CREATE TABLE coupon.leader (
+    name      text    NOT NULL,
+    until_us  bigint  NOT NULL
+);
+INSERT INTO coupon.leader VALUES ('', 0);
 
 CREATE TABLE coupon.coupons (
     campaign      integer NOT NULL,

@@ -2,7 +2,6 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use chrono::Utc;
 use tokio::task::JoinSet;
 
 use super::*;
@@ -206,9 +205,9 @@ async fn many_can_lay_out_one_database_at_once() {
 async fn a_database_of_another_layout_encoding_or_owner_is_refused_and_left_alone() {
     let server = e2e::Postgres::start();
     drop(store(&server).await);
-    server.sql("UPDATE coupon.layout SET version = 2");
+    server.sql("UPDATE coupon.layout SET version = 1");
     let refused = PostgresStore::connect(&server.url(), SETTINGS).await.unwrap_err();
-    assert!(matches!(refused, OpenError::Layout(2)), "{refused}");
+    assert!(matches!(refused, OpenError::Layout(1)), "{refused}");
 
     server.sql("CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0");
     let url = |name: &str| format!("postgres://postgres@127.0.0.1:{}/{name}", server.port());

@@ -1,1 +1,1 @@
-SELECT name, coupons, starts_at_us, per_user_limit, issued FROM campaigns WHERE number = ?1;
+SELECT name, coupons, starts_at_us, per_user_limit, issued, opened_at_us FROM campaigns WHERE number = ?1;

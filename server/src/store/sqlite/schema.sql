@@ -1,4 +1,4 @@
--- Layout 1. Created in one transaction; several servers may share the file.
+-- Layout 2. Created in one transaction; several servers may share the file.
 CREATE TABLE campaigns (
     number          INTEGER PRIMARY KEY,
     name            TEXT    NOT NULL,
@@ -6,8 +6,17 @@ CREATE TABLE campaigns (
     starts_at_us    INTEGER NOT NULL,            -- unix microseconds
     per_user_limit  INTEGER NOT NULL,            -- 0 or 1
     issued          INTEGER NOT NULL DEFAULT 0,
-    created_at_us   INTEGER NOT NULL
+    created_at_us   INTEGER NOT NULL,
+    opened_at_us    INTEGER                      -- when the scheduler saw its start; nothing depends on it
 );
+CREATE INDEX campaigns_to_open ON campaigns (starts_at_us) WHERE opened_at_us IS NULL;
+
+-- One row: which instance opens campaigns, and until when it does.
+CREATE TABLE lead (
+    name      TEXT    NOT NULL,
+    until_us  INTEGER NOT NULL
+);
+INSERT INTO lead VALUES ('', 0);
 
 CREATE TABLE coupons (
     campaign      INTEGER NOT NULL,
@@ -24,4 +33,4 @@ CREATE UNIQUE INDEX coupons_by_code ON coupons (code);
 CREATE INDEX coupons_by_user ON coupons (campaign, user, key);
 
 PRAGMA application_id = 1131378032;
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;

@@ -1,0 +1,119 @@
+//! Answers, whole or as events, and refusals.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use contract::wire::{self, Problem, ProblemCode};
+use http_body_util::Full;
+use hyper::body::{Frame, SizeHint};
+use hyper::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::{Method, Response, StatusCode};
+use serde::Serialize;
+use tokio::sync::mpsc;
+
+use super::route::Route;
+
+/// An answer to a request.
+pub type Answer = Response<Body>;
+
+/// What an answer holds.
+#[derive(Debug)]
+pub enum Body {
+    /// All of it at once.
+    Whole(Full<Bytes>),
+    /// One event after the other, until nobody sends any.
+    Events(mpsc::Receiver<Bytes>),
+}
+
+impl hyper::body::Body for Body {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match self.get_mut() {
+            Self::Whole(all) => Pin::new(all).poll_frame(cx),
+            Self::Events(events) => events.poll_recv(cx).map(|event| Some(Ok(Frame::data(event?)))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(all) => all.is_end_stream(),
+            Self::Events(_) => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(all) => all.size_hint(),
+            Self::Events(_) => SizeHint::default(),
+        }
+    }
+}
+
+/// An error, with the header that belongs to it.
+pub(super) struct Refusal {
+    pub(super) problem: Problem,
+    pub(super) header: Option<(HeaderName, HeaderValue)>,
+}
+
+impl From<Problem> for Refusal {
+    fn from(problem: Problem) -> Self {
+        Self { problem, header: None }
+    }
+}
+
+impl From<Problem> for Box<Refusal> {
+    fn from(problem: Problem) -> Self {
+        Self::new(problem.into())
+    }
+}
+
+impl From<Box<Problem>> for Box<Refusal> {
+    fn from(problem: Box<Problem>) -> Self {
+        (*problem).into()
+    }
+}
+
+impl Refusal {
+    pub(super) fn into_answer(self) -> Answer {
+        let status =
+            StatusCode::from_u16(self.problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut answer = json(status, &self.problem);
+        answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(wire::PROBLEM_JSON));
+        answer.headers_mut().extend(self.header);
+        answer
+    }
+}
+
+pub(super) fn not_allowed(route: &Route<'_>) -> Box<Refusal> {
+    let methods: Vec<_> = route.methods().iter().map(Method::as_str).collect();
+    let methods = methods.join(", ");
+    let detail = format!("this path takes {methods}");
+    let allow = HeaderValue::from_str(&methods).ok().map(|methods| (ALLOW, methods));
+    let problem = Problem::new(ProblemCode::MethodNotAllowed, detail);
+    Box::new(Refusal { problem, header: allow })
+}
+
+/// The same head, which still says how long the body would be.
+pub(super) fn without_body(answer: Answer) -> Answer {
+    let (mut head, body) = answer.into_parts();
+    if let Some(length) = hyper::body::Body::size_hint(&body).exact() {
+        head.headers.insert(CONTENT_LENGTH, length.into());
+    }
+    Response::from_parts(head, Body::Whole(Full::default()))
+}
+
+pub(super) fn json<T: Serialize>(status: StatusCode, value: &T) -> Answer {
+    // Nothing on the wire can fail to become JSON: no maps with odd keys, no floats.
+    let text = serde_json::to_vec(value).unwrap_or_default();
+    let mut answer = Response::new(Body::Whole(Full::from(text)));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    answer
+}

@@ -1,0 +1,81 @@
+//! What a path names, and what it takes.
+
+use contract::wire;
+use hyper::Method;
+
+/// What a path names.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Route<'a> {
+    Campaigns,
+    Campaign(&'a str),
+    Coupons(&'a str),
+    Events(&'a str),
+    Health,
+    Ready,
+}
+
+impl<'a> Route<'a> {
+    pub(super) fn of(path: &'a str) -> Option<Self> {
+        match path {
+            "/healthz" => return Some(Self::Health),
+            "/readyz" => return Some(Self::Ready),
+            wire::CAMPAIGNS => return Some(Self::Campaigns),
+            _ => {}
+        }
+        let rest = path.strip_prefix(wire::CAMPAIGNS)?.strip_prefix('/')?;
+        match rest.split_once('/') {
+            None if !rest.is_empty() => Some(Self::Campaign(rest)),
+            Some((id, "coupons")) if !id.is_empty() => Some(Self::Coupons(id)),
+            Some((id, "events")) if !id.is_empty() => Some(Self::Events(id)),
+            _ => None,
+        }
+    }
+
+    /// The query parameters that it takes.
+    pub(super) fn parameters(&self, method: &Method) -> &'static [&'static str] {
+        match self {
+            Self::Coupons(_) if method != Method::POST => &["after", "limit"],
+            Self::Campaigns
+            | Self::Campaign(_)
+            | Self::Coupons(_)
+            | Self::Events(_)
+            | Self::Health
+            | Self::Ready => &[],
+        }
+    }
+
+    pub(super) fn methods(&self) -> &'static [Method] {
+        match self {
+            Self::Campaigns => &[Method::POST],
+            Self::Coupons(_) => &[Method::GET, Method::HEAD, Method::POST],
+            Self::Campaign(_) | Self::Events(_) | Self::Health | Self::Ready => {
+                &[Method::GET, Method::HEAD]
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_have_one_form() {
+        assert_eq!(Route::of("/campaigns"), Some(Route::Campaigns));
+        assert_eq!(Route::of("/campaigns/1"), Some(Route::Campaign("1")));
+        assert_eq!(Route::of("/campaigns/1/coupons"), Some(Route::Coupons("1")));
+        assert_eq!(Route::of("/campaigns/1/events"), Some(Route::Events("1")));
+        for path in [
+            "/",
+            "",
+            "/campaigns/",
+            "/campaigns//coupons",
+            "/campaigns/1/",
+            "/campaigns/1/coupons/",
+            "/campaignsx",
+            "*",
+        ] {
+            assert_eq!(Route::of(path), None, "{path}");
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! What only this store has to do; `tests/suite/conformance.rs` has what every store has to.
+
+use super::*;
+
+async fn store(redis: &e2e::Redis) -> RedisStore {
+    RedisStore::connect(&redis.url(), 1_000, Duration::from_secs(5)).await.unwrap()
+}
+
+async fn campaign(store: &RedisStore, coupons: u64) -> CampaignNumber {
+    campaign_with(store, coupons, None).await
+}
+
+async fn campaign_with(
+    store: &RedisStore,
+    coupons: u64,
+    per_user_limit: Option<u32>,
+) -> CampaignNumber {
+    let new = wire::NewCampaign {
+        name: "launch".to_owned(),
+        coupons,
+        starts_at: Utc::now() - chrono::Duration::seconds(1),
+        per_user_limit,
+    };
+    store.create(new).await.unwrap().number
+}
+
+fn ask(campaign: CampaignNumber, user: &str) -> Ask {
+    Ask { campaign, user: Some(user.to_owned()), key: None }
+}
+
+fn tails(tails: [&str; CANDIDATES]) -> [String; CANDIDATES] {
+    tails.map(str::to_owned)
+}
+
+#[tokio::test]
+async fn a_collision_takes_the_next_code_and_never_a_coupon() {
+    let redis = e2e::Redis::start();
+    let store = store(&redis).await;
+    let campaign = campaign(&store, 10).await;
+    let ask = Ask { campaign, user: None, key: None };
+    let (a, b) = ("가가가가가가가", "나나나나나나나");
+
+    let first = store.decide(ask.clone(), tails([a, a, a])).await.unwrap();
+    assert!(matches!(&first, Some(Decision::Issued(c)) if c.seq == 1 && c.code.ends_with(a)));
+    assert_eq!(store.decide(ask.clone(), tails([a, a, a])).await, Ok(None));
+    assert_eq!(store.campaign(campaign).await.unwrap().unwrap().issued, 1);
+    let next = store.decide(ask, tails([a, b, a])).await.unwrap();
+    assert!(matches!(&next, Some(Decision::Issued(c)) if c.seq == 2 && c.code.ends_with(b)));
+}
+
+#[tokio::test]
+async fn a_request_whose_sender_is_gone_is_skipped() {
+    let redis = e2e::Redis::start();
+    let store = store(&redis).await;
+    let campaign = campaign(&store, 10).await;
+    let (reply, answer) = oneshot::channel();
+    drop(answer);
+    let ask = Ask { campaign, user: None, key: None };
+    store.enqueue(Job { ask: ask.clone(), tails: tails(["a", "b", "c"]), reply }).unwrap();
+    let Decision::Issued(coupon) = store.issue(ask).await.unwrap() else { panic!("no coupon") };
+    assert_eq!(coupon.seq, 1);
+}
+
+#[tokio::test]
+async fn a_full_queue_refuses_and_does_nothing() {
+    let redis = e2e::Redis::start();
+    let store = RedisStore::connect(&redis.url(), 0, Duration::from_secs(5)).await.unwrap();
+    let campaign = campaign(&store, 10).await;
+    let ask = Ask { campaign, user: None, key: None };
+    assert_eq!(store.issue(ask).await, Err(StoreError::Overloaded));
+    assert_eq!(store.campaign(campaign).await.unwrap().unwrap().issued, 0);
+}
+
+#[tokio::test]
+async fn forgotten_scripts_are_loaded_again() {
+    let redis = e2e::Redis::start();
+    let store = store(&redis).await;
+    let campaign = campaign(&store, 10).await;
+    let mut connection = store.0.connection.clone();
+    redis::cmd("SCRIPT").arg("FLUSH").exec_async(&mut connection).await.unwrap();
+    let ask = Ask { campaign, user: None, key: None };
+    assert!(matches!(store.issue(ask).await, Ok(Decision::Issued(_))));
+}
+
+#[tokio::test]
+async fn a_campaign_that_lost_a_part_issues_nothing_more() {
+    let redis = e2e::Redis::start();
+    let store = store(&redis).await;
+    let mut connection = store.0.connection.clone();
+    for parts in [
+        &["issued"][..],
+        &["ledger"],
+        &["codes"],
+        &["users"],
+        &["issued", "ledger", "codes"],
+        &["issued", "ledger", "codes", "users", "keys"],
+    ] {
+        let campaign = campaign_with(&store, 3, Some(1)).await;
+        store.issue(ask(campaign, "u")).await.unwrap();
+        let lost: Vec<_> = parts.iter().map(|part| key(campaign, part)).collect();
+        redis::cmd("DEL").arg(&lost).exec_async(&mut connection).await.unwrap();
+        for user in ["u", "v", "w", "x"] {
+            let told = store.issue(ask(campaign, user)).await;
+            assert!(matches!(told, Err(StoreError::Damaged(_))), "{parts:?} {user}: {told:?}");
+        }
+        let rows = store.ledger(campaign, 0, 10).await.unwrap().unwrap().len();
+        assert_eq!(rows, usize::from(!parts.contains(&"ledger")), "{parts:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_campaign_without_a_limit_has_no_users_to_lose() {
+    let redis = e2e::Redis::start();
+    let store = store(&redis).await;
+    let campaign = campaign(&store, 10).await;
+    for _ in 0..3 {
+        assert!(matches!(store.issue(ask(campaign, "u")).await, Ok(Decision::Issued(_))));
+    }
+}
+
+#[tokio::test]
+async fn a_lost_row_is_said_to_be_lost() {
+    let redis = e2e::Redis::start();
+    let store = store(&redis).await;
+    let campaign = campaign_with(&store, 10, Some(1)).await;
+    store.issue(ask(campaign, "u")).await.unwrap();
+    let mut connection = store.0.connection.clone();
+    // As many rows as before, but not the one that is asked for.
+    redis::pipe()
+        .cmd("XDEL")
+        .arg(key(campaign, "ledger"))
+        .arg("1-0")
+        .cmd("XADD")
+        .arg(key(campaign, "ledger"))
+        .arg(&["2-0", "code", "a", "user", "v", "key", "", "at_us", "1"])
+        .exec_async(&mut connection)
+        .await
+        .unwrap();
+    let told = store.issue(ask(campaign, "u")).await;
+    assert!(matches!(told, Err(StoreError::Damaged(_))), "{told:?}");
+}
+
+#[tokio::test]
+async fn a_campaign_without_its_counter_is_not_said_to_be_untouched() {
+    let redis = e2e::Redis::start();
+    let store = store(&redis).await;
+    let campaign = campaign(&store, 10).await;
+    assert_eq!(store.campaign(campaign).await.unwrap().unwrap().issued, 0);
+    let mut connection = store.0.connection.clone();
+    let counter = key(campaign, "issued");
+    let new: String = redis::cmd("GET").arg(&counter).query_async(&mut connection).await.unwrap();
+    assert_eq!(new, "0");
+    redis::cmd("DEL").arg(&counter).exec_async(&mut connection).await.unwrap();
+    assert!(matches!(store.campaign(campaign).await, Err(StoreError::Damaged(_))));
+}
+
+#[tokio::test]
+async fn what_is_left_of_a_lost_campaign_takes_its_number() {
+    let redis = e2e::Redis::start();
+    let store = store(&redis).await;
+    let lost = campaign(&store, 10).await;
+    store.issue(ask(lost, "u")).await.unwrap();
+    let mut connection = store.0.connection.clone();
+    let keys = [key(lost, "campaign"), key(lost, "issued"), CAMPAIGNS.to_owned()];
+    redis::cmd("DEL").arg(&keys[..]).exec_async(&mut connection).await.unwrap();
+    assert_ne!(campaign(&store, 10).await, lost);
+}
+
+#[tokio::test]
+async fn numbers_end_where_codes_cannot_tell_campaigns_apart() {
+    let redis = e2e::Redis::start();
+    let store = store(&redis).await;
+    let mut connection = store.0.connection.clone();
+    let last_but_one = crate::code::CAMPAIGNS - 1;
+    redis::cmd("SET").arg(CAMPAIGNS).arg(last_but_one).exec_async(&mut connection).await.unwrap();
+    assert_eq!(campaign(&store, 1).await.get(), crate::code::CAMPAIGNS);
+    let new = wire::NewCampaign {
+        name: "one too many".to_owned(),
+        coupons: 1,
+        starts_at: Utc::now(),
+        per_user_limit: None,
+    };
+    assert_eq!(store.create(new).await, Err(StoreError::CampaignsExhausted));
+}

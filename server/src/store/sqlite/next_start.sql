@@ -1,0 +1,1 @@
+SELECT min(starts_at_us) FROM campaigns WHERE opened_at_us IS NULL;
