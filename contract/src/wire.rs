@@ -227,6 +227,10 @@ macro_rules! problems {
 }
 
 problems! {
+    /// The bearer token is missing or another.
+    Unauthorized "unauthorized" 401 "A bearer token is needed";
+    /// This address makes too many requests; nothing was done.
+    RateLimited "rate_limited" 429 "Too many requests";
     /// No campaign has this id.
     CampaignNotFound "campaign_not_found" 404 "No such campaign";
     /// No resource has this path.

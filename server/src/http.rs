@@ -1,13 +1,16 @@
 //! Requests and answers. `contract::wire` has the words; this is who says them when.
 
+pub mod access;
 mod answer;
 mod body;
 mod events;
 mod input;
+mod rate;
 mod route;
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::SecondsFormat;
 use contract::wire::{self, Problem, ProblemCode, header};
@@ -18,14 +21,16 @@ use hyper::{HeaderMap, Method, Request, StatusCode};
 use tokio::sync::watch;
 use tracing::{error, warn};
 
+use access::Access;
 pub use answer::{Answer, Body};
-use answer::{Refusal, json, not_allowed, without_body};
+use answer::{Refusal, json, not_allowed, too_many, unauthorized, without_body};
 use events::Events;
+use rate::RateLimit;
 use route::Route;
 
 use crate::clock::{Clock, TOLERATED};
 use crate::code::CampaignNumber;
-use crate::serve::Answerer;
+use crate::serve::{Answerer, Peer};
 use crate::store::{Ask, CampaignState, Decision, Store, StoreError};
 use crate::telemetry::Throttle;
 
@@ -45,6 +50,10 @@ pub struct Settings {
     pub clock: Clock,
     /// Becomes true when it stops: answers without an end have to end then.
     pub stopping: watch::Receiver<bool>,
+    /// Who may do what.
+    pub access: Access,
+    /// Requests a second that one address may make.
+    pub rate_limit: Option<NonZeroU32>,
 }
 
 /// What answers requests.
@@ -52,6 +61,7 @@ pub struct App<S> {
     store: Arc<S>,
     settings: Settings,
     events: Events<S>,
+    rate: Option<RateLimit>,
     complaints: Throttle,
 }
 
@@ -60,7 +70,8 @@ impl<S: Store> App<S> {
     pub fn new(store: S, settings: Settings) -> Self {
         let store = Arc::new(store);
         let events = Events::new(store.clone(), settings.patience, settings.stopping.clone());
-        Self { store, settings, events, complaints: Throttle::default() }
+        let rate = settings.rate_limit.map(RateLimit::new);
+        Self { store, settings, events, rate, complaints: Throttle::default() }
     }
 
     /// Answers a request, whatever it is.
@@ -81,6 +92,7 @@ impl<S: Store> App<S> {
         if !route.methods().contains(&head.method) {
             return Err(not_allowed(&route));
         }
+        self.admit(&route, head)?;
         input::query(head.uri.query(), route.parameters(&head.method))?;
         match tokio::time::timeout(self.settings.patience, self.dispatch(route, head, &body)).await
         {
@@ -89,6 +101,21 @@ impl<S: Store> App<S> {
                 "no answer within {:?}",
                 self.settings.patience
             )))),
+        }
+    }
+
+    /// Whether the request may be looked at: neither of too many nor without its token.
+    fn admit(&self, route: &Route<'_>, head: &Parts) -> Result<(), Box<Refusal>> {
+        if let (Some(rate), Some(Peer(peer))) = (&self.rate, head.extensions.get())
+            && route.is_limited()
+            && let Err(wait) = rate.admit(*peer, Instant::now())
+        {
+            return Err(too_many(wait));
+        }
+        if self.settings.access.allows(route.right(&head.method), &head.headers) {
+            Ok(())
+        } else {
+            Err(unauthorized())
         }
     }
 
@@ -166,10 +193,10 @@ impl<S: Store> App<S> {
     }
 
     async fn issue(&self, id: &str, head: &Parts, body: &[u8]) -> Result<Answer, Box<Refusal>> {
-        let request = input::issue_request(body)?;
+        let user = input::asking_user(body)?;
         let key = input::idempotency_key(&head.headers)?;
         let campaign = CampaignNumber::parse(id).ok_or_else(|| unknown(id))?;
-        let decision = self.store.issue(Ask { campaign, user: request.user, key }).await;
+        let decision = self.store.issue(Ask { campaign, user, key }).await;
         decided(id, decision.map_err(|e| self.store_failed(&e))?)
     }
 

@@ -1,31 +1,35 @@
 //! The server's command line.
 
-use std::ffi::OsString;
-use std::net::{Ipv6Addr, SocketAddr, ToSocketAddrs};
-use std::path::PathBuf;
+mod place;
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow};
 use chrono::TimeDelta;
 use clap::Parser;
 use coupon_server::clock::Clock;
+use coupon_server::http::access::{Access, Token};
 use coupon_server::http::{App, Settings};
 use coupon_server::mutant::answer::Distorted;
 use coupon_server::mutant::store::Mutated;
 use coupon_server::mutant::{Luck, Mutant, NoSuchMutant, Sabotage};
 use coupon_server::schedule;
-use coupon_server::serve::{Ending, Signals, listen, serve};
+use coupon_server::serve::{Ending, Limits, Signals, listen, serve};
 use coupon_server::store::postgres::{self, PostgresStore, Sharing};
 use coupon_server::store::redis::RedisStore;
 use coupon_server::store::sqlite::SqliteStore;
 use coupon_server::telemetry::{self, LogFormat};
 use hyper::header::HeaderValue;
+use place::{Place, environment, redacted};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tracing::{debug, error, info};
+use tracing::{debug, error, info, warn};
 
 /// The server could not start: bad flags, an address that is taken, a store that is not there.
 const CANNOT_START: u8 = 2;
@@ -44,6 +48,7 @@ Environment:
   PORT        listen on 127.0.0.1:PORT
   REDIS_ADDR  HOST:PORT of the default store [default: localhost:6379]
   PGPASSWORD  password for PostgreSQL, where the URL has none
+  ADMIN_TOKEN, ISSUE_TOKEN  tokens, where no file is named
   RUST_LOG    log level, such as debug [default: info]
 
 Exit codes:
@@ -85,6 +90,22 @@ struct Flags {
     /// PostgreSQL: decide each request in a transaction of its own, instead of all that wait in one
     #[arg(long)]
     alone: bool,
+
+    /// File with the token that creating campaigns and listing coupons take; else ADMIN_TOKEN, else anybody may
+    #[arg(long, value_name = "FILE")]
+    admin_token_file: Option<PathBuf>,
+
+    /// File with the token that getting a coupon takes; else ISSUE_TOKEN, else anybody may
+    #[arg(long, value_name = "FILE")]
+    issue_token_file: Option<PathBuf>,
+
+    /// Requests a second that one address may make; more are refused with 429 [default: any number]
+    #[arg(long, value_name = "REQUESTS")]
+    rate_limit: Option<NonZeroU32>,
+
+    /// Connections at a time; more are closed at once
+    #[arg(long, value_name = "CONNECTIONS", default_value_t = 16_384, value_parser = clap::value_parser!(u32).range(1..))]
+    connections: u32,
 
     /// Plant a bug, to see a verifier find it; `help` lists them. Never where coupons are worth anything
     #[arg(long, value_name = "NAME", value_parser = planting)]
@@ -146,51 +167,65 @@ fn main() -> ExitCode {
 }
 
 fn start(flags: &Flags) -> anyhow::Result<()> {
-    let place = Place::of(flags)?;
+    let access = access(flags)?;
+    let place = Place::of(flags.store.as_deref(), flags.alone)?;
     let address = address(flags)?;
     telemetry::start(flags.log_format);
     allow_many_connections();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let result = runtime.block_on(run(flags, place, address));
+    let result = runtime.block_on(run(flags, place, address, access));
     // A thread may still wait for a store that does not answer.
     runtime.shutdown_background();
     result
 }
 
-async fn run(flags: &Flags, place: Place, address: SocketAddr) -> anyhow::Result<()> {
+/// What a server has before its store is there.
+struct Front {
+    signals: Signals,
+    listener: TcpListener,
+    access: Access,
+}
+
+async fn run(
+    flags: &Flags,
+    place: Place,
+    address: SocketAddr,
+    access: Access,
+) -> anyhow::Result<()> {
     // Before the server says that it listens.
-    let mut signals = Signals::catch()?;
+    let signals = Signals::catch()?;
     let listener = listen(address).with_context(|| format!("cannot listen on {address}"))?;
+    let mut front = Front { signals, listener, access };
     let capacity = usize::try_from(flags.queue)?;
     match place {
         Place::Redis(url) => {
             let connecting = RedisStore::connect(&url, capacity, flags.request_timeout);
-            let Some(store) = unless_stopped(&mut signals, connecting).await else {
+            let Some(store) = unless_stopped(&mut front.signals, connecting).await else {
                 return Ok(());
             };
             // As text: the error and its cause say the same.
             let store = store.map_err(|e| anyhow!("no Redis at {}: {e}", redacted(&url)))?;
-            run_with(store, flags, listener, signals, &redacted(&url)).await
+            run_with(store, flags, front, &redacted(&url)).await
         }
         Place::Postgres(url) => {
             let sharing = if flags.alone { Sharing::Alone } else { Sharing::Gathered };
             let settings = postgres::Settings { capacity, timeout: flags.request_timeout, sharing };
             let connecting = PostgresStore::connect(&url, settings);
-            let Some(store) = unless_stopped(&mut signals, connecting).await else {
+            let Some(store) = unless_stopped(&mut front.signals, connecting).await else {
                 return Ok(());
             };
             // As text: the error and its cause say the same.
             let store = store.map_err(|e| anyhow!("no store at {}: {e}", redacted(&url)))?;
-            run_with(store, flags, listener, signals, &redacted(&url)).await
+            run_with(store, flags, front, &redacted(&url)).await
         }
         Place::Sqlite(path) => {
             let name = format!("sqlite:{}", path.display());
             let opening = tokio::task::spawn_blocking(move || SqliteStore::open(&path, capacity));
-            let Some(store) = unless_stopped(&mut signals, opening).await else {
+            let Some(store) = unless_stopped(&mut front.signals, opening).await else {
                 return Ok(());
             };
             let store = store?.with_context(|| format!("cannot use the store {name}"))?;
-            run_with(store, flags, listener, signals, &name).await
+            run_with(store, flags, front, &name).await
         }
     }
 }
@@ -210,14 +245,18 @@ async fn unless_stopped<T>(signals: &mut Signals, opening: impl Future<Output = 
 async fn run_with<S: Sabotage>(
     store: S,
     flags: &Flags,
-    listener: TcpListener,
-    signals: Signals,
+    Front { signals, listener, access }: Front,
     store_name: &str,
 ) -> anyhow::Result<()> {
     let instance = instance(flags, listener.local_addr()?)?;
     info!(store = store_name, instance = instance.to_str().unwrap_or_default(), "store is there");
     if let Some(mutant) = flags.bug().map(Mutant::name) {
         error!("PLANTED BUG: {mutant}. This server is broken on purpose; every answer says so");
+    }
+    if access.admin.is_none() && !listener.local_addr()?.ip().is_loopback() {
+        warn!(
+            "whoever reaches this address may create campaigns and see who got coupons: pass --admin-token-file"
+        );
     }
     info!("listening on http://{}", listener.local_addr()?);
     let (stop, stopping) = watch::channel(false);
@@ -226,90 +265,27 @@ async fn run_with<S: Sabotage>(
         clock: Clock::put_forward(TimeDelta::milliseconds(flags.clock_ahead_ms)),
         stopping,
         instance,
+        access,
+        rate_limit: flags.rate_limit,
     };
-    let ending = Ending { signals, stop, drain: flags.drain_timeout };
+    let limits =
+        Limits { connections: usize::try_from(flags.connections)?, drain: flags.drain_timeout };
+    let ending = Ending { signals, stop };
     // Ends with the runtime, after all requests.
     tokio::spawn(schedule::run(store.clone(), unique_name()));
     match flags.bug() {
         None => {
             let app = Arc::new(App::new(store, settings));
-            serve(listener, app, ending).await;
+            serve(listener, app, limits, ending).await;
         }
         Some(mutant) => {
             let luck = Luck::new(flags.mutant_seed);
             let app = App::new(Mutated::new(store, mutant, luck), settings);
             let app = Distorted::new(app, mutant, luck);
-            serve(listener, app, ending).await;
+            serve(listener, app, limits, ending).await;
         }
     }
     Ok(())
-}
-
-/// Where campaigns are kept.
-enum Place {
-    Redis(String),
-    Postgres(String),
-    Sqlite(PathBuf),
-}
-
-impl Place {
-    fn of(flags: &Flags) -> anyhow::Result<Self> {
-        let place = Self::named(flags)?;
-        if flags.alone && !matches!(place, Self::Postgres(_)) {
-            bail!("--alone is for PostgreSQL: leave it out, or pass --store postgres://…");
-        }
-        Ok(place)
-    }
-
-    /// Never repeats a URL, which may hold a password.
-    fn named(flags: &Flags) -> anyhow::Result<Self> {
-        let Some(store) = &flags.store else {
-            let address = environment("REDIS_ADDR")?.unwrap_or_else(|| "localhost:6379".to_owned());
-            if !is_host_and_port(&address) {
-                bail!("REDIS_ADDR must be HOST:PORT, such as localhost:6379");
-            }
-            return Ok(Self::Redis(format!("redis://{address}/0")));
-        };
-        if store.starts_with("redis://") {
-            return Ok(Self::Redis(store.clone()));
-        }
-        if store.starts_with("postgres://") || store.starts_with("postgresql://") {
-            return Ok(Self::Postgres(store.clone()));
-        }
-        match contract::sqlite::path(store) {
-            Some("") => bail!("--store sqlite: lacks a path, such as sqlite:coupons.db"),
-            Some(path) => Ok(Self::Sqlite(path.into())),
-            None => {
-                bail!(
-                    "--store must be sqlite:PATH, redis://HOST:PORT/DB or postgres://USER@HOST:PORT/DB"
-                )
-            }
-        }
-    }
-}
-
-/// `localhost:6379`, `10.0.0.5:6379` or `[::1]:6379`, and nothing around it.
-fn is_host_and_port(text: &str) -> bool {
-    let Some((host, port)) = text.rsplit_once(':') else { return false };
-    let inner = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-    let host_is_one = match inner {
-        Some(v6) => v6.parse::<Ipv6Addr>().is_ok(),
-        None => {
-            !host.is_empty()
-                && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
-        }
-    };
-    host_is_one
-        && port.bytes().all(|b| b.is_ascii_digit())
-        && port.parse::<u16>().is_ok_and(|p| p > 0)
-}
-
-/// A URL without what stands before the host.
-fn redacted(url: &str) -> String {
-    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
-    let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
-    // Parameters may hold anything.
-    format!("{scheme}://{}", place.split_once('?').map_or(place, |(place, _)| place))
 }
 
 fn address(flags: &Flags) -> anyhow::Result<SocketAddr> {
@@ -321,6 +297,29 @@ fn address(flags: &Flags) -> anyhow::Result<SocketAddr> {
     text.to_socket_addrs().ok().and_then(|mut addresses| addresses.next()).ok_or_else(|| {
         anyhow!("{source}: {text:?} is no address to listen on, such as 127.0.0.1:8080")
     })
+}
+
+fn access(flags: &Flags) -> anyhow::Result<Access> {
+    Ok(Access {
+        admin: token(flags.admin_token_file.as_deref(), "ADMIN_TOKEN")?,
+        issue: token(flags.issue_token_file.as_deref(), "ISSUE_TOKEN")?,
+    })
+}
+
+/// Never repeats what it read.
+fn token(file: Option<&Path>, variable: &str) -> anyhow::Result<Option<Token>> {
+    let (place, text) = match file {
+        Some(file) => {
+            let place = file.display().to_string();
+            let text = std::fs::read_to_string(file);
+            (
+                place.clone(),
+                Some(text.with_context(|| format!("cannot read the token in {place}"))?),
+            )
+        }
+        None => (variable.to_owned(), environment(variable)?),
+    };
+    text.map(|text| Token::new(&text)).transpose().map_err(|e| anyhow!("{place}: {e}"))
 }
 
 fn instance(flags: &Flags, address: SocketAddr) -> anyhow::Result<HeaderValue> {
@@ -339,16 +338,6 @@ fn instance(flags: &Flags, address: SocketAddr) -> anyhow::Result<HeaderValue> {
 /// What tells this process from all others, also where two instances were given one name.
 fn unique_name() -> String {
     format!("{:032x}", rand::random::<u128>())
-}
-
-/// A variable that is set and not empty.
-fn environment(name: &str) -> anyhow::Result<Option<String>> {
-    let value: Option<OsString> = std::env::var_os(name);
-    match value.map(OsString::into_string) {
-        None => Ok(None),
-        Some(Ok(value)) => Ok(Some(value).filter(|value| !value.is_empty())),
-        Some(Err(_)) => bail!("{name} is not text"),
-    }
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

@@ -4,7 +4,7 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,10 +16,11 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tracing::{debug, info, warn};
 
 use crate::http::Answer;
+use crate::telemetry::Throttle;
 
 /// A peer that connects and then says nothing would never be closed otherwise.
 const FIRST_BYTES: Duration = Duration::from_secs(10);
@@ -98,24 +99,45 @@ pub struct Ending {
     pub signals: Signals,
     /// Becomes true with the first one.
     pub stop: watch::Sender<bool>,
-    /// How long requests in flight may take then.
+}
+
+/// What serving is limited to.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections at a time.
+    pub connections: usize,
+    /// How long requests in flight may take once the end has begun.
     pub drain: Duration,
 }
 
+/// Whoever sent a request. Every request has it among its extensions.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub IpAddr);
+
 /// Answers until a signal, then lets requests in flight finish.
-pub async fn serve<A: Answerer>(listener: TcpListener, answer: A, ending: Ending) {
-    let Ending { mut signals, stop, drain } = ending;
+pub async fn serve<A: Answerer>(listener: TcpListener, answer: A, limits: Limits, ending: Ending) {
+    let Ending { mut signals, stop } = ending;
     let graceful = GracefulShutdown::new();
+    let places = Arc::new(Semaphore::new(limits.connections));
+    let complaints = Throttle::default();
     loop {
         tokio::select! {
             () = signals.next() => break,
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
+                    let Ok(place) = places.clone().try_acquire_owned() else {
+                        // Nothing was asked yet, and a full house is told at once.
+                        if complaints.allows() {
+                            warn!("{} connections are open: new ones are closed", limits.connections);
+                        }
+                        continue;
+                    };
                     let connection = connection(stream, answer.clone(), graceful.watcher(), stop.subscribe());
                     tokio::spawn(async move {
                         if let Err(e) = connection.await {
                             debug!(%peer, "connection ended: {e}");
                         }
+                        drop(place);
                     });
                 }
                 Err(e) => pause_accepting(&e).await,
@@ -126,8 +148,8 @@ pub async fn serve<A: Answerer>(listener: TcpListener, answer: A, ending: Ending
     stop.send_replace(true);
     info!("stopping: no new connections, requests in flight may finish");
     tokio::select! {
-        finished = tokio::time::timeout(drain, graceful.shutdown()) => if finished.is_err() {
-            warn!("some requests did not finish within {drain:?} and are cut off");
+        finished = tokio::time::timeout(limits.drain, graceful.shutdown()) => if finished.is_err() {
+            warn!("some requests did not finish within {:?} and are cut off", limits.drain);
         },
         () = signals.next() => warn!("a second signal: requests in flight are cut off"),
     }
@@ -149,6 +171,7 @@ async fn connection<A: Answerer>(
     mut stopping: watch::Receiver<bool>,
 ) -> Result<(), ConnectionError> {
     stream.set_nodelay(true)?;
+    let peer = Peer(stream.peer_addr()?.ip().to_canonical());
     socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
     tokio::select! {
         spoke = tokio::time::timeout(FIRST_BYTES, first_bytes(&stream)) => {
@@ -164,6 +187,7 @@ async fn connection<A: Answerer>(
     let service = service_fn(move |mut request: Request<Incoming>| {
         let answer = answer.clone();
         request.extensions_mut().insert(cut.clone());
+        request.extensions_mut().insert(peer);
         async move { Ok::<_, Infallible>(answer.answer(request).await) }
     });
     let mut server = auto::Builder::new(TokioExecutor::new());

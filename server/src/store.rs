@@ -14,6 +14,7 @@ use chrono::{DateTime, Utc};
 use contract::wire;
 
 use crate::code::CampaignNumber;
+use crate::user::User;
 
 /// A store of campaigns and coupons, shared by all instances.
 ///
@@ -73,10 +74,22 @@ pub struct Lead {
 pub struct Ask {
     /// Of which campaign.
     pub campaign: CampaignNumber,
-    /// For whom; never empty.
-    pub user: Option<String>,
+    /// For whom.
+    pub user: Option<User>,
     /// The idempotency key; never empty.
     pub key: Option<String>,
+}
+
+impl Ask {
+    /// The user as it was sent, for the ledger; empty if there is none.
+    pub(crate) fn sent(&self) -> &str {
+        self.user.as_ref().map_or("", User::sent)
+    }
+
+    /// What the user is found by; empty if there is none.
+    pub(crate) fn holder(&self) -> &str {
+        self.user.as_ref().map_or("", User::folded)
+    }
 }
 
 /// What the store decided; final.

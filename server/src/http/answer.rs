@@ -3,12 +3,15 @@
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use contract::wire::{self, Problem, ProblemCode};
 use http_body_util::Full;
 use hyper::body::{Frame, SizeHint};
-use hyper::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::header::{
+    ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use hyper::{Method, Response, StatusCode};
 use serde::Serialize;
 use tokio::sync::mpsc;
@@ -98,6 +101,22 @@ pub(super) fn not_allowed(route: &Route<'_>) -> Box<Refusal> {
     let allow = HeaderValue::from_str(&methods).ok().map(|methods| (ALLOW, methods));
     let problem = Problem::new(ProblemCode::MethodNotAllowed, detail);
     Box::new(Refusal { problem, header: allow })
+}
+
+/// Nothing says whether the token was missing or wrong.
+pub(super) fn unauthorized() -> Box<Refusal> {
+    let detail = "this takes the right bearer token";
+    let problem = Problem::new(ProblemCode::Unauthorized, detail);
+    let challenge = (WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    Box::new(Refusal { problem, header: Some(challenge) })
+}
+
+pub(super) fn too_many(wait: Duration) -> Box<Refusal> {
+    let detail = "this address makes more requests a second than it may";
+    let problem = Problem::new(ProblemCode::RateLimited, detail);
+    // In whole seconds, and not before it may.
+    let seconds = HeaderValue::from(wait.as_secs() + u64::from(wait.subsec_nanos() > 0));
+    Box::new(Refusal { problem, header: Some((RETRY_AFTER, seconds)) })
 }
 
 /// The same head, which still says how long the body would be.

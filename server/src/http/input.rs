@@ -3,12 +3,14 @@
 use std::fmt;
 
 use chrono::Datelike;
-use contract::wire::{IssueRequest, NewCampaign, Problem, ProblemCode, header};
+use contract::wire::{NewCampaign, Problem, ProblemCode, header};
 use hyper::HeaderMap;
 use serde::de::{DeserializeOwned, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
+
+use crate::user::User;
 
 /// The problem is boxed since the usual case should not carry its size.
 type Checked<T> = Result<T, Box<Problem>>;
@@ -61,20 +63,24 @@ pub(super) fn new_campaign(body: &[u8]) -> Checked<NewCampaign> {
     Ok(new)
 }
 
-/// Body of `POST /campaigns/{id}/coupons`; an empty one asks for nothing in particular.
-pub(super) fn issue_request(body: &[u8]) -> Checked<IssueRequest> {
+/// Body of `POST /campaigns/{id}/coupons`; an empty one names nobody.
+pub(super) fn asking_user(body: &[u8]) -> Checked<Option<User>> {
     if body.is_empty() {
-        return Ok(IssueRequest::default());
+        return Ok(None);
     }
     let members = members(body, &["user"])?;
-    let user: Option<String> = member(&members, "user", "must be a string")?;
-    let fits = |user: &String| {
-        (1..=MAX_USER).contains(&user.chars().count()) && !user.chars().any(char::is_control)
+    let Some(sent) = member::<Option<String>>(&members, "user", "must be a string")? else {
+        return Ok(None);
     };
-    if user.as_ref().is_none_or(fits) {
-        return Ok(IssueRequest { user });
-    }
-    Err(invalid("user", format!("must have 1 to {MAX_USER} characters, none a control character")))
+    let fits =
+        (1..=MAX_USER).contains(&sent.chars().count()) && !sent.chars().any(char::is_control);
+    let user = User::new(sent).filter(|_| fits).ok_or_else(|| {
+        invalid(
+            "user",
+            format!("must have 1 to {MAX_USER} characters, one to see, no control character"),
+        )
+    })?;
+    Ok(Some(user))
 }
 
 /// The idempotency key, if there is one.
@@ -288,21 +294,22 @@ mod tests {
 
     #[test]
     fn users_are_optional_and_bounded() {
-        assert_eq!(issue_request(b"").unwrap().user, None);
-        assert_eq!(issue_request(b"{}").unwrap().user, None);
+        assert_eq!(asking_user(b"").unwrap(), None);
+        assert_eq!(asking_user(b"{}").unwrap(), None);
         let longest = format!(r#"{{"user":"{}"}}"#, "가".repeat(128));
-        assert!(issue_request(longest.as_bytes()).is_ok());
+        assert!(asking_user(longest.as_bytes()).is_ok());
         let too_long = format!(r#"{{"user":"{}"}}"#, "가".repeat(129));
         for body in [
             too_long.as_str(),
             r#"{"user":""}"#,
+            r#"{"user":" "}"#,
             r#"{"user":"a\u0000b"}"#,
             r#"{"user":1}"#,
             r#"{"user":"a","user":"a"}"#,
         ] {
-            assert_eq!(field(issue_request(body.as_bytes())), "user", "{body}");
+            assert_eq!(field(asking_user(body.as_bytes())), "user", "{body}");
         }
-        assert_eq!(issue_request(b"{").unwrap_err().code, ProblemCode::BadJson);
+        assert_eq!(asking_user(b"{").unwrap_err().code, ProblemCode::BadJson);
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use contract::wire;
 use hyper::Method;
 
+use super::access::Right;
+
 /// What a path names.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Route<'a> {
@@ -29,6 +31,21 @@ impl<'a> Route<'a> {
             Some((id, "events")) if !id.is_empty() => Some(Self::Events(id)),
             _ => None,
         }
+    }
+
+    /// What asking for it takes.
+    pub(super) fn right(&self, method: &Method) -> Right {
+        match self {
+            Self::Campaigns => Right::Administering,
+            Self::Coupons(_) if method == Method::POST => Right::Issuing,
+            Self::Coupons(_) => Right::Administering,
+            Self::Campaign(_) | Self::Events(_) | Self::Health | Self::Ready => Right::Anybodys,
+        }
+    }
+
+    /// Whether it counts against the requests that an address may make.
+    pub(super) fn is_limited(&self) -> bool {
+        !matches!(self, Self::Health | Self::Ready)
     }
 
     /// The query parameters that it takes.

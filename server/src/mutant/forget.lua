@@ -2,6 +2,7 @@
 --
 -- KEYS  campaign, issued, ledger, codes, users, keys (all in one hash slot)
 -- ARGV  the codes' prefix, how many
+-- Users are found as they were sent here, which is enough for those that a load makes up.
 local _, counter, ledger, codes, users, keys = unpack(KEYS)
 for _, entry in ipairs(redis.call('XREVRANGE', ledger, '+', '-', 'COUNT', ARGV[2])) do
   local code, user, key = entry[2][2], entry[2][4], entry[2][6]

@@ -15,11 +15,8 @@ impl Luck {
 
     /// Whether it strikes this request; `one_in` of them on average.
     pub(super) fn strikes(self, ask: &Ask, one_in: u64) -> bool {
-        let (user, key) = (ask.user.as_deref(), ask.key.as_deref());
-        self.hits(
-            &format!("{}\n{}\n{}", ask.campaign, user.unwrap_or(""), key.unwrap_or("")),
-            one_in,
-        )
+        let key = ask.key.as_deref().unwrap_or_default();
+        self.hits(&format!("{}\n{}\n{key}", ask.campaign, ask.sent()), one_in)
     }
 
     /// Whether it strikes whatever has this name.

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use crate::code::CampaignNumber;
 use crate::store::{CampaignState, Coupon, Decision};
+use crate::user::User;
 
 /// All of it, behind one lock.
 #[derive(Debug, Default)]
@@ -29,7 +30,7 @@ pub(super) struct Remembered {
     /// Names that were noted, and when first.
     pub(super) noted: HashMap<(CampaignNumber, String), Instant>,
     /// Whose coupon stands under a name that several may share.
-    pub(super) holders: HashMap<(CampaignNumber, u64), (Option<String>, Coupon)>,
+    pub(super) holders: HashMap<(CampaignNumber, u64), (Option<User>, Coupon)>,
     /// Where the decision will be told that is being made.
     pub(super) flight: HashMap<CampaignNumber, watch::Receiver<Option<Decision>>>,
 }

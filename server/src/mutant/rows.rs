@@ -7,6 +7,7 @@ use super::slip::{Sabotage, Slip, UNLIMITED, Writes};
 use super::store::{Mutated, Outcome};
 use crate::code::CampaignNumber;
 use crate::store::{Ask, Coupon, Decision};
+use crate::user::User;
 
 impl<S: Sabotage> Mutated<S> {
     /// Bugs that write a coupon late, not at all, twice, or where it does not belong.
@@ -20,7 +21,7 @@ impl<S: Sabotage> Mutated<S> {
             }
             Mutant::GhostRow => {
                 let struck = self.struck(&ask);
-                let nobody = Ask { user: Some("nobody".to_owned()), key: None, ..ask.clone() };
+                let nobody = Ask { user: User::new("nobody"), key: None, ..ask.clone() };
                 let decision = self.step(ask).await?;
                 if struck && matches!(decision, Decision::Issued(_)) {
                     self.clean.slip(nobody, Slip { sees_holder: false, ..Slip::default() }).await?;
@@ -28,7 +29,7 @@ impl<S: Sabotage> Mutated<S> {
                 Ok(decision)
             }
             Mutant::RowOfAnother => {
-                let owner = ask.user.as_ref().map(|user| format!("{user}0"));
+                let owner = User::new(format!("{}0", ask.sent()));
                 self.slip_if_struck(ask, Slip { owner, ..Slip::default() }).await
             }
             _ => {

@@ -1,12 +1,13 @@
 -- PLANTED BUG: the step of one request, with whatever slip the arguments ask for.
 --
 -- KEYS  campaign, issued, ledger, codes, users, keys (all in one hash slot)
--- ARGV  the codes' prefix, user or '', idempotency key or '', the code, its owner, how many coupons
+-- ARGV  the codes' prefix, what the user is found by or '', idempotency key or '', the code, its owner
+--       as sent and what that one is found by, how many coupons
 --       more than there are, how many microseconds the start is later, to a multiple of how many it
 --       is cut, whether holders and keys are looked for ('1' or '0'), what is written: 'whole',
 --       'no_row', 'no_count', or a number, which becomes the count; and the rank, or 0 for the next
 local campaign, counter, ledger, codes, users, keys = unpack(KEYS)
-local _, user, key, code, owner, more, later, step, sees_holder, sees_key, writes, fixed =
+local _, user, key, code, owner, found_by, more, later, step, sees_holder, sees_key, writes, fixed =
   unpack(ARGV)
 
 local terms = redis.call('HMGET', campaign, 'coupons', 'starts_at_us', 'per_user_limit')
@@ -65,10 +66,10 @@ if writes ~= 'no_row' then
   redis.call('XADD', ledger, seq .. '-0', 'code', code, 'user', owner, 'key', key, 'at_us', now_text)
   redis.call('HSET', codes, code, seq)
   if limited then
-    redis.call('HSETNX', users, owner, seq)
+    redis.call('HSETNX', users, found_by, seq)
   end
   if key ~= '' then
-    redis.call('HSETNX', keys, owner .. '\0' .. key, seq)
+    redis.call('HSETNX', keys, found_by .. '\0' .. key, seq)
   end
 end
 if writes == 'whole' or writes == 'no_row' then

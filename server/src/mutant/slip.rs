@@ -11,6 +11,7 @@ use crate::code::{CampaignNumber, random_tail};
 use crate::store::redis::RedisStore;
 use crate::store::sqlite::{Campaigns, SqliteStore};
 use crate::store::{Ask, Coupon, Decision, Store, StoreError};
+use crate::user::User;
 
 /// More coupons than any campaign has.
 pub(super) const UNLIMITED: i64 = 1 << 40;
@@ -31,7 +32,7 @@ pub struct Slip {
     /// The code, taken or not; drawn as it should be if absent.
     pub(super) code: Option<String>,
     /// For whom the coupon is written; for who asked if absent.
-    pub(super) owner: Option<String>,
+    pub(super) owner: Option<User>,
     /// The rank, free or not; the next one if absent.
     pub(super) rank: Option<u64>,
     /// What it writes.
@@ -67,6 +68,16 @@ impl Default for Slip {
     }
 }
 
+impl Slip {
+    /// For whom the coupon is written: as it was sent, and what it is found by.
+    fn owner_of<'a>(&'a self, ask: &'a Ask) -> (&'a str, &'a str) {
+        match &self.owner {
+            Some(owner) => (owner.sent(), owner.folded()),
+            None => (ask.sent(), ask.holder()),
+        }
+    }
+}
+
 /// What planted bugs do to a store.
 pub trait Sabotage: Store + Clone {
     /// The atomic step, with this slip.
@@ -94,8 +105,9 @@ pub trait Sabotage: Store + Clone {
 impl Sabotage for RedisStore {
     async fn slip(&self, ask: Ask, slip: Slip) -> Result<Decision, StoreError> {
         static STEP: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("slip.lua")));
-        let (user, key) = (ask.user.unwrap_or_default(), ask.key.unwrap_or_default());
-        let code = slip.code.unwrap_or_else(|| ask.campaign.prefix() + &random_tail());
+        let key = ask.key.as_deref().unwrap_or_default();
+        let (owner, owner_found_by) = slip.owner_of(&ask);
+        let code = slip.code.clone().unwrap_or_else(|| ask.campaign.prefix() + &random_tail());
         let flag = |set: bool| if set { "1" } else { "0" };
         let writes = match slip.writes {
             Writes::Whole => "whole".to_owned(),
@@ -103,11 +115,12 @@ impl Sabotage for RedisStore {
             Writes::NoCount => "no_count".to_owned(),
             Writes::CountAs(count) => count.to_string(),
         };
-        let arguments: [&str; 11] = [
-            &user,
-            &key,
+        let arguments: [&str; 12] = [
+            ask.holder(),
+            key,
             &code,
-            slip.owner.as_deref().unwrap_or(&user),
+            owner,
+            owner_found_by,
             &slip.more.to_string(),
             &slip.later_us.to_string(),
             &slip.start_step_us.to_string(),
@@ -236,7 +249,8 @@ impl Step<'_> {
 
     /// The coupon of this user that the query finds.
     fn coupon(&self, sql: &str, key: &str, coupons: u64) -> rusqlite::Result<Option<Coupon>> {
-        let parameters = params![self.ask.campaign.get(), self.ask.user, key];
+        let parameters =
+            params![self.ask.campaign.get(), self.ask.user.as_ref().map(User::folded), key];
         let found = self.transaction.query_row(sql, parameters, |row| {
             let (seq, at_us): (u64, i64) = (row.get(1)?, row.get(2)?);
             Ok(Coupon {
@@ -260,11 +274,11 @@ impl Step<'_> {
             // A bug that gives out a code twice is also that nothing keeps codes apart.
             self.transaction.execute_batch("DROP INDEX IF EXISTS coupons_by_code")?;
         }
-        let sql = "INSERT INTO coupons (campaign, seq, code, user, key, issued_at_us)
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-        let Ask { campaign, user, key } = self.ask;
-        let owner = self.slip.owner.as_ref().or(user.as_ref());
-        let written = params![campaign.get(), seq, code, owner, key, now_us];
+        let sql = "INSERT INTO coupons (campaign, seq, code, user, holder, key, issued_at_us)
+                   VALUES (?1, ?2, ?3, NULLIF(?4, ''), NULLIF(?5, ''), ?6, ?7)";
+        let Ask { campaign, key, .. } = self.ask;
+        let (owner, found_by) = self.slip.owner_of(self.ask);
+        let written = params![campaign.get(), seq, code, owner, found_by, key, now_us];
         self.transaction.execute(sql, written).map(drop)
     }
 }

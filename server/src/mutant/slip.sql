@@ -1,7 +1,7 @@
 -- PLANTED BUG: the step of one request, with whatever slip is asked for.
 --
--- asker, key       '' where absent
--- code, owner      what is written, taken or not, and for whom
+-- asker, key       what the user is found by, and the key; '' where absent
+-- code, owner      what is written, taken or not, and for whom, who is found by owner_found_by
 -- more             how many coupons there are taken to be besides those there are
 -- later, cut       microseconds by which the start is later, and to a multiple of which it is cut
 -- sees_*           whether holders and keys are looked for
@@ -10,8 +10,8 @@
 --
 -- A function of one connection, which is gone with it.
 CREATE FUNCTION pg_temp.slip(
-    campaign_number integer, asker text, wanted text, new_code text, owner text, more bigint,
-    later bigint, cut bigint, sees_holder boolean, sees_key boolean, writes text, fixed bigint
+    campaign_number integer, asker text, wanted text, new_code text, owner text,
+    owner_found_by text, more bigint, later bigint, cut bigint, sees_holder boolean, sees_key boolean, writes text, fixed bigint
 )
 RETURNS TABLE (decision text, given text, rank bigint, at_us bigint, promised bigint)
 LANGUAGE plpgsql VOLATILE
@@ -31,10 +31,10 @@ BEGIN
     promised := terms.coupons;
     now_us := coupon.now_us();
     SELECT * INTO keyed FROM coupon.coupons c
-    WHERE c.campaign = campaign_number AND c."user" = asker AND c.key = wanted AND wanted <> ''
+    WHERE c.campaign = campaign_number AND c.holder = asker AND c.key = wanted AND wanted <> ''
     ORDER BY c.seq LIMIT 1;
     SELECT * INTO held FROM coupon.coupons c
-    WHERE c.campaign = campaign_number AND c."user" = asker ORDER BY c.seq LIMIT 1;
+    WHERE c.campaign = campaign_number AND c.holder = asker ORDER BY c.seq LIMIT 1;
 
     given := '';
     rank := 0;
@@ -68,7 +68,7 @@ BEGIN
                 DROP INDEX IF EXISTS coupon.coupons_by_code;
             END IF;
             INSERT INTO coupon.coupons
-            VALUES (campaign_number, rank, new_code, owner, wanted, now_us);
+            VALUES (campaign_number, rank, new_code, owner, owner_found_by, wanted, now_us);
         END IF;
         UPDATE coupon.campaigns c SET issued = CASE
             WHEN writes IN ('whole', 'no_row') THEN terms.issued + 1

@@ -20,6 +20,7 @@ use crate::store::postgres::{PostgresStore, Settings, Sharing};
 use crate::store::redis::RedisStore;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Ask, CampaignState, Coupon, Decision, Lead, Store, StoreError};
+use crate::user::User;
 
 /// What can be said of a launch, and is the same for every one without a bug.
 type Facts = BTreeMap<String, i64>;
@@ -56,7 +57,7 @@ impl<S: Store> Launch<S> {
     /// Requests of these users at once, each through the instance of its number.
     async fn rush(&mut self, phase: &str, users: impl IntoIterator<Item = (u32, String)>) {
         let campaign = self.campaign;
-        let ask = |(n, key)| Ask { campaign, user: Some(format!("u{n}")), key: Some(key) };
+        let ask = |(n, key)| Ask { campaign, user: User::new(format!("u{n}")), key: Some(key) };
         let asks: Vec<(u32, Ask)> = users.into_iter().map(|(n, key)| (n, ask((n, key)))).collect();
         let told = asks
             .into_iter()
@@ -68,7 +69,7 @@ impl<S: Store> Launch<S> {
     }
 
     fn heard(&mut self, phase: &str, (ask, told): Told) {
-        let user = ask.user.unwrap();
+        let user = ask.sent().to_owned();
         let what = match told {
             Err(_) => "error",
             Ok(Decision::SoldOut) => "sold_out",

@@ -65,7 +65,6 @@ impl<S: Sabotage> Mutated<S> {
     pub(super) fn mistold(&self, ask: &Ask, decision: Decision) -> Outcome {
         let struck = self.struck(ask);
         let drawn = || ask.campaign.prefix() + &random_tail();
-        let name = |name: &Option<String>| name.clone().unwrap_or_default();
         let noted = |name: &str| self.memory.noted_for(ask.campaign, name).is_some();
         Ok(match (self.mutant, decision) {
             (Mutant::LastSwallowed, Decision::Issued(Coupon { remaining: 0, .. })) => {
@@ -76,10 +75,12 @@ impl<S: Sabotage> Mutated<S> {
             }
             (Mutant::DoubtAfterCommit, Decision::Issued(_)) if struck => return Err(in_doubt()),
             (Mutant::RefusedAfterCommit, Decision::Issued(_)) if struck => Decision::SoldOut,
-            (Mutant::ReplayOtherCode, Decision::Issued(coupon)) if noted(&name(&ask.key)) => {
+            (Mutant::ReplayOtherCode, Decision::Issued(coupon))
+                if noted(ask.key.as_deref().unwrap_or_default()) =>
+            {
                 Decision::Issued(Coupon { code: drawn(), ..coupon })
             }
-            (Mutant::MarkedBeforeCapacity, Decision::SoldOut) if noted(&name(&ask.user)) => {
+            (Mutant::MarkedBeforeCapacity, Decision::SoldOut) if noted(ask.holder()) => {
                 Decision::AlreadyIssued { code: drawn() }
             }
             (Mutant::HolderToldSoldOut, Decision::AlreadyIssued { .. }) => Decision::SoldOut,

@@ -24,8 +24,7 @@ impl<S: Sabotage> Mutated<S> {
                 told => Ok(told),
             },
             Mutant::GuardExpires => {
-                let user = ask.user.clone().unwrap_or_default();
-                let known = self.memory.noted_for(ask.campaign, &user).unwrap_or_default();
+                let known = self.memory.noted_for(ask.campaign, ask.holder()).unwrap_or_default();
                 let forgotten = known > Duration::from_millis(100);
                 let slip = if forgotten { no_guard } else { Slip::default() };
                 self.clean.slip(ask, slip).await
@@ -35,7 +34,8 @@ impl<S: Sabotage> Mutated<S> {
             }
             Mutant::UserHashCollides => {
                 let told = |coupon: Coupon| Decision::AlreadyIssued { code: coupon.code };
-                self.under_a_hash(ask.user.clone(), ask, told).await
+                self.under_a_hash(ask.user.as_ref().map(|user| user.folded().to_owned()), ask, told)
+                    .await
             }
             _ => self.single_flight(ask).await,
         }

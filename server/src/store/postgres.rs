@@ -216,13 +216,16 @@ impl Inner {
             return true;
         }
         let prefix = campaign.prefix();
-        let text = |text: &Option<String>| text.clone().unwrap_or_default();
-        let users: Vec<String> = batch.iter().map(|job| text(&job.ask.user)).collect();
-        let keys: Vec<String> = batch.iter().map(|job| text(&job.ask.key)).collect();
+        let each = |text: fn(&Ask) -> &str| -> Vec<String> {
+            batch.iter().map(|job| text(&job.ask).to_owned()).collect()
+        };
+        let (users, holders) = (each(Ask::sent), each(Ask::holder));
+        let keys = each(|ask| ask.key.as_deref().unwrap_or_default());
         let tails = batch.iter().flat_map(|job| &job.tails);
         let codes: Vec<String> = tails.map(|tail| format!("{prefix}{tail}")).collect();
         let step = sqlx::query_as(include_str!("postgres/step.sql"));
-        let step: Asked<Told> = step.bind(number(campaign)).bind(users).bind(keys).bind(codes);
+        let step: Asked<Told> =
+            step.bind(number(campaign)).bind(users).bind(holders).bind(keys).bind(codes);
         match self.fetch(connection, step).await {
             Ok(told) => {
                 reply_all(batch, told);

@@ -131,7 +131,7 @@ impl Inner {
         }
         call.arg(campaign.prefix()).arg(CANDIDATES);
         for job in &batch {
-            call.arg(job.ask.user.as_deref().unwrap_or_default());
+            call.arg(job.ask.sent()).arg(job.ask.holder());
             call.arg(job.ask.key.as_deref().unwrap_or_default());
             call.arg(&job.tails[..]);
         }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
@@ -80,7 +80,19 @@ pub(crate) fn command(store: &str) -> Command {
 pub(crate) fn binary() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_coupon-server"));
     command.env_remove("PORT").env_remove("REDIS_ADDR").env_remove("RUST_LOG");
+    command.env_remove("ADMIN_TOKEN").env_remove("ISSUE_TOKEN");
     command
+}
+
+/// Checks for exit code 2 and one line on stderr; returns the line.
+#[track_caller]
+pub(crate) fn refused(command: &mut Command) -> String {
+    let Output { status, stderr, .. } = command.output().unwrap();
+    let text = String::from_utf8(stderr).unwrap();
+    assert_eq!(status.code(), Some(2), "{text}");
+    let line = text.strip_suffix('\n').unwrap();
+    assert!(!line.contains('\n') && line.starts_with("coupon-server: "), "{text}");
+    line.to_owned()
 }
 
 /// A running server.

@@ -25,6 +25,7 @@ macro_rules! on_every_store {
         }
     };
 }
+mod access;
 mod conformance;
 mod connections;
 mod events;

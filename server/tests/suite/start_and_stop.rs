@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -11,18 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use crate::instance::{Instance, Store, Told, assert_sound, binary, command};
-
-/// Checks for exit code 2 and one line on stderr; returns the line.
-#[track_caller]
-fn refused(command: &mut Command) -> String {
-    let Output { status, stderr, .. } = command.output().unwrap();
-    let text = String::from_utf8(stderr).unwrap();
-    assert_eq!(status.code(), Some(2), "{text}");
-    let line = text.strip_suffix('\n').unwrap();
-    assert!(!line.contains('\n') && line.starts_with("coupon-server: "), "{text}");
-    line.to_owned()
-}
+use crate::instance::{Instance, Store, Told, assert_sound, binary, command, refused};
 
 #[test]
 fn bad_flags_are_refused_in_one_line() {

@@ -143,7 +143,8 @@ fn every_problem_of_the_reference_server_has_an_outcome() {
                 Outcome::Indeterminate(Doubt::ServerError)
             }
             // Only a wrong scenario leads there: it must fail the run, not pass as a refusal.
-            ProblemCode::NotFound => UNCLASSIFIED,
+            ProblemCode::NotFound | ProblemCode::Unauthorized => UNCLASSIFIED,
+            ProblemCode::RateLimited => Outcome::Failed(Failure::Busy),
             ProblemCode::CampaignsExhausted => Outcome::Indeterminate(Doubt::ServerError),
             ProblemCode::CampaignNotFound
             | ProblemCode::MethodNotAllowed

@@ -19,14 +19,16 @@ impl Sabotage for PostgresStore {
             Writes::NoCount => "no_count".to_owned(),
             Writes::CountAs(count) => count.to_string(),
         };
-        let user = ask.user.unwrap_or_default();
-        let step = "SELECT * FROM pg_temp.slip($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+        let (owner, owner_found_by) = slip.owner_of(&ask);
+        let step =
+            "SELECT * FROM pg_temp.slip($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
         let told = sqlx::query_as(step)
             .bind(number(ask.campaign))
-            .bind(user.clone())
-            .bind(ask.key.unwrap_or_default())
-            .bind(slip.code.unwrap_or_else(|| ask.campaign.prefix() + &random_tail()))
-            .bind(slip.owner.unwrap_or(user))
+            .bind(ask.holder())
+            .bind(ask.key.as_deref().unwrap_or_default())
+            .bind(slip.code.clone().unwrap_or_else(|| ask.campaign.prefix() + &random_tail()))
+            .bind(owner)
+            .bind(owner_found_by)
             .bind(slip.more)
             .bind(slip.later_us)
             .bind(slip.start_step_us)

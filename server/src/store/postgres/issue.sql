@@ -1,13 +1,16 @@
 -- The one atomic step: decides about a batch of requests for coupons of one campaign.
 --
 -- users, keys   of each request; '' where absent
+-- holders       what the users are found by, however they were spelled
 -- codes         as many candidates for each request, one request after the other
 -- Gives a row for each request, in their order; none if there is no such campaign.
 --
 -- The campaign's row is locked in a statement of its own. In a Read Committed transaction each
 -- statement of a volatile function sees what was committed when it began, so what follows sees
 -- everything that whoever held the lock before has done. One row is locked, so there is no deadlock.
-CREATE FUNCTION coupon.issue(campaign_number integer, users text[], keys text[], codes text[])
+CREATE FUNCTION coupon.issue(
+    campaign_number integer, users text[], holders text[], keys text[], codes text[]
+)
 RETURNS TABLE (decision text, given text, rank bigint, at_us bigint, promised bigint)
 LANGUAGE plpgsql VOLATILE
 -- While a table is small its plans would read all of it, and a launch is over before they change.
@@ -39,12 +42,12 @@ BEGIN
             -- With a limit a user has one row at most, whatever its key. The order makes the planner
             -- take the index that has it: the primary key would do too, and walk the whole campaign.
             SELECT * INTO held FROM coupon.coupons c
-            WHERE c.campaign = campaign_number AND c."user" = users[i]
+            WHERE c.campaign = campaign_number AND c.holder = holders[i]
                 AND c.key >= CASE WHEN limited THEN '' ELSE keys[i] END
             ORDER BY c.key LIMIT 1;
         END IF;
 
-        IF limited AND users[i] = '' THEN
+        IF limited AND holders[i] = '' THEN
             decision := 'user_missing';
         ELSIF keys[i] <> '' AND held.key = keys[i] THEN
             decision := 'issued';
@@ -62,7 +65,7 @@ BEGIN
             decision := 'collision';
             FOR at IN (i - 1) * candidates + 1 .. i * candidates LOOP
                 INSERT INTO coupon.coupons
-                VALUES (campaign_number, terms.issued + 1, codes[at], users[i], keys[i], now_us)
+                VALUES (campaign_number, terms.issued + 1, codes[at], users[i], holders[i], keys[i], now_us)
                 ON CONFLICT (code) DO NOTHING;
                 IF FOUND THEN
                     terms.issued := terms.issued + 1;

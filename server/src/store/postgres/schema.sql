@@ -31,7 +31,8 @@ CREATE TABLE coupon.coupons (
     campaign      integer NOT NULL,
     seq           bigint  NOT NULL,              -- from 1
     code          text    COLLATE "C" NOT NULL,
-    "user"        text    COLLATE "C" NOT NULL,  -- '' where absent
+    "user"        text    COLLATE "C" NOT NULL,  -- as it was sent; '' where absent
+    holder        text    COLLATE "C" NOT NULL,  -- what the user is found by, however it is spelled
     key           text    COLLATE "C" NOT NULL,  -- idempotency key; '' where absent
     issued_at_us  bigint  NOT NULL,
     PRIMARY KEY (campaign, seq)
@@ -39,7 +40,7 @@ CREATE TABLE coupon.coupons (
 
 CREATE UNIQUE INDEX coupons_by_code ON coupon.coupons (code);
 -- Finds both the coupon of a user and the coupon of a user's key.
-CREATE INDEX coupons_by_user ON coupon.coupons (campaign, "user", key);
+CREATE INDEX coupons_by_holder ON coupon.coupons (campaign, holder, key);
 
 -- The clock of this store. now() would be when the transaction began, before it waited for the lock.
 CREATE FUNCTION coupon.now_us() RETURNS bigint LANGUAGE sql VOLATILE

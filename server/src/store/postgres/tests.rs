@@ -23,7 +23,7 @@ async fn campaign(store: &PostgresStore, coupons: u64) -> CampaignNumber {
 }
 
 fn ask(campaign: CampaignNumber, user: &str) -> Ask {
-    Ask { campaign, user: Some(user.to_owned()), key: None }
+    Ask { campaign, user: crate::user::User::new(user), key: None }
 }
 
 /// Somebody who has all the campaigns' rows locked.

@@ -2,7 +2,8 @@
 --
 -- KEYS  campaign, issued, ledger, codes, users, keys (all in one hash slot)
 -- ARGV  the codes' prefix, the number of candidate tails a request brings,
---       then for each request: user or '', idempotency key or '', the tails
+--       then for each request: user or '' as it was sent, what the user is found by or '', idempotency
+--       key or '', the tails
 -- Returns {coupons of the campaign or -1 if there is none, {decision, ...}}
 --       decision = {what, code, seq, at_us}, in the order of the requests;
 --       {-2, {what is wrong}} if a part of the campaign is lost: then nothing was done
@@ -50,7 +51,7 @@ local function recorded(what, seq)
   return {what, row[2], tonumber(seq), tonumber(row[8])}
 end
 
-local function grant(user, key, code)
+local function grant(user, holder, key, code)
   issued = issued + 1
   local seq = string.format('%d', issued)
   -- The ledger refuses an id that is not above its last one: a lost counter cannot issue again.
@@ -58,20 +59,20 @@ local function grant(user, key, code)
   redis.call('INCR', counter)
   redis.call('HSET', codes, code, seq)
   if limited then
-    redis.call('HSET', users, user, seq)
+    redis.call('HSET', users, holder, seq)
   end
   if key ~= '' then
-    redis.call('HSET', keys, user .. '\0' .. key, seq)
+    redis.call('HSET', keys, holder .. '\0' .. key, seq)
   end
   return {'issued', code, issued, now}
 end
 
-local function decide(user, key, first_tail)
-  if limited and user == '' then
+local function decide(user, holder, key, first_tail)
+  if limited and holder == '' then
     return refused('user_missing')
   end
   if key ~= '' then
-    local seq = redis.call('HGET', keys, user .. '\0' .. key)
+    local seq = redis.call('HGET', keys, holder .. '\0' .. key)
     if seq then
       return recorded('issued', seq)
     end
@@ -80,7 +81,7 @@ local function decide(user, key, first_tail)
     return refused('not_started')
   end
   if limited then
-    local seq = redis.call('HGET', users, user)
+    local seq = redis.call('HGET', users, holder)
     if seq then
       return recorded('already_issued', seq)
     end
@@ -91,14 +92,14 @@ local function decide(user, key, first_tail)
   for tail = first_tail, first_tail + candidates - 1 do
     local code = prefix .. ARGV[tail]
     if redis.call('HEXISTS', codes, code) == 0 then
-      return grant(user, key, code)
+      return grant(user, holder, key, code)
     end
   end
   return refused('collision')
 end
 
 local decisions = {}
-for at = 3, #ARGV, 2 + candidates do
-  decisions[#decisions + 1] = decide(ARGV[at], ARGV[at + 1], at + 2)
+for at = 3, #ARGV, 3 + candidates do
+  decisions[#decisions + 1] = decide(ARGV[at], ARGV[at + 1], ARGV[at + 2], at + 3)
 end
 return {coupons, decisions}

@@ -25,7 +25,7 @@ async fn campaign_with(
 }
 
 fn ask(campaign: CampaignNumber, user: &str) -> Ask {
-    Ask { campaign, user: Some(user.to_owned()), key: None }
+    Ask { campaign, user: crate::user::User::new(user), key: None }
 }
 
 fn tails(tails: [&str; CANDIDATES]) -> [String; CANDIDATES] {

@@ -22,7 +22,8 @@ CREATE TABLE coupons (
     campaign      INTEGER NOT NULL,
     seq           INTEGER NOT NULL,              -- from 1
     code          TEXT    NOT NULL,
-    user          TEXT,
+    user          TEXT,                          -- as it was sent
+    holder        TEXT,                          -- what the user is found by, however it is spelled
     key           TEXT,                          -- idempotency key
     issued_at_us  INTEGER NOT NULL,
     PRIMARY KEY (campaign, seq)
@@ -30,7 +31,7 @@ CREATE TABLE coupons (
 
 CREATE UNIQUE INDEX coupons_by_code ON coupons (code);
 -- Finds both the coupon of a user and the coupon of a user's key.
-CREATE INDEX coupons_by_user ON coupons (campaign, user, key);
+CREATE INDEX coupons_by_holder ON coupons (campaign, holder, key);
 
 PRAGMA application_id = 1131378032;
 PRAGMA user_version = 2;

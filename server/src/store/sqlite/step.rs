@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use super::super::{Ask, Coupon, Decision, StoreError, time};
 use super::{Outcome, now_us, unavailable};
 use crate::code::CampaignNumber;
+use crate::user::User;
 
 /// How often a code is drawn for a coupon. With 52.9 random bits even a second time is rare.
 const DRAWS: usize = 16;
@@ -124,7 +125,7 @@ fn replay(transaction: &Transaction<'_>, terms: &Terms, ask: &Ask) -> Outcome<Op
         .prepare_cached(include_str!("replay.sql"))
         .and_then(|mut query| {
             query
-                .query_row(params![ask.campaign.get(), ask.user, key], |row| {
+                .query_row(params![ask.campaign.get(), holder(ask), key], |row| {
                     Ok((row.get(0)?, row.get(1)?, row.get(2)?))
                 })
                 .optional()
@@ -136,7 +137,7 @@ fn replay(transaction: &Transaction<'_>, terms: &Terms, ask: &Ask) -> Outcome<Op
 /// The code of the coupon that this user holds.
 fn held(transaction: &Transaction<'_>, ask: &Ask) -> rusqlite::Result<Option<String>> {
     let mut query = transaction.prepare_cached(include_str!("holder.sql"))?;
-    query.query_row(params![ask.campaign.get(), ask.user], |row| row.get(0)).optional()
+    query.query_row(params![ask.campaign.get(), holder(ask)], |row| row.get(0)).optional()
 }
 
 /// Writes a coupon into the ledger; `false` if its code is taken.
@@ -146,6 +147,11 @@ fn insert(
     (seq, code, now_us): (u64, &str, i64),
 ) -> rusqlite::Result<bool> {
     let mut insert = transaction.prepare_cached(include_str!("insert.sql"))?;
-    let rows = insert.execute(params![ask.campaign.get(), seq, code, ask.user, ask.key, now_us])?;
-    Ok(rows == 1)
+    let user = ask.user.as_ref().map(User::sent);
+    let row = params![ask.campaign.get(), seq, code, user, holder(ask), ask.key, now_us];
+    Ok(insert.execute(row)? == 1)
+}
+
+fn holder(ask: &Ask) -> Option<&str> {
+    ask.user.as_ref().map(User::folded)
 }

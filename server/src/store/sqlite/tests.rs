@@ -40,8 +40,8 @@ fn a_request_is_found_by_its_user_however_many_coupons_are_issued() {
     let connection = Connection::open_in_memory().unwrap();
     connection.execute_batch(include_str!("schema.sql")).unwrap();
     for (sql, seek) in [
-        (include_str!("holder.sql"), "(campaign=? AND user=?)"),
-        (include_str!("replay.sql"), "(campaign=? AND user=? AND key=?)"),
+        (include_str!("holder.sql"), "(campaign=? AND holder=?)"),
+        (include_str!("replay.sql"), "(campaign=? AND holder=? AND key=?)"),
     ] {
         let sql = format!("EXPLAIN QUERY PLAN {sql}");
         let mut plan = connection.prepare(&sql).unwrap();

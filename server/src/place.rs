@@ -1,0 +1,87 @@
+//! Where campaigns are kept, as flags and environment say it.
+
+use std::ffi::OsString;
+use std::net::Ipv6Addr;
+use std::path::PathBuf;
+
+use anyhow::bail;
+
+/// Where campaigns are kept.
+pub(crate) enum Place {
+    /// The URL.
+    Redis(String),
+    /// The URL.
+    Postgres(String),
+    /// The file.
+    Sqlite(PathBuf),
+}
+
+impl Place {
+    pub(crate) fn of(store: Option<&str>, alone: bool) -> anyhow::Result<Self> {
+        let place = Self::named(store)?;
+        if alone && !matches!(place, Self::Postgres(_)) {
+            bail!("--alone is for PostgreSQL: leave it out, or pass --store postgres://…");
+        }
+        Ok(place)
+    }
+
+    /// Never repeats a URL, which may hold a password.
+    fn named(store: Option<&str>) -> anyhow::Result<Self> {
+        let Some(store) = store else {
+            let address = environment("REDIS_ADDR")?.unwrap_or_else(|| "localhost:6379".to_owned());
+            if !is_host_and_port(&address) {
+                bail!("REDIS_ADDR must be HOST:PORT, such as localhost:6379");
+            }
+            return Ok(Self::Redis(format!("redis://{address}/0")));
+        };
+        if store.starts_with("redis://") {
+            return Ok(Self::Redis(store.to_owned()));
+        }
+        if store.starts_with("postgres://") || store.starts_with("postgresql://") {
+            return Ok(Self::Postgres(store.to_owned()));
+        }
+        match contract::sqlite::path(store) {
+            Some("") => bail!("--store sqlite: lacks a path, such as sqlite:coupons.db"),
+            Some(path) => Ok(Self::Sqlite(path.into())),
+            None => {
+                bail!(
+                    "--store must be sqlite:PATH, redis://HOST:PORT/DB or postgres://USER@HOST:PORT/DB"
+                )
+            }
+        }
+    }
+}
+
+/// `localhost:6379`, `10.0.0.5:6379` or `[::1]:6379`, and nothing around it.
+fn is_host_and_port(text: &str) -> bool {
+    let Some((host, port)) = text.rsplit_once(':') else { return false };
+    let inner = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let host_is_one = match inner {
+        Some(v6) => v6.parse::<Ipv6Addr>().is_ok(),
+        None => {
+            !host.is_empty()
+                && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
+        }
+    };
+    host_is_one
+        && port.bytes().all(|b| b.is_ascii_digit())
+        && port.parse::<u16>().is_ok_and(|p| p > 0)
+}
+
+/// A URL without what stands before the host.
+pub(crate) fn redacted(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
+    // Parameters may hold anything.
+    format!("{scheme}://{}", place.split_once('?').map_or(place, |(place, _)| place))
+}
+
+/// A variable that is set and not empty.
+pub(crate) fn environment(name: &str) -> anyhow::Result<Option<String>> {
+    let value: Option<OsString> = std::env::var_os(name);
+    match value.map(OsString::into_string) {
+        None => Ok(None),
+        Some(Ok(value)) => Ok(Some(value).filter(|value| !value.is_empty())),
+        Some(Err(_)) => bail!("{name} is not text"),
+    }
+}
