@@ -19,6 +19,11 @@ pub fn coupons_path(id: &str) -> String {
     format!("{CAMPAIGNS}/{id}/coupons")
 }
 
+/// Path that cancels a campaign: POST, without a body.
+pub fn cancel_path(id: &str) -> String {
+    format!("{CAMPAIGNS}/{id}/cancel")
+}
+
 /// Path of a campaign's events: GET streams them.
 pub fn events_path(id: &str) -> String {
     format!("{CAMPAIGNS}/{id}/events")
@@ -99,6 +104,8 @@ pub enum Status {
     Open,
     /// Started, with no coupon left.
     SoldOut,
+    /// Cancelled, before or after its start: no coupon is issued any more.
+    Cancelled,
 }
 
 /// Data of an event of `GET /campaigns/{id}/events`.
@@ -241,6 +248,10 @@ problems! {
     NotStarted "not_started" 422 "The campaign has not started";
     /// All coupons are gone.
     SoldOut "sold_out" 409 "All coupons are gone";
+    /// The campaign is cancelled.
+    Cancelled "cancelled" 409 "The campaign is cancelled";
+    /// This key created another campaign.
+    KeyReused "key_reused" 422 "This key belongs to another request";
     /// This user already holds a coupon.
     AlreadyIssued "already_issued" 409 "This user already holds a coupon";
     /// The body is not JSON.

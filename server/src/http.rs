@@ -128,10 +128,11 @@ impl<S: Store> App<S> {
         match route {
             Route::Health => Ok(json(StatusCode::OK, &serde_json::json!({ "status": "ok" }))),
             Route::Ready => self.ready().await,
-            Route::Campaigns => self.create(body).await,
+            Route::Campaigns => self.create(head, body).await,
             Route::Campaign(id) => self.campaign(id).await,
             Route::Coupons(id) if head.method == Method::POST => self.issue(id, head, body).await,
             Route::Coupons(id) => self.ledger(id, head.uri.query()).await,
+            Route::Cancel(id) => self.cancel(id).await,
             Route::Events(id) => self.events(id, head).await,
         }
     }
@@ -161,9 +162,15 @@ impl<S: Store> App<S> {
         Ok(self.events.stream(state, place, head.extensions.get().cloned().unwrap_or_default()))
     }
 
-    async fn create(&self, body: &[u8]) -> Result<Answer, Box<Refusal>> {
+    async fn create(&self, head: &Parts, body: &[u8]) -> Result<Answer, Box<Refusal>> {
         let new = input::new_campaign(body)?;
-        let state = self.store.create(new).await.map_err(|e| self.store_failed(&e))?;
+        let key = input::idempotency_key(&head.headers)?;
+        let state = self.store.create(new.clone(), key).await;
+        let state = state.map_err(|e| self.store_failed(&e))?;
+        if !state.is_of(&new) {
+            let detail = format!("this key created campaign {}, which is another", state.number);
+            return Err(Problem::new(ProblemCode::KeyReused, detail).into());
+        }
         let path = wire::campaign_path(&state.number.to_string());
         let mut answer = json(StatusCode::CREATED, &campaign(state));
         if let Ok(location) = HeaderValue::from_str(&path) {
@@ -175,6 +182,12 @@ impl<S: Store> App<S> {
     async fn campaign(&self, id: &str) -> Result<Answer, Box<Refusal>> {
         let number = CampaignNumber::parse(id).ok_or_else(|| unknown(id))?;
         let state = self.store.campaign(number).await.map_err(|e| self.store_failed(&e))?;
+        Ok(json(StatusCode::OK, &campaign(state.ok_or_else(|| unknown(id))?)))
+    }
+
+    async fn cancel(&self, id: &str) -> Result<Answer, Box<Refusal>> {
+        let number = CampaignNumber::parse(id).ok_or_else(|| unknown(id))?;
+        let state = self.store.cancel(number).await.map_err(|e| self.store_failed(&e))?;
         Ok(json(StatusCode::OK, &campaign(state.ok_or_else(|| unknown(id))?)))
     }
 
@@ -264,6 +277,7 @@ fn decided(id: &str, decision: Decision) -> Result<Answer, Box<Refusal>> {
             Err(Problem { coupon: Some(code), ..problem }.into())
         }
         Decision::SoldOut => refuse(ProblemCode::SoldOut, "no coupon is left in this campaign"),
+        Decision::Cancelled => refuse(ProblemCode::Cancelled, "nothing is issued of it any more"),
         Decision::NotStarted => {
             refuse(ProblemCode::NotStarted, "nothing is issued before its start")
         }

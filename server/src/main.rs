@@ -91,7 +91,7 @@ struct Flags {
     #[arg(long)]
     alone: bool,
 
-    /// File with the token that creating campaigns and listing coupons take; else ADMIN_TOKEN, else anybody may
+    /// File with the token that creating and cancelling campaigns and listing coupons take; else ADMIN_TOKEN, else anybody may
     #[arg(long, value_name = "FILE")]
     admin_token_file: Option<PathBuf>,
 

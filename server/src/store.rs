@@ -21,14 +21,23 @@ use crate::user::User;
 /// Every future can be dropped at any moment: a step that was not begun is then skipped, a step
 /// that was begun happens as a whole.
 pub trait Store: Send + Sync + 'static {
-    /// Creates a campaign; nobody ever sees half of one.
+    /// Creates a campaign, or gives the one that this key created before, whatever it is like. Nobody
+    /// ever sees half of one.
     fn create(
         &self,
         new: wire::NewCampaign,
+        key: Option<String>,
     ) -> impl Future<Output = Result<CampaignState, StoreError>> + Send;
 
     /// A campaign at one moment, or nothing if there is no such campaign.
     fn campaign(
+        &self,
+        number: CampaignNumber,
+    ) -> impl Future<Output = Result<Option<CampaignState>, StoreError>> + Send;
+
+    /// Cancels a campaign for good: no step after this one grants a coupon of it. Gives what it is like
+    /// then, or nothing if there is no such campaign.
+    fn cancel(
         &self,
         number: CampaignNumber,
     ) -> impl Future<Output = Result<Option<CampaignState>, StoreError>> + Send;
@@ -104,6 +113,8 @@ pub enum Decision {
     },
     /// All coupons are gone.
     SoldOut,
+    /// The campaign is cancelled.
+    Cancelled,
     /// The campaign has not started.
     NotStarted,
     /// The campaign has a limit per user and the request names no user.
@@ -142,6 +153,8 @@ pub struct CampaignState {
     pub per_user_limit: bool,
     /// When the scheduler saw its start. Nothing depends on it, see [`CampaignState::status`].
     pub opened_at: Option<DateTime<Utc>>,
+    /// Whether it is cancelled, for good.
+    pub cancelled: bool,
     /// The store's clock at that moment.
     pub now: DateTime<Utc>,
 }
@@ -152,9 +165,19 @@ impl CampaignState {
         self.coupons.saturating_sub(self.issued)
     }
 
+    /// Whether it is the campaign that this describes.
+    pub fn is_of(&self, new: &wire::NewCampaign) -> bool {
+        self.name == new.name
+            && self.coupons == new.coupons
+            && self.starts_at == new.starts_at
+            && self.per_user_limit == new.per_user_limit.is_some()
+    }
+
     /// Where the campaign stands, by the store's clock and nothing else.
     pub fn status(&self) -> wire::Status {
-        if self.now < self.starts_at {
+        if self.cancelled {
+            wire::Status::Cancelled
+        } else if self.now < self.starts_at {
             wire::Status::Scheduled
         } else if self.remaining() == 0 {
             wire::Status::SoldOut
@@ -205,6 +228,7 @@ mod tests {
             starts_at: time(1_000).unwrap(),
             per_user_limit: false,
             opened_at: None,
+            cancelled: false,
             now: time(now).unwrap(),
         }
     }
@@ -216,5 +240,9 @@ mod tests {
         assert_eq!(state(2, 1, 1_000).status(), wire::Status::Open);
         assert_eq!(state(2, 2, 1_000).status(), wire::Status::SoldOut);
         assert_eq!(state(2, 3, 1_000).status(), wire::Status::SoldOut);
+        for (issued, now) in [(0, 999), (1, 1_000), (2, 1_000)] {
+            let state = CampaignState { cancelled: true, ..state(2, issued, now) };
+            assert_eq!(state.status(), wire::Status::Cancelled);
+        }
     }
 }

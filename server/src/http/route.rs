@@ -11,6 +11,7 @@ pub(super) enum Route<'a> {
     Campaigns,
     Campaign(&'a str),
     Coupons(&'a str),
+    Cancel(&'a str),
     Events(&'a str),
     Health,
     Ready,
@@ -28,6 +29,7 @@ impl<'a> Route<'a> {
         match rest.split_once('/') {
             None if !rest.is_empty() => Some(Self::Campaign(rest)),
             Some((id, "coupons")) if !id.is_empty() => Some(Self::Coupons(id)),
+            Some((id, "cancel")) if !id.is_empty() => Some(Self::Cancel(id)),
             Some((id, "events")) if !id.is_empty() => Some(Self::Events(id)),
             _ => None,
         }
@@ -36,7 +38,7 @@ impl<'a> Route<'a> {
     /// What asking for it takes.
     pub(super) fn right(&self, method: &Method) -> Right {
         match self {
-            Self::Campaigns => Right::Administering,
+            Self::Campaigns | Self::Cancel(_) => Right::Administering,
             Self::Coupons(_) if method == Method::POST => Right::Issuing,
             Self::Coupons(_) => Right::Administering,
             Self::Campaign(_) | Self::Events(_) | Self::Health | Self::Ready => Right::Anybodys,
@@ -55,6 +57,7 @@ impl<'a> Route<'a> {
             Self::Campaigns
             | Self::Campaign(_)
             | Self::Coupons(_)
+            | Self::Cancel(_)
             | Self::Events(_)
             | Self::Health
             | Self::Ready => &[],
@@ -63,7 +66,7 @@ impl<'a> Route<'a> {
 
     pub(super) fn methods(&self) -> &'static [Method] {
         match self {
-            Self::Campaigns => &[Method::POST],
+            Self::Campaigns | Self::Cancel(_) => &[Method::POST],
             Self::Coupons(_) => &[Method::GET, Method::HEAD, Method::POST],
             Self::Campaign(_) | Self::Events(_) | Self::Health | Self::Ready => {
                 &[Method::GET, Method::HEAD]

@@ -10,7 +10,8 @@ local campaign, counter, ledger, codes, users, keys = unpack(KEYS)
 local _, user, key, code, owner, found_by, more, later, step, sees_holder, sees_key, writes, fixed =
   unpack(ARGV)
 
-local terms = redis.call('HMGET', campaign, 'coupons', 'starts_at_us', 'per_user_limit')
+local terms = redis.call('HMGET', campaign, 'coupons', 'starts_at_us', 'per_user_limit',
+  'cancelled_at_us')
 if not terms[1] then
   return {-1, {}}
 end
@@ -42,6 +43,9 @@ if key ~= '' and sees_key == '1' then
   if seq then
     return recorded('issued', seq)
   end
+end
+if terms[4] then
+  return told('cancelled', '', 0, 0)
 end
 if now < starts_at then
   return told('not_started', '', 0, 0)

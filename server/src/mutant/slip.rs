@@ -210,6 +210,9 @@ impl Step<'_> {
         {
             return Ok(Decision::Issued(before));
         }
+        if terms.cancelled {
+            return Ok(Decision::Cancelled);
+        }
         let now = chrono::Utc::now();
         if now.timestamp_micros() < gate.starts_at_us {
             return Ok(Decision::NotStarted);

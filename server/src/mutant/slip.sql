@@ -46,6 +46,8 @@ BEGIN
         given := keyed.code;
         rank := keyed.seq;
         at_us := keyed.issued_at_us;
+    ELSIF terms.cancelled_at_us IS NOT NULL THEN
+        decision := 'cancelled';
     ELSIF now_us < terms.starts_at_us - terms.starts_at_us % cut + later THEN
         decision := 'not_started';
     ELSIF terms.per_user_limit = 1 AND sees_holder AND held.seq IS NOT NULL THEN

@@ -212,11 +212,19 @@ pub(super) fn in_doubt() -> StoreError {
 }
 
 impl<S: Sabotage> Store for Mutated<S> {
-    async fn create(&self, new: wire::NewCampaign) -> Result<CampaignState, StoreError> {
+    async fn create(
+        &self,
+        new: wire::NewCampaign,
+        key: Option<String>,
+    ) -> Result<CampaignState, StoreError> {
         if self.mutant == Mutant::CreatedTwice {
-            self.clean.create(new.clone()).await?;
+            self.clean.create(new.clone(), None).await?;
         }
-        self.clean.create(new).await
+        self.clean.create(new, key).await
+    }
+
+    async fn cancel(&self, number: CampaignNumber) -> Result<Option<CampaignState>, StoreError> {
+        self.clean.cancel(number).await
     }
 
     async fn campaign(&self, number: CampaignNumber) -> Result<Option<CampaignState>, StoreError> {

@@ -74,7 +74,9 @@ impl<S: Store> Launch<S> {
             Err(_) => "error",
             Ok(Decision::SoldOut) => "sold_out",
             Ok(Decision::NotStarted) => "not_started",
-            Ok(Decision::UserMissing | Decision::UnknownCampaign) => "nonsense",
+            Ok(Decision::UserMissing | Decision::UnknownCampaign | Decision::Cancelled) => {
+                "nonsense"
+            }
             Ok(Decision::AlreadyIssued { code }) => {
                 let theirs = self.codes.get(&user).is_some_and(|codes| codes.contains(&code));
                 if theirs { "already_issued" } else { "already_issued_what" }
@@ -139,8 +141,8 @@ async fn launch<S: Store>(instances: [S; 2], starts_at: DateTime<Utc>) -> Facts 
         starts_at,
         per_user_limit: limit,
     };
-    let limited = instances[0].create(campaign(Some(1))).await.unwrap().number;
-    let free = instances[0].create(campaign(None)).await.unwrap().number;
+    let limited = instances[0].create(campaign(Some(1)), None).await.unwrap().number;
+    let free = instances[0].create(campaign(None), None).await.unwrap().number;
     let mut all = Launch {
         instances,
         campaign: limited,
@@ -285,8 +287,16 @@ async fn without_a_bug_every_launch_is_the_same() {
 struct Stepped<S>(S);
 
 impl<S: Sabotage> Store for Stepped<S> {
-    async fn create(&self, new: NewCampaign) -> Result<CampaignState, StoreError> {
-        self.0.create(new).await
+    async fn create(
+        &self,
+        new: NewCampaign,
+        key: Option<String>,
+    ) -> Result<CampaignState, StoreError> {
+        self.0.create(new, key).await
+    }
+
+    async fn cancel(&self, number: CampaignNumber) -> Result<Option<CampaignState>, StoreError> {
+        self.0.cancel(number).await
     }
 
     async fn campaign(&self, number: CampaignNumber) -> Result<Option<CampaignState>, StoreError> {

@@ -50,7 +50,8 @@ impl<S: Sabotage> Mutated<S> {
             Decision::AlreadyIssued { .. }
             | Decision::SoldOut
             | Decision::UserMissing
-            | Decision::UnknownCampaign => false,
+            | Decision::UnknownCampaign
+            | Decision::Cancelled => false,
         };
         if remembered {
             self.memory.lock().since.insert(campaign, Instant::now());

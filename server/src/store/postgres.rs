@@ -364,6 +364,7 @@ pub(crate) fn decision((what, code, seq, at_us, coupons): Told) -> Attempt {
         }),
         "already_issued" => Decision::AlreadyIssued { code },
         "sold_out" => Decision::SoldOut,
+        "cancelled" => Decision::Cancelled,
         "not_started" => Decision::NotStarted,
         "user_missing" => Decision::UserMissing,
         "collision" => return Ok(None),
@@ -372,33 +373,40 @@ pub(crate) fn decision((what, code, seq, at_us, coupons): Told) -> Attempt {
 }
 
 impl Store for PostgresStore {
-    async fn create(&self, new: wire::NewCampaign) -> Result<CampaignState, StoreError> {
+    async fn create(
+        &self,
+        new: wire::NewCampaign,
+        key: Option<String>,
+    ) -> Result<CampaignState, StoreError> {
         let create = sqlx::query_as(include_str!("postgres/create.sql"))
-            .bind(new.name.clone())
+            .bind(new.name)
             .bind(i64::try_from(new.coupons).unwrap_or(i64::MAX))
             .bind(new.starts_at.timestamp_micros())
-            .bind(limit_flag(new.per_user_limit));
-        let created: Vec<(i32, i64)> = self.ask(create).await?;
-        let (number, now_us) = created.into_iter().next().ok_or_else(lost)?;
+            .bind(limit_flag(new.per_user_limit))
+            .bind(key.clone());
+        let mut found: Vec<(i32,)> = self.ask(create).await?;
+        if found.is_empty() {
+            let before = sqlx::query_as(include_str!("postgres/created_before.sql")).bind(key);
+            found = self.ask(before).await?;
+        }
+        let (number,) = found.into_iter().next().ok_or_else(lost)?;
         let number = u64::try_from(number).ok().and_then(CampaignNumber::new);
-        Ok(CampaignState {
-            number: number.ok_or(StoreError::CampaignsExhausted)?,
-            name: new.name,
-            coupons: new.coupons,
-            issued: 0,
-            starts_at: new.starts_at,
-            per_user_limit: new.per_user_limit.is_some(),
-            opened_at: None,
-            now: time(now_us)?,
-        })
+        let state = self.campaign(number.ok_or(StoreError::CampaignsExhausted)?).await?;
+        state.ok_or_else(|| StoreError::Damaged("a new campaign is not there".to_owned()))
+    }
+
+    async fn cancel(&self, id: CampaignNumber) -> Result<Option<CampaignState>, StoreError> {
+        let cancel = sqlx::query_as(include_str!("postgres/cancel.sql")).bind(number(id));
+        let _cancelled: Vec<(i32,)> = self.ask(cancel).await?;
+        self.campaign(id).await
     }
 
     async fn campaign(&self, id: CampaignNumber) -> Result<Option<CampaignState>, StoreError> {
-        type Row = (String, i64, i64, i32, i64, Option<i64>, i64);
+        type Row = (String, i64, i64, i32, i64, Option<i64>, bool, i64);
         let query = sqlx::query_as(include_str!("postgres/campaign.sql")).bind(number(id));
         let found: Vec<Row> = self.ask(query).await?;
         let Some(row) = found.into_iter().next() else { return Ok(None) };
-        let (name, coupons, starts_at_us, limit, issued, opened_at_us, now_us) = row;
+        let (name, coupons, starts_at_us, limit, issued, opened_at_us, cancelled, now_us) = row;
         Ok(Some(CampaignState {
             number: id,
             name,
@@ -407,6 +415,7 @@ impl Store for PostgresStore {
             starts_at: time(starts_at_us)?,
             per_user_limit: limit == 1,
             opened_at: opened_at_us.map(time).transpose()?,
+            cancelled,
             now: time(now_us)?,
         }))
     }

@@ -5,9 +5,10 @@
 //! Nothing here sends an issue twice. When a call fails nobody knows whether it had an effect, and
 //! the answer says so.
 
+mod create;
 mod schedule;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -18,19 +19,15 @@ use redis::{IntoConnectionInfo, RedisError, Script, Value};
 use tokio::sync::oneshot;
 
 use super::gather::{Attempt, CANDIDATES, Job, Served, Tails, Waiting, fail_all, with_free_codes};
-use super::{Ask, CampaignState, Coupon, Decision, Lead, Store, StoreError, limit_flag, time};
+use super::{Ask, CampaignState, Coupon, Decision, Lead, Store, StoreError, time};
 use crate::code::CampaignNumber;
 
 /// Most requests that share one call. More would make Redis deaf to others for too long.
 const BATCH: usize = 128;
-/// How many taken numbers are skipped at creation, where a counter was lost but not its campaigns.
-const TAKEN_NUMBERS: usize = 1_000;
 /// What the script says instead of a campaign's coupons when a part of the campaign is lost.
 const DAMAGED: i64 = -2;
 /// Written to see whether anything can be; gone a second later.
 const READY: &str = "coupon:ready";
-/// The counter of campaign numbers.
-const CAMPAIGNS: &str = "coupon:campaigns";
 /// How long a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -41,12 +38,11 @@ pub struct RedisStore(Arc<Inner>);
 struct Inner {
     connection: ConnectionManager,
     issue: Script,
-    create: Script,
     waiting: Waiting,
 }
 
 impl RedisStore {
-    /// Connects, and loads the scripts.
+    /// Connects, and loads the script.
     ///
     /// At most `capacity` requests wait at a time; an answer that takes longer than `timeout`
     /// counts as none.
@@ -71,11 +67,9 @@ impl RedisStore {
         let inner = Inner {
             connection,
             issue: Script::new(include_str!("redis/issue.lua")),
-            create: Script::new(include_str!("redis/create.lua")),
             waiting: Waiting::new(capacity, BATCH),
         };
         inner.issue.load_async(&mut inner.connection.clone()).await?;
-        inner.create.load_async(&mut inner.connection.clone()).await?;
         Ok(Self(Arc::new(inner)))
     }
 
@@ -187,6 +181,7 @@ fn decision(value: Value, coupons: i64) -> Attempt {
         }),
         "already_issued" => Decision::AlreadyIssued { code },
         "sold_out" => Decision::SoldOut,
+        "cancelled" => Decision::Cancelled,
         "not_started" => Decision::NotStarted,
         "user_missing" => Decision::UserMissing,
         "collision" => return Ok(None),
@@ -219,29 +214,36 @@ fn unavailable(error: RedisError) -> StoreError {
 }
 
 impl Store for RedisStore {
-    async fn create(&self, new: wire::NewCampaign) -> Result<CampaignState, StoreError> {
-        let mut connection = self.0.connection.clone();
-        for _ in 0..TAKEN_NUMBERS {
-            // A number that is drawn and then not used is no harm. The counter lies in a hash slot
-            // of its own, so it cannot be part of the script.
-            let number: u64 = redis::cmd("INCR")
-                .arg(CAMPAIGNS)
-                .query_async(&mut connection)
-                .await
-                .map_err(unavailable)?;
-            let number = CampaignNumber::new(number).ok_or(StoreError::CampaignsExhausted)?;
-            if let Some(state) = self.create_as(number, &new).await? {
-                // In another hash slot, so in another step. Without it the campaign starts as well.
-                schedule::plan(&mut connection, number, new.starts_at).await?;
-                return Ok(state);
-            }
-        }
-        Err(StoreError::Damaged(format!("{CAMPAIGNS} gives out numbers that are taken")))
+    async fn create(
+        &self,
+        new: wire::NewCampaign,
+        key: Option<String>,
+    ) -> Result<CampaignState, StoreError> {
+        let number = create::create(&mut self.0.connection.clone(), &new, key.as_deref()).await?;
+        let state = self.campaign(number).await?;
+        state.ok_or_else(|| StoreError::Damaged("a new campaign is not there".to_owned()))
+    }
+
+    async fn cancel(&self, number: CampaignNumber) -> Result<Option<CampaignState>, StoreError> {
+        static CANCEL: LazyLock<Script> =
+            LazyLock::new(|| Script::new(include_str!("redis/cancel.lua")));
+        let cancelled: Result<i64, _> =
+            CANCEL.key(key(number, "campaign")).invoke_async(&mut self.0.connection.clone()).await;
+        cancelled.map_err(unavailable)?;
+        self.campaign(number).await
     }
 
     async fn campaign(&self, number: CampaignNumber) -> Result<Option<CampaignState>, StoreError> {
-        type Terms = (Option<String>, Option<u64>, Option<i64>, Option<i64>, Option<i64>);
-        let fields = ["name", "coupons", "starts_at_us", "per_user_limit", "opened_at_us"];
+        type Number = Option<i64>;
+        type Terms = (Option<String>, Option<u64>, Number, Number, Number, Number);
+        let fields = [
+            "name",
+            "coupons",
+            "starts_at_us",
+            "per_user_limit",
+            "opened_at_us",
+            "cancelled_at_us",
+        ];
         let (terms, issued, clock): (Terms, Option<u64>, (i64, i64)) = redis::pipe()
             .atomic()
             .hmget(key(number, "campaign"), &fields[..])
@@ -250,7 +252,7 @@ impl Store for RedisStore {
             .query_async(&mut self.0.connection.clone())
             .await
             .map_err(unavailable)?;
-        let (Some(name), Some(coupons), Some(starts_at_us), Some(limit), opened_at_us) = terms
+        let (Some(name), Some(coupons), Some(starts_at_us), Some(limit), opened, cancelled) = terms
         else {
             return Ok(None);
         };
@@ -263,7 +265,8 @@ impl Store for RedisStore {
             })?,
             starts_at: time(starts_at_us)?,
             per_user_limit: limit == 1,
-            opened_at: opened_at_us.map(time).transpose()?,
+            opened_at: opened.map(time).transpose()?,
+            cancelled: cancelled.is_some(),
             now: time(unix_us(clock))?,
         }))
     }
@@ -307,39 +310,6 @@ impl Store for RedisStore {
 
     async fn lead(&self, name: &str) -> Result<Lead, StoreError> {
         schedule::lead(&mut self.0.connection.clone(), name).await
-    }
-}
-
-impl RedisStore {
-    /// Writes a campaign; nothing if the number is taken.
-    async fn create_as(
-        &self,
-        number: CampaignNumber,
-        new: &wire::NewCampaign,
-    ) -> Result<Option<CampaignState>, StoreError> {
-        let mut call = self.0.create.prepare_invoke();
-        for key in keys(number) {
-            call.key(key);
-        }
-        let (created, now): (bool, i64) = call
-            .arg(&new.name)
-            .arg(new.coupons)
-            .arg(new.starts_at.timestamp_micros())
-            .arg(limit_flag(new.per_user_limit))
-            .invoke_async(&mut self.0.connection.clone())
-            .await
-            .map_err(unavailable)?;
-        let state = CampaignState {
-            number,
-            name: new.name.clone(),
-            coupons: new.coupons,
-            issued: 0,
-            starts_at: new.starts_at,
-            per_user_limit: new.per_user_limit.is_some(),
-            opened_at: None,
-            now: time(now)?,
-        };
-        Ok(created.then_some(state))
     }
 }
 

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use contract::wire;
-use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use tokio::sync::{mpsc, oneshot};
 
 pub use file::OpenError;
@@ -220,58 +220,81 @@ fn now_us() -> i64 {
     Utc::now().timestamp_micros()
 }
 
-fn create(transaction: &Transaction<'_>, new: wire::NewCampaign) -> rusqlite::Result<Created> {
-    let number: u64 =
+/// Creates a campaign, or finds the one that this key created.
+fn create(
+    transaction: &Transaction<'_>,
+    new: &wire::NewCampaign,
+    key: Option<&str>,
+) -> rusqlite::Result<Option<CampaignNumber>> {
+    let before = transaction
+        .prepare_cached(include_str!("sqlite/created_before.sql"))?
+        .query_row([key], |row| row.get(0))
+        .optional()?;
+    if let Some(number) = before {
+        return Ok(CampaignNumber::new(number));
+    }
+    let next =
         transaction.query_row(include_str!("sqlite/next_number.sql"), [], |row| row.get(0))?;
-    let Some(number) = CampaignNumber::new(number) else {
-        return Ok(Err(StoreError::CampaignsExhausted));
-    };
-    let now_us = now_us();
+    let Some(number) = CampaignNumber::new(next) else { return Ok(None) };
     transaction.prepare_cached(include_str!("sqlite/create.sql"))?.execute(params![
         number.get(),
         new.name,
         new.coupons,
         new.starts_at.timestamp_micros(),
         limit_flag(new.per_user_limit),
-        now_us
+        now_us(),
+        key
     ])?;
-    Ok(time(now_us).map(|now| CampaignState {
+    Ok(Some(number))
+}
+
+/// A campaign as it is at this moment of the connection.
+fn campaign(connection: &Connection, number: CampaignNumber) -> Outcome<Option<CampaignState>> {
+    let Some(terms) = read_terms(connection, number).map_err(unavailable)? else {
+        return Ok(None);
+    };
+    Ok(Some(CampaignState {
         number,
-        name: new.name,
-        coupons: new.coupons,
-        issued: 0,
-        starts_at: new.starts_at,
-        per_user_limit: new.per_user_limit.is_some(),
-        opened_at: None,
-        now,
+        name: terms.name,
+        coupons: terms.coupons,
+        issued: terms.issued,
+        starts_at: time(terms.starts_at_us)?,
+        per_user_limit: terms.per_user_limit,
+        opened_at: terms.opened_at_us.map(time).transpose()?,
+        cancelled: terms.cancelled,
+        now: time(now_us())?,
     }))
 }
 
-/// No number being left is no reason to take the others' transaction back.
-type Created = Outcome<CampaignState>;
-
 impl Store for SqliteStore {
-    async fn create(&self, new: wire::NewCampaign) -> Outcome<CampaignState> {
-        self.write(move |transaction, _| create(transaction, new).map_err(unavailable)).await?
+    async fn create(&self, new: wire::NewCampaign, key: Option<String>) -> Outcome<CampaignState> {
+        let number = self
+            .write(move |transaction, _| {
+                create(transaction, &new, key.as_deref()).map_err(unavailable)
+            })
+            .await?;
+        let state = self.campaign(number.ok_or(StoreError::CampaignsExhausted)?).await?;
+        state.ok_or_else(|| StoreError::Damaged("a new campaign is not there".to_owned()))
     }
 
     async fn campaign(&self, number: CampaignNumber) -> Outcome<Option<CampaignState>> {
-        self.read(move |connection| {
-            let Some(terms) = read_terms(connection, number).map_err(unavailable)? else {
-                return Ok(None);
-            };
-            Ok(Some(CampaignState {
-                number,
-                name: terms.name,
-                coupons: terms.coupons,
-                issued: terms.issued,
-                starts_at: time(terms.starts_at_us)?,
-                per_user_limit: terms.per_user_limit,
-                opened_at: terms.opened_at_us.map(time).transpose()?,
-                now: time(now_us())?,
-            }))
+        self.read(move |connection| campaign(connection, number)).await
+    }
+
+    async fn cancel(&self, number: CampaignNumber) -> Outcome<Option<CampaignState>> {
+        self.write(move |transaction, campaigns| {
+            transaction
+                .prepare_cached(include_str!("sqlite/cancel.sql"))
+                .and_then(|mut cancel| cancel.execute(params![number.get(), now_us()]))
+                .map_err(unavailable)?;
+            // Whoever is decided later in this transaction has to see it.
+            if let Some(terms) = campaigns.terms(transaction, number).map_err(unavailable)? {
+                terms.cancelled = true;
+            }
+            Ok(())
         })
-        .await
+        .await?;
+        self.campaign(number).await
     }
 
     async fn ledger(

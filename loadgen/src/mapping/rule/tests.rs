@@ -147,6 +147,8 @@ fn every_problem_of_the_reference_server_has_an_outcome() {
             ProblemCode::RateLimited => Outcome::Failed(Failure::Busy),
             ProblemCode::CampaignsExhausted => Outcome::Indeterminate(Doubt::ServerError),
             ProblemCode::CampaignNotFound
+            | ProblemCode::Cancelled
+            | ProblemCode::KeyReused
             | ProblemCode::MethodNotAllowed
             | ProblemCode::BadJson
             | ProblemCode::Invalid

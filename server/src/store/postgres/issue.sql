@@ -54,6 +54,8 @@ BEGIN
             given := held.code;
             rank := held.seq;
             at_us := held.issued_at_us;
+        ELSIF terms.cancelled_at_us IS NOT NULL THEN
+            decision := 'cancelled';
         ELSIF now_us < terms.starts_at_us THEN
             decision := 'not_started';
         ELSIF limited AND held.seq IS NOT NULL THEN

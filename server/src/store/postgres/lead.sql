@@ -13,12 +13,14 @@ BEGIN
     IF leads THEN
         WITH due AS (
             UPDATE coupon.campaigns c SET opened_at_us = coupon.now_us()
-            WHERE c.opened_at_us IS NULL AND c.starts_at_us <= coupon.now_us() RETURNING c.number
+            WHERE c.opened_at_us IS NULL AND c.cancelled_at_us IS NULL
+                AND c.starts_at_us <= coupon.now_us()
+            RETURNING c.number
         )
         SELECT array_agg(number) INTO opened FROM due;
         now_us := coupon.now_us();
         SELECT min(c.starts_at_us) INTO next_us
-        FROM coupon.campaigns c WHERE c.opened_at_us IS NULL;
+        FROM coupon.campaigns c WHERE c.opened_at_us IS NULL AND c.cancelled_at_us IS NULL;
     END IF;
     RETURN NEXT;
 END

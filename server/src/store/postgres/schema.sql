@@ -16,9 +16,12 @@ CREATE TABLE coupon.campaigns (
     per_user_limit  integer NOT NULL,            -- 0 or 1
     issued          bigint  NOT NULL DEFAULT 0,
     created_at_us   bigint  NOT NULL,
+    create_key      text    COLLATE "C" UNIQUE,  -- idempotency key of its creation
+    cancelled_at_us bigint,
     opened_at_us    bigint                       -- when the scheduler saw its start; nothing depends on it
 ) WITH (fillfactor = 50);                        -- room for the next counts beside the last one
-CREATE INDEX campaigns_to_open ON coupon.campaigns (starts_at_us) WHERE opened_at_us IS NULL;
+CREATE INDEX campaigns_to_open ON coupon.campaigns (starts_at_us)
+WHERE opened_at_us IS NULL AND cancelled_at_us IS NULL;
 
 -- One row: which instance opens campaigns, and until when it does.
 CREATE TABLE coupon.leader (

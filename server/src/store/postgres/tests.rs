@@ -19,7 +19,7 @@ fn new_campaign(coupons: u64, per_user_limit: Option<u32>) -> wire::NewCampaign 
 }
 
 async fn campaign(store: &PostgresStore, coupons: u64) -> CampaignNumber {
-    store.create(new_campaign(coupons, None)).await.unwrap().number
+    store.create(new_campaign(coupons, None), None).await.unwrap().number
 }
 
 fn ask(campaign: CampaignNumber, user: &str) -> Ask {
@@ -129,7 +129,7 @@ async fn the_start_is_judged_after_the_lock_was_waited_for() {
     let store = store(&server).await;
     let starts_at = Utc::now() + chrono::Duration::milliseconds(700);
     let new = wire::NewCampaign { starts_at, ..new_campaign(1, None) };
-    let campaign = store.create(new).await.unwrap().number;
+    let campaign = store.create(new, None).await.unwrap().number;
     let mut other = locking(&server).await;
     let early = tokio::spawn({
         let store = store.clone();
@@ -147,7 +147,7 @@ async fn the_start_is_judged_after_the_lock_was_waited_for() {
 async fn a_request_is_found_by_its_user_however_many_coupons_are_issued() {
     let server = e2e::Postgres::start();
     let store = store(&server).await;
-    let limited = store.create(new_campaign(100_000, Some(1))).await.unwrap().number;
+    let limited = store.create(new_campaign(100_000, Some(1)), None).await.unwrap().number;
     store.issue(ask(limited, "first")).await.unwrap();
     server.sql("VACUUM ANALYZE");
     for user in 0..3_000 {
@@ -183,7 +183,7 @@ async fn numbers_end_where_codes_cannot_tell_campaigns_apart() {
     let last = crate::code::CAMPAIGNS;
     server.sql(&format!("ALTER TABLE coupon.campaigns ALTER number RESTART {last}"));
     assert_eq!(campaign(&store, 1).await.get(), last);
-    let refused = store.create(new_campaign(1, None)).await;
+    let refused = store.create(new_campaign(1, None), None).await;
     assert_eq!(refused, Err(StoreError::CampaignsExhausted));
 }
 

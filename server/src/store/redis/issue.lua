@@ -14,7 +14,8 @@
 local campaign, counter, ledger, codes, users, keys = unpack(KEYS)
 local prefix, candidates = ARGV[1], tonumber(ARGV[2])
 
-local terms = redis.call('HMGET', campaign, 'coupons', 'starts_at_us', 'per_user_limit')
+local terms = redis.call('HMGET', campaign, 'coupons', 'starts_at_us', 'per_user_limit',
+  'cancelled_at_us')
 if not terms[1] then
   return {-1, {}}
 end
@@ -76,6 +77,9 @@ local function decide(user, holder, key, first_tail)
     if seq then
       return recorded('issued', seq)
     end
+  end
+  if terms[4] then
+    return refused('cancelled')
   end
   if now < starts_at then
     return refused('not_started')

@@ -1,9 +1,10 @@
 -- Notes that a campaign is open, if its start has come: what the schedule says is only a hint.
 --
 -- KEYS  campaign
--- Returns 'opened', 'open' if it was before, 'early', or 'gone'
-local starts_at = tonumber(redis.call('HGET', KEYS[1], 'starts_at_us'))
-if not starts_at then
+-- Returns 'opened', 'open' if it was before, 'early', or 'gone', which a cancelled one is too
+local terms = redis.call('HMGET', KEYS[1], 'starts_at_us', 'cancelled_at_us')
+local starts_at = tonumber(terms[1])
+if not starts_at or terms[2] then
   return 'gone'
 end
 local clock = redis.call('TIME')

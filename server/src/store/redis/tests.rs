@@ -21,7 +21,7 @@ async fn campaign_with(
         starts_at: Utc::now() - chrono::Duration::seconds(1),
         per_user_limit,
     };
-    store.create(new).await.unwrap().number
+    store.create(new, None).await.unwrap().number
 }
 
 fn ask(campaign: CampaignNumber, user: &str) -> Ask {
@@ -161,7 +161,7 @@ async fn what_is_left_of_a_lost_campaign_takes_its_number() {
     let lost = campaign(&store, 10).await;
     store.issue(ask(lost, "u")).await.unwrap();
     let mut connection = store.0.connection.clone();
-    let keys = [key(lost, "campaign"), key(lost, "issued"), CAMPAIGNS.to_owned()];
+    let keys = [key(lost, "campaign"), key(lost, "issued"), create::CAMPAIGNS.to_owned()];
     redis::cmd("DEL").arg(&keys[..]).exec_async(&mut connection).await.unwrap();
     assert_ne!(campaign(&store, 10).await, lost);
 }
@@ -172,7 +172,12 @@ async fn numbers_end_where_codes_cannot_tell_campaigns_apart() {
     let store = store(&redis).await;
     let mut connection = store.0.connection.clone();
     let last_but_one = crate::code::CAMPAIGNS - 1;
-    redis::cmd("SET").arg(CAMPAIGNS).arg(last_but_one).exec_async(&mut connection).await.unwrap();
+    redis::cmd("SET")
+        .arg(create::CAMPAIGNS)
+        .arg(last_but_one)
+        .exec_async(&mut connection)
+        .await
+        .unwrap();
     assert_eq!(campaign(&store, 1).await.get(), crate::code::CAMPAIGNS);
     let new = wire::NewCampaign {
         name: "one too many".to_owned(),
@@ -180,5 +185,5 @@ async fn numbers_end_where_codes_cannot_tell_campaigns_apart() {
         starts_at: Utc::now(),
         per_user_limit: None,
     };
-    assert_eq!(store.create(new).await, Err(StoreError::CampaignsExhausted));
+    assert_eq!(store.create(new, None).await, Err(StoreError::CampaignsExhausted));
 }

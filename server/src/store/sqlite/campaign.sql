@@ -1,1 +1,2 @@
-SELECT name, coupons, starts_at_us, per_user_limit, issued, opened_at_us FROM campaigns WHERE number = ?1;
+SELECT name, coupons, starts_at_us, per_user_limit, issued, opened_at_us, cancelled_at_us
+FROM campaigns WHERE number = ?1;

@@ -7,9 +7,12 @@ CREATE TABLE campaigns (
     per_user_limit  INTEGER NOT NULL,            -- 0 or 1
     issued          INTEGER NOT NULL DEFAULT 0,
     created_at_us   INTEGER NOT NULL,
+    create_key      TEXT    UNIQUE,              -- idempotency key of its creation
+    cancelled_at_us INTEGER,
     opened_at_us    INTEGER                      -- when the scheduler saw its start; nothing depends on it
 );
-CREATE INDEX campaigns_to_open ON campaigns (starts_at_us) WHERE opened_at_us IS NULL;
+CREATE INDEX campaigns_to_open ON campaigns (starts_at_us)
+WHERE opened_at_us IS NULL AND cancelled_at_us IS NULL;
 
 -- One row: which instance opens campaigns, and until when it does.
 CREATE TABLE lead (

@@ -23,6 +23,7 @@ pub(crate) struct Terms {
     pub(super) starts_at_us: i64,
     pub(super) per_user_limit: bool,
     pub(super) opened_at_us: Option<i64>,
+    pub(crate) cancelled: bool,
     pub(crate) issued: u64,
     /// The count as it is in the file.
     saved: u64,
@@ -68,6 +69,7 @@ pub(super) fn read_terms(
                 issued: row.get(4)?,
                 saved: row.get(4)?,
                 opened_at_us: row.get(5)?,
+                cancelled: row.get::<_, Option<i64>>(6)?.is_some(),
             })
         })
         .optional()
@@ -86,6 +88,9 @@ pub(crate) fn decide(
     }
     if let Some(before) = replay(transaction, terms, ask)? {
         return Ok(Decision::Issued(before));
+    }
+    if terms.cancelled {
+        return Ok(Decision::Cancelled);
     }
     // Read after the lock was taken: a request that waited over the start is not too early.
     let now_us = now_us();

@@ -15,7 +15,7 @@ fn new_campaign(coupons: u64) -> wire::NewCampaign {
 async fn a_collision_draws_another_code_and_never_a_coupon() {
     let dir = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(&dir.path().join("coupons.db"), 100).unwrap();
-    let campaign = store.create(new_campaign(10)).await.unwrap().number;
+    let campaign = store.create(new_campaign(10), None).await.unwrap().number;
     let ask = Ask { campaign, user: None, key: None };
     let draw = |tails: &'static [&'static str]| {
         let ask = ask.clone();
@@ -59,7 +59,7 @@ fn a_request_is_found_by_its_user_however_many_coupons_are_issued() {
 async fn a_failure_takes_the_whole_batch_back() {
     let dir = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(&dir.path().join("coupons.db"), 100).unwrap();
-    let campaign = store.create(new_campaign(10)).await.unwrap().number;
+    let campaign = store.create(new_campaign(10), None).await.unwrap().number;
     let failed: Outcome<()> = store
         .write(move |transaction, campaigns| {
             let ask = Ask { campaign, user: None, key: None };
@@ -95,7 +95,7 @@ async fn hold(store: &SqliteStore) -> std::sync::mpsc::Sender<()> {
 async fn a_full_queue_refuses_and_an_abandoned_request_is_skipped() {
     let dir = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(&dir.path().join("coupons.db"), 1).unwrap();
-    let campaign = store.create(new_campaign(10)).await.unwrap().number;
+    let campaign = store.create(new_campaign(10), None).await.unwrap().number;
     let ask = Ask { campaign, user: None, key: None };
     let release = hold(&store).await;
 
@@ -119,12 +119,12 @@ async fn numbers_end_where_codes_cannot_tell_campaigns_apart() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("coupons.db");
     let store = SqliteStore::open(&path, 100).unwrap();
-    store.create(new_campaign(1)).await.unwrap();
+    store.create(new_campaign(1), None).await.unwrap();
     Connection::open(&path)
         .unwrap()
         .execute("UPDATE campaigns SET number = ?1", [crate::code::CAMPAIGNS])
         .unwrap();
-    assert_eq!(store.create(new_campaign(1)).await, Err(StoreError::CampaignsExhausted));
+    assert_eq!(store.create(new_campaign(1), None).await, Err(StoreError::CampaignsExhausted));
 }
 
 #[test]
@@ -162,7 +162,7 @@ fn mode(path: &Path) -> u32 {
 async fn files_are_their_owners_alone() {
     let dir = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(&dir.path().join("coupons.db"), 100).unwrap();
-    store.create(new_campaign(1)).await.unwrap();
+    store.create(new_campaign(1), None).await.unwrap();
     for name in ["coupons.db", "coupons.db-wal", "coupons.db-shm", "coupons.db-lock"] {
         assert_eq!(mode(&dir.path().join(name)), 0o600, "{name}");
     }

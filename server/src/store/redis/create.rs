@@ -1,0 +1,99 @@
+//! Creates campaigns, each key's once.
+//!
+//! The trick: a key is first claimed for a number, and whoever finds it claimed creates that number's
+//! campaign, should it not be there. So a crash between claim and creation is no harm, and of two
+//! requests at once both find the same campaign.
+
+use std::sync::LazyLock;
+
+use contract::wire;
+use redis::aio::ConnectionLike;
+use redis::{FromRedisValue, Script};
+
+use super::super::{StoreError, limit_flag};
+use super::{key, keys, schedule, unavailable};
+use crate::code::CampaignNumber;
+
+/// How many taken numbers are skipped, where a counter was lost but not its campaigns.
+const TAKEN_NUMBERS: usize = 1_000;
+/// The counter of campaign numbers.
+pub(super) const CAMPAIGNS: &str = "coupon:campaigns";
+
+static CREATE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("create.lua")));
+
+/// The number of the new campaign, or of the one that this key created.
+pub(super) async fn create(
+    redis: &mut impl ConnectionLike,
+    new: &wire::NewCampaign,
+    create_key: Option<&str>,
+) -> Result<CampaignNumber, StoreError> {
+    for _ in 0..TAKEN_NUMBERS {
+        // A number that is drawn and then not used is no harm. The counter lies in a hash slot of its
+        // own, so it cannot be part of the script.
+        let drawn = number(ask(redis, &["INCR", CAMPAIGNS]).await?)?;
+        let claimed = match create_key {
+            Some(create_key) => claim(redis, create_key, drawn).await?,
+            None => drawn,
+        };
+        if write(redis, claimed, new, create_key).await? {
+            // In another hash slot, so in another step. Without it the campaign starts as well.
+            schedule::plan(redis, claimed, new.starts_at).await?;
+            return Ok(claimed);
+        }
+        let Some(create_key) = create_key else { continue };
+        let of: Option<String> =
+            ask(redis, &["HGET", &key(claimed, "campaign"), "create_key"]).await?;
+        if of.as_deref() == Some(create_key) {
+            return Ok(claimed);
+        }
+        // It is what was left of another campaign.
+        let _: i64 = ask(redis, &["DEL", &claim_key(create_key)]).await?;
+    }
+    Err(StoreError::Damaged(format!("{CAMPAIGNS} gives out numbers that are taken")))
+}
+
+/// The number that a key is claimed for: this one, if it is the first.
+async fn claim(
+    redis: &mut impl ConnectionLike,
+    create_key: &str,
+    drawn: CampaignNumber,
+) -> Result<CampaignNumber, StoreError> {
+    let claim = claim_key(create_key);
+    let _: i64 = ask(redis, &["SETNX", &claim, &drawn.to_string()]).await?;
+    number(ask(redis, &["GET", &claim]).await?)
+}
+
+fn claim_key(create_key: &str) -> String {
+    format!("coupon:created-by:{create_key}")
+}
+
+fn number(drawn: u64) -> Result<CampaignNumber, StoreError> {
+    CampaignNumber::new(drawn).ok_or(StoreError::CampaignsExhausted)
+}
+
+/// Writes a campaign; `false` if the number is taken.
+async fn write(
+    redis: &mut impl ConnectionLike,
+    number: CampaignNumber,
+    new: &wire::NewCampaign,
+    create_key: Option<&str>,
+) -> Result<bool, StoreError> {
+    let mut call = CREATE.prepare_invoke();
+    for key in keys(number) {
+        call.key(key);
+    }
+    call.arg(&new.name)
+        .arg(new.coupons)
+        .arg(new.starts_at.timestamp_micros())
+        .arg(limit_flag(new.per_user_limit))
+        .arg(create_key.unwrap_or_default());
+    call.invoke_async(redis).await.map_err(unavailable)
+}
+
+async fn ask<T: FromRedisValue>(
+    redis: &mut impl ConnectionLike,
+    words: &[&str],
+) -> Result<T, StoreError> {
+    let mut command = redis::cmd(words[0]);
+    command.arg(&words[1..]).query_async(redis).await.map_err(unavailable)
+}

@@ -1,0 +1,1 @@
+SELECT number FROM campaigns WHERE create_key = ?1;
