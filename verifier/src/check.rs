@@ -232,7 +232,7 @@ const MOST_VIOLATIONS: usize = 20;
 /// So many operations make up a witness at the most.
 const MOST_WITNESSES: usize = 1_000;
 /// And so many where nothing but their number proves anything.
-const MOST_COUNTED: usize = 20_000;
+pub(crate) const MOST_COUNTED: usize = 20_000;
 
 impl Violation {
     /// A contradiction without a proof yet.

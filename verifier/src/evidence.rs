@@ -268,6 +268,12 @@ impl CampaignEvidence {
         all.filter_map(|op| op.user.as_deref())
     }
 
+    /// How many coupons were consumed, as far as answers and rows tell together.
+    pub fn consumed(&self) -> usize {
+        let untold = self.join.as_ref().map_or(0, |j| j.matched.len() + j.leftovers.len());
+        self.ledger().map_or(0, Ledger::count).max(self.acknowledged.len() + untold)
+    }
+
     /// The settled ledger, where there is one.
     pub fn ledger(&self) -> Option<&Ledger> {
         match &self.store {

@@ -10,7 +10,7 @@ use contract::store::{Mapping, Meaning, Pattern, Scheme, URLS};
 use crate::cli::InspectArgs;
 use crate::source::mapped::redis::{Element, Keys, Kind};
 use crate::source::mapped::sql::Sql;
-use crate::source::mapped::{Entry, Mapped, Rows, kind_name};
+use crate::source::mapped::{Entry, Listed, Mapped, kind_name};
 use crate::source::{resolve, shown};
 use crate::wording::{safe, signed, size, span, things};
 
@@ -64,7 +64,9 @@ fn reading(mapped: &mut Mapped, at: usize, campaign: &str, out: &mut String) -> 
     let word = word.as_ref().and_then(|word| word.as_str()).unwrap_or_default();
     let _ = writeln!(out, "\n{word}  {}", safe(&name));
     if is == Meaning::Ledger {
-        ledger(&mapped.rows(at, campaign)?, out);
+        let mut rows = Vec::new();
+        let listed = mapped.rows(at, campaign, &mut |_, row| rows.push(row))?;
+        ledger(&listed, &rows, out);
         return Ok(());
     }
     let said = mapped.number(at, campaign)?.map_or_else(|| NOTHING.to_owned(), signed);
@@ -72,12 +74,12 @@ fn reading(mapped: &mut Mapped, at: usize, campaign: &str, out: &mut String) -> 
     Ok(())
 }
 
-fn ledger(rows: &Rows, out: &mut String) {
-    let number = if rows.there { things(rows.rows.len(), "row") } else { NOTHING.to_owned() };
-    let columns: Vec<&str> = rows.columns.iter().map(|column| column.name()).collect();
+fn ledger(listed: &Listed, rows: &[Entry], out: &mut String) {
+    let number = if listed.there { things(rows.len(), "row") } else { NOTHING.to_owned() };
+    let columns: Vec<&str> = listed.columns.iter().map(|column| column.name()).collect();
     let _ = writeln!(out, "  {number}\n  rows tell: {}", columns.join(", "));
     // What is wrong comes first: that is what has to be seen.
-    let (good, bad): (Vec<&Entry>, Vec<&Entry>) = rows.rows.iter().partition(|r| r.is_ok());
+    let (good, bad): (Vec<&Entry>, Vec<&Entry>) = rows.iter().partition(|r| r.is_ok());
     if !bad.is_empty() {
         let _ = writeln!(out, "  {} cannot be understood", things(bad.len(), "row"));
     }

@@ -26,10 +26,12 @@ use contract::store::{Column, Mapping, Wait};
 
 use check::Certainty;
 use cli::CheckArgs;
+use evidence::acknowledged::Numbers;
 use evidence::identify::{Orders, identify};
 use evidence::ledger::{Counter, Ledger, Ledgers};
 use evidence::sift::sift;
 use evidence::{CampaignEvidence, Evidence, Store, join, shared};
+use procedure::Condition;
 use source::history::{History, NO_ROOM};
 use source::results::Results;
 use source::settle::Pace;
@@ -48,6 +50,8 @@ pub fn check(args: &CheckArgs) -> Result<Report> {
     let history = history(args)?;
     let mapping = mapping(args, &history)?;
     let mut evidence = history.collect(args.most_held)?;
+    let read_lag = i64::try_from(args.read_lag.as_nanos()).unwrap_or(i64::MAX);
+    evidence.campaigns.iter_mut().for_each(|campaign| campaign.read_lag = read_lag);
     let selected = select(&evidence, args.campaign.as_deref())?;
     let stores = Stores::of(args, &history, mapping);
     if let Some(stores) = &stores {
@@ -65,14 +69,30 @@ pub fn check(args: &CheckArgs) -> Result<Report> {
     shared::find(&mut evidence.campaigns);
     history.find_refusals(&mut evidence.campaigns)?;
     for at in &selected {
-        let campaign = &mut evidence.campaigns[*at];
-        campaign.read_lag = i64::try_from(args.read_lag.as_nanos()).unwrap_or(i64::MAX);
-        campaign.contradictions = procedure::decide_without(campaign, args.without);
+        decide(&mut evidence, *at, args.without)?;
     }
     let mut report = judge(evidence, &selected, args.fail_on);
     report.subject = subject(&history, stores.as_ref());
     witness::recheck(&history, &mut report)?;
     Ok(report)
+}
+
+/// Looks for what cannot be, and again with the plain coupons that belong to the proof of it.
+fn decide(evidence: &mut Evidence, at: usize, without: Option<Condition>) -> Result<()> {
+    let campaign = &mut evidence.campaigns[at];
+    campaign.contradictions = procedure::decide_without(campaign, without);
+    let mut lacking: Vec<Numbers> =
+        campaign.contradictions.iter().filter_map(|found| found.lacks).collect();
+    // Too many in all are proven by their codes.
+    let too_many = !campaign.restock && campaign.consumed() as u64 > campaign.coupons;
+    lacking.extend(too_many.then_some(Numbers::ALL));
+    if lacking.is_empty() || campaign.acknowledged.plain().coupons == 0 {
+        return Ok(());
+    }
+    let recalled = evidence.aside.recall(at, campaign, &lacking).context(NO_ROOM)?;
+    campaign.acknowledged.recall(recalled);
+    campaign.contradictions = procedure::decide_without(campaign, without);
+    Ok(())
 }
 
 fn history(args: &CheckArgs) -> Result<History> {

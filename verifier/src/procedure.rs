@@ -18,11 +18,13 @@
 mod jobs;
 mod lists;
 mod matching;
+mod room;
 mod stored;
 mod windows;
 
 use contract::campaign::Precedence;
 
+use crate::evidence::acknowledged::Numbers;
 use crate::evidence::{CampaignEvidence, Op};
 use jobs::Plan;
 
@@ -35,11 +37,13 @@ pub struct Contradiction {
     pub witness: Vec<Op>,
     /// So many more like it were found and not kept.
     pub more: usize,
+    /// Plain coupons of these numbers belong to the proof and are not in it.
+    pub lacks: Option<Numbers>,
 }
 
 impl Contradiction {
     fn new(fact: Fact, witness: Vec<Op>) -> Self {
-        Self { fact, witness, more: 0 }
+        Self { fact, witness, more: 0, lacks: None }
     }
 }
 
@@ -198,7 +202,8 @@ fn without_repeats(found: Vec<Contradiction>) -> Vec<Contradiction> {
     for c in found {
         let holds = |op: &Op| c.witness.iter().any(|own| own.op == op.op);
         // A report has only so many.
-        let proven = kept.iter().take(100).filter(|k| !k.witness.is_empty());
+        let proven = kept.iter().take(100);
+        let proven = proven.filter(|k| !k.witness.is_empty() && k.lacks.is_none());
         if c.more > 0 || !proven.into_iter().any(|k| k.witness.iter().all(holds)) {
             kept.push(c);
         }

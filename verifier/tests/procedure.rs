@@ -27,7 +27,7 @@ mod story;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use story::Story;
+use story::{Ask, Precedence, Story, Told};
 use verifier::check::Violation;
 use verifier::cli::CheckArgs;
 use verifier::procedure::Condition;
@@ -45,6 +45,16 @@ fn judge(stories: &[Story], without: Option<Condition>) -> Report {
 }
 
 fn judge_text(text: &str, stories: &[Story], without: Option<Condition>) -> Report {
+    // Half of the histories are sifted.
+    let most_held = text.len().is_multiple_of(2).then_some(0);
+    judge_holding(text, stories, (without, most_held))
+}
+
+fn judge_holding(
+    text: &str,
+    stories: &[Story],
+    (without, most_held): (Option<Condition>, Option<usize>),
+) -> Report {
     let mut file = tempfile::Builder::new().suffix(".jsonl").tempfile().unwrap();
     std::io::Write::write_all(&mut file, text.as_bytes()).unwrap();
     let lag = u64::try_from(stories[0].lag).unwrap();
@@ -60,8 +70,7 @@ fn judge_text(text: &str, stories: &[Story], without: Option<Condition>) -> Repo
         settle: Some(Duration::ZERO),
         read_lag: Duration::from_nanos(lag),
         without,
-        // Half of the histories are sifted.
-        most_held: text.len().is_multiple_of(2).then_some(0),
+        most_held,
         ..CheckArgs::default()
     })
     .unwrap()
@@ -200,6 +209,52 @@ fn a_hole_makes_no_valid_story_invalid() {
             );
         }
     }
+}
+
+/// What was found in a campaign, with its proof.
+fn proofs(judged: &Judged) -> Vec<(&'static str, &str, Vec<u64>)> {
+    let numbers = |v: &Violation| v.witness.iter().map(|op| op.op).collect();
+    judged.violations().map(|(check, v)| (check, v.sentence.as_str(), numbers(v))).collect()
+}
+
+/// Whether all coupons of a story are plain, if it is valid: whatever was told says its rank, or nothing
+/// does, and nobody says anything of who has what.
+fn is_simple(story: &Story) -> bool {
+    let ranked = |told: Told| match told {
+        Told::Issued { seq, remaining, .. } => Some(seq.is_some() || remaining.is_some()),
+        _ => None,
+    };
+    let told: BTreeSet<bool> = story.asks.iter().filter_map(|ask| ranked(ask.told)).collect();
+    let quiet = |ask: &Ask| {
+        let issued = matches!(ask.told, Told::Issued { .. });
+        // Whoever was told within the start's window may have been told too early.
+        let plain = issued && ask.to.is_some_and(|to| to >= story.start.1);
+        let plain = plain || matches!(ask.told, Told::SoldOut | Told::NotStarted);
+        ask.key.is_none() && (plain || matches!(ask.told, Told::Counted(_) | Told::Left(_)))
+    };
+    let refused = story.limit.is_some_and(|limit| limit == Precedence::AlreadyFirst);
+    told.len() == 1 && !refused && story.asks.iter().all(quiet)
+}
+
+#[test]
+fn sifted_stories_are_judged_like_others_and_hold_nothing_that_they_need_not() {
+    let (mut ranked, mut counted) = (0, 0);
+    for batch in 0..(setting("PROCEDURE_STORIES", 1_000_000) / BATCH / 10).max(4) {
+        let stories = stories(batch * BATCH, BATCH, batch % 4 == 3);
+        let text = story::write(&stories);
+        let judged = [None, Some(0)].map(|held| judge_holding(&text, &stories, (None, held)));
+        let campaigns = judged[0].campaigns.iter().zip(&judged[1].campaigns);
+        for (story, (held, sifted)) in stories.iter().zip(campaigns) {
+            assert_eq!(proofs(sifted), proofs(held), "{story:#?}");
+            let evidence = &sifted.evidence;
+            if proofs(held).is_empty() && story.rows.is_none() && is_simple(story) {
+                assert_eq!(evidence.acknowledged.iter().count(), 0, "{story:#?}");
+                ranked += evidence.counts.ranked.min(1);
+                counted += u64::from(evidence.counts.ranked == 0 && !evidence.reads.is_empty());
+            }
+        }
+    }
+    assert!(ranked > 50 && counted > 50, "{ranked} and {counted}: that tests little");
 }
 
 /// The checks without which a verdict would be wrong. What the others find, one of these finds as well,

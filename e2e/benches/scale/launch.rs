@@ -1,5 +1,5 @@
 //! A launch that went well, written down as a load generator with two load threads would have: nobody
-//! asked anything.
+//! asked anything. Its store stands beside it.
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -8,13 +8,15 @@ use contract::campaign::{PerUser, Precedence};
 use contract::history::clock::Probe;
 use contract::history::stored::{Record, Segment, StoredPromise};
 use contract::history::{Completion, Invocation, Kind};
-use contract::outcome::{Coupon, Outcome};
+use contract::outcome::{Coupon, Observation, Outcome};
 
 /// Requests are sent so far apart, and answered so much later, in nanoseconds.
 const APART: i64 = 1_000;
 const TAKES: i64 = 500_000;
 /// So many requests of each campaign come before its start.
 const EARLY: u64 = 100;
+/// Where anybody counts, somebody does so each time so many requests were sent: each 10 ms.
+const COUNTED_EACH: u64 = 10_000;
 /// The load threads.
 const THREADS: usize = 2;
 
@@ -22,11 +24,23 @@ const THREADS: usize = 2;
 pub(crate) struct Launch {
     pub(crate) requests: u64,
     pub(crate) campaigns: u64,
+    pub(crate) told: Told,
+}
+
+/// What is told of a coupon.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// Its code alone.
+    Code,
+    /// Its code, its rank and how many are left, as coupon-server tells them; and somebody reads the
+    /// number of those that were issued.
+    Rank,
 }
 
 /// One request.
 struct Asked {
     op: u64,
+    kind: Kind,
     /// Its campaign, and its place among the requests of it.
     campaign: u64,
     at: u64,
@@ -47,8 +61,8 @@ impl Launch {
         self.offered() * self.campaigns
     }
 
-    /// Writes its history, and its SQLite store if asked for.
-    pub(crate) fn write(&self, dir: &Path, stored: bool) {
+    /// Writes its history and its SQLite store.
+    pub(crate) fn write(&self, dir: &Path) {
         let history = dir.join("history");
         std::fs::create_dir(&history).unwrap();
         self.write_control(&history);
@@ -58,9 +72,7 @@ impl Launch {
                 scope.spawn(move || self.write_segment(history, thread));
             }
         });
-        if stored {
-            self.write_store(&dir.join("coupons.db"));
-        }
+        self.write_store(&dir.join("coupons.db"));
     }
 
     fn write_control(&self, history: &Path) {
@@ -90,7 +102,7 @@ impl Launch {
     }
 
     fn starts_at(&self, campaign: u64) -> i64 {
-        self.sent(&Asked { op: 0, campaign, at: EARLY })
+        self.sent(&Asked { op: 0, kind: Kind::Issue, campaign, at: EARLY })
     }
 
     fn write_segment(&self, history: &Path, thread: usize) {
@@ -99,45 +111,67 @@ impl Launch {
         let all = 0..self.of_each() * self.campaigns;
         for number in all.skip(thread).step_by(THREADS) {
             let (campaign, at) = (number / self.of_each(), number % self.of_each());
-            let asked = Asked { op: number + 1, campaign, at };
+            let asked = Asked { op: number + 1, kind: Kind::Issue, campaign, at };
             while let Some(first) =
                 under_way.pop_front_if(|first| self.sent(first) + TAKES <= self.sent(&asked))
             {
                 self.answer(&mut segment, &first);
             }
-            let invoked = Invocation {
-                op: asked.op,
-                campaign: (campaign + 1).to_string().into(),
-                kind: Kind::Issue,
-                at: self.sent(&asked),
-                intended: Some(self.sent(&asked) - 20_000),
-                woken: Some(self.sent(&asked) - 5_000),
-                target: Some((number % 5) as u16),
-                user: Some(format!("u{number:09}").into()),
-                key: None,
-                follows: None,
-            };
-            segment.append(&Record::Invoke(invoked)).unwrap();
+            self.ask(&mut segment, &asked);
             under_way.push_back(asked);
+            if self.told == Told::Rank && number % COUNTED_EACH < THREADS as u64 {
+                let op = self.requests + 1 + number;
+                let read = Asked { op, kind: Kind::Read, campaign, at };
+                self.ask(&mut segment, &read);
+                under_way.push_back(read);
+            }
         }
         under_way.iter().for_each(|asked| self.answer(&mut segment, asked));
         segment.finish().unwrap();
     }
 
+    fn ask(&self, segment: &mut Segment, asked: &Asked) {
+        let number = asked.campaign * self.of_each() + asked.at;
+        let user = (asked.kind == Kind::Issue).then(|| format!("u{number:09}").into());
+        let invoked = Invocation {
+            op: asked.op,
+            campaign: (asked.campaign + 1).to_string().into(),
+            kind: asked.kind,
+            at: self.sent(asked),
+            intended: Some(self.sent(asked) - 20_000),
+            woken: Some(self.sent(asked) - 5_000),
+            target: Some((number % 5) as u16),
+            user,
+            key: None,
+            follows: None,
+        };
+        segment.append(&Record::Invoke(invoked)).unwrap();
+    }
+
     fn answer(&self, segment: &mut Segment, asked: &Asked) {
-        let outcome = match asked.at.checked_sub(EARLY) {
+        let place = asked.at.checked_sub(EARLY);
+        let ranked = |number: u64| Some(sql(number)).filter(|_| self.told == Told::Rank);
+        let outcome = match place {
+            _ if asked.kind == Kind::Read => {
+                let issued = place.unwrap_or(0).min(self.offered());
+                Outcome::Read(Observation::Issued(sql(issued)))
+            }
             // They were answered before the start.
             None => Outcome::NotStarted,
             Some(seq) if seq < self.offered() => Outcome::Issued(Coupon {
                 code: code(asked.campaign * self.offered() + seq).into(),
-                seq: None,
-                remaining: None,
+                seq: ranked(seq + 1),
+                remaining: ranked(self.offered() - seq - 1),
                 order: None,
             }),
             Some(_) => Outcome::SoldOut,
         };
         let at = self.sent(asked) + TAKES;
-        let status = Some(if matches!(outcome, Outcome::Issued(_)) { 201 } else { 409 });
+        let status = Some(match asked.kind {
+            Kind::Read => 200,
+            Kind::Issue if matches!(outcome, Outcome::Issued(_)) => 201,
+            Kind::Issue | Kind::Poll | Kind::Confirm => 409,
+        });
         let completed =
             Completion { op: asked.op, at, accepted: None, outcome, status, stamp: None };
         segment.append(&Record::Complete(completed)).unwrap();

@@ -14,7 +14,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use launch::Launch;
+use launch::{Launch, Told};
 
 const USAGE: &str = "\
 usage: cargo bench -p e2e --bench scale [-- MILLIONS...]
@@ -45,15 +45,14 @@ fn main() {
 
 fn scale(sizes: &[u64]) {
     println!("\n## Scale\n");
-    println!("| requests | coupons | campaigns | store | s | x bare pass | peak MiB |");
-    println!("| -------: | ------: | --------: | ----- | -: | ----------: | -------: |");
+    println!("| requests | coupons | campaigns | told | store | s | x bare pass | peak MiB |");
+    println!("| -------: | ------: | --------: | ---- | ----- | -: | ----------: | -------: |");
     for &millions in sizes {
-        let many = millions * 100;
-        for (campaigns, stored) in [(1, false), (1, true), (many, false), (many, true)] {
+        for (campaigns, told) in [(1, Told::Code), (1, Told::Rank), (millions * 100, Told::Rank)] {
             let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-            let launch = Launch { requests: millions * 1_000_000, campaigns };
-            launch.write(dir.path(), stored);
-            row(&launch, dir.path(), stored);
+            let launch = Launch { requests: millions * 1_000_000, campaigns, told };
+            launch.write(dir.path());
+            [false, true].into_iter().for_each(|stored| row(&launch, dir.path(), stored));
         }
     }
 }
@@ -69,10 +68,11 @@ fn row(launch: &Launch, dir: &Path, stored: bool) {
     }
     let judged = run(&mut check);
     println!(
-        "| {} | {} | {} | {} | {:.1} | {:.1} | {:.0} |",
+        "| {} | {} | {} | {} | {} | {:.1} | {:.1} | {:.0} |",
         launch.requests,
         launch.coupons(),
         launch.campaigns,
+        if launch.told == Told::Rank { "ranks, reads" } else { "codes" },
         if stored { "SQLite" } else { "none" },
         judged.took.as_secs_f64(),
         judged.took.as_secs_f64() / bare.took.as_secs_f64(),

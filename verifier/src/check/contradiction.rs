@@ -45,9 +45,7 @@ fn violation(e: &CampaignEvidence, c: &Contradiction) -> Violation {
     let violation = Violation::new(sentence(e, c));
     // Too many for their places are so by their number: some of them prove nothing.
     let by_number = matches!(c.fact, Fact::Crowded(_));
-    let plain = e.acknowledged.plain().coupons > 0;
-    let in_part = plain && matches!(c.fact, Fact::Crowded(Span { above: 0, .. }));
-    if in_part || by_number && c.witness.len() > MOST_COUNTED {
+    if by_number && (c.lacks.is_some() || c.witness.len() > MOST_COUNTED) {
         return violation.witness(&c.witness);
     }
     let most = if by_number { MOST_COUNTED } else { MOST_WITNESSES };

@@ -24,9 +24,8 @@ fn find(e: &CampaignEvidence) -> Vec<Violation> {
         return held(e).into_iter().collect();
     }
     let told = e.acknowledged.len();
-    let untold = e.join.as_ref().map_or(0, |j| j.matched.len() + j.leftovers.len());
     let rows = e.ledger().map_or(0, Ledger::count);
-    let all = rows.max(told + untold);
+    let all = e.consumed();
     if all as u64 <= e.coupons {
         return Vec::new();
     }

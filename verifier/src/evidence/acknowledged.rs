@@ -3,7 +3,7 @@
 //! What is kept of each is what a join or a witness needs. Where there are many, those that are
 //! [plain](super::sift) are only counted.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::Op;
 
@@ -15,13 +15,58 @@ pub struct Acknowledged {
     plain: Plain,
 }
 
-/// Coupons about which there is nothing to know but how many there are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Coupons about which there is nothing to know but how many there are, and which number each can have.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plain {
     /// How many.
     pub coupons: usize,
     /// Requests for some of them said who asked.
     pub named: bool,
+    /// The ranks of those that were told one, in order and apart: each has one of its own.
+    pub ranked: Vec<Numbers>,
+    /// How many of the others can have which numbers.
+    pub unranked: BTreeMap<Numbers, u64>,
+}
+
+/// Numbers of coupons, from the first to the last; none where the first is beyond the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Numbers {
+    /// From 1.
+    pub first: u64,
+    /// The last of them.
+    pub last: u64,
+}
+
+impl Plain {
+    /// How many of them have one of these numbers for sure.
+    pub(crate) fn among(&self, numbers: Numbers) -> u64 {
+        let ranked = self.ranked.iter().map(|run| {
+            let (first, last) = (run.first.max(numbers.first), run.last.min(numbers.last));
+            Numbers { first, last }.count()
+        });
+        let unranked = self.unranked.iter().filter(|(of, _)| numbers.hold(**of));
+        ranked.chain(unranked.map(|(_, coupons)| *coupons)).sum()
+    }
+}
+
+impl Numbers {
+    /// All that there are.
+    pub const ALL: Self = Self { first: 1, last: u64::MAX };
+
+    /// A single one.
+    pub fn one(number: u64) -> Self {
+        Self { first: number, last: number }
+    }
+
+    /// How many.
+    pub fn count(self) -> u64 {
+        self.last.checked_sub(self.first).map_or(0, |more| more.saturating_add(1))
+    }
+
+    /// Whether all of the other are among them.
+    pub fn hold(self, other: Self) -> bool {
+        self.first <= other.first && other.last <= self.last
+    }
 }
 
 /// A coupon that a client was told about.
@@ -47,6 +92,19 @@ pub struct Rank {
 }
 
 impl Rank {
+    /// Whether nothing was told.
+    pub fn is_silent(self) -> bool {
+        self.seq.is_none() && self.remaining.is_none()
+    }
+
+    /// The rank, of so many coupons. None where it cannot be one, or was not told.
+    pub fn number(self, coupons: u64) -> Option<u64> {
+        let mut numbers = self.numbers(coupons);
+        let rank = numbers.next()?;
+        let agree = numbers.all(|other| other == rank);
+        u64::try_from(rank).ok().filter(|rank| agree && (1..=coupons).contains(rank))
+    }
+
     /// The rank itself and the one that follows from what was left.
     fn numbers(self, coupons: u64) -> impl Iterator<Item = i128> {
         let left = self.remaining.map(|left| i128::from(coupons) - i128::from(left));
@@ -141,8 +199,26 @@ impl Acknowledged {
     }
 
     /// Those that are.
-    pub fn plain(&self) -> Plain {
-        self.plain
+    pub fn plain(&self) -> &Plain {
+        &self.plain
+    }
+
+    /// Takes plain coupons back that a proof needs, each with the numbers that it can have.
+    pub(crate) fn recall(&mut self, recalled: Vec<(Coupon, Numbers)>) {
+        self.plain.coupons -= recalled.len();
+        let mut ranks: Vec<u64> = Vec::new();
+        for (coupon, numbers) in recalled {
+            if coupon.rank.is_silent() {
+                let left = self.plain.unranked.get_mut(&numbers);
+                left.into_iter().for_each(|left| *left -= 1);
+            } else {
+                ranks.push(numbers.first);
+            }
+            self.coupons.push(coupon);
+        }
+        self.coupons.sort_by_key(|coupon| coupon.told.op);
+        ranks.sort_unstable();
+        self.plain.ranked = without(&self.plain.ranked, &ranks);
     }
 
     /// How many there are in all.
@@ -211,6 +287,22 @@ impl Acknowledged {
             None => true,
         });
     }
+}
+
+/// The numbers of all of them but for these, which are in order.
+fn without(all: &[Numbers], numbers: &[u64]) -> Vec<Numbers> {
+    let mut kept = Vec::new();
+    for run in all {
+        let from = numbers.partition_point(|number| *number < run.first);
+        let mut first = run.first;
+        for &number in numbers[from..].iter().take_while(|number| **number <= run.last) {
+            kept.push(Numbers { first, last: number - 1 });
+            first = number + 1;
+        }
+        kept.push(Numbers { first, last: run.last });
+    }
+    kept.retain(|run| run.first <= run.last);
+    kept
 }
 
 #[cfg(test)]

@@ -212,6 +212,20 @@ impl PlainRows {
         }
     }
 
+    /// Takes one out again.
+    pub(super) fn remove(&mut self, seq: i64) {
+        self.rows -= 1;
+        let Ok(seq) = u64::try_from(seq) else { return };
+        match self.again.iter().position(|other| *other == seq) {
+            Some(at) => {
+                self.again.swap_remove(at);
+            }
+            None => {
+                self.seqs.remove(seq);
+            }
+        }
+    }
+
     /// Takes those of another one.
     pub(super) fn absorb(&mut self, other: Self) {
         self.rows += other.rows;

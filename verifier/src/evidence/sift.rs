@@ -11,22 +11,26 @@
 //! hashes, by those hashes, and each of *those* parts alone tells which ones are named twice. Two names
 //! with one hash cost a look and hide nothing.
 
+mod order;
 mod part;
+mod recall;
+mod rule;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 use std::io;
 
-use contract::campaign::Precedence;
-use contract::store::Column;
 use contract::threads;
+use roaring::RoaringTreemap;
 
 use super::acknowledged::{Acknowledged, Coupon, Plain};
 use super::ledger::{Ledgers, PlainRows, Row};
 use super::spill::{PARTS, Spill, hash, records};
-use super::{CampaignEvidence, Evidence, Op};
+use super::{CampaignEvidence, Evidence};
+use order::{Ranked, Shelves};
 pub(super) use part::Bytes;
-use part::{Part, Slip};
+use part::{Group, Pair, Part, Slip};
+use rule::Rule;
 
 /// What is not held in memory.
 #[derive(Debug, Default)]
@@ -37,6 +41,8 @@ pub struct Aside {
     refused: Vec<Spill>,
     /// Operations that are looked at whatever they are.
     keep: HashSet<u64>,
+    /// Coupons, by their operations, that turned out not to be plain.
+    held: RoaringTreemap,
 }
 
 /// A user, or an idempotency key with its user, of one campaign, as a hash.
@@ -133,8 +139,13 @@ pub fn sift(evidence: &mut Evidence, selected: &[usize], ledgers: &mut Ledgers) 
     ledgers.put_aside();
     let sieve = Sieve::new(evidence, selected, ledgers);
     let doubtful = sieve.doubtful_names()?;
-    let found = sieve.sift(&doubtful)?;
-    found.into_iter().enumerate().for_each(|(at, mut sifted)| {
+    let (mut all, ranked) = sieve.sift(&doubtful)?;
+    let mut order = ranked.look()?;
+    sieve.take_back(&mut all, &order.keep)?;
+    evidence.aside.held = all.held;
+    all.of.into_iter().enumerate().for_each(|(at, mut sifted)| {
+        sifted.plain.ranked = order.ranks.remove(&at).unwrap_or_default();
+        sifted.sort();
         evidence.campaigns[at].acknowledged = sifted.acknowledged();
         let ledger = selected.iter().position(|campaign| *campaign == at);
         let ledger = ledger.and_then(|at| ledgers.of.get_mut(at)?.as_mut());
@@ -145,37 +156,31 @@ pub fn sift(evidence: &mut Evidence, selected: &[usize], ledgers: &mut Ledgers) 
     Ok(())
 }
 
-/// What makes a coupon of one campaign plain.
-#[derive(Debug)]
-struct Rule<'a> {
-    /// None is: its ranks, its reads or its holders are about all of them.
-    none: bool,
-    /// It was told at this moment or later.
-    from: i64,
-    /// It was asked for at this moment or earlier.
-    until: i64,
-    /// Whether a user may hold one only.
-    limited: bool,
-    /// What the store's rows must say; none where they are not known.
-    rows: Option<Rows>,
-    /// Codes that others were told they held.
-    held: HashSet<&'a str>,
-}
-
-/// What plain rows of one campaign say.
-#[derive(Clone, Copy, Debug)]
-struct Rows {
-    /// Not before this time, where the store says when the campaign started.
-    starts_at_us: i64,
-}
-
 struct Sieve<'a> {
+    campaigns: &'a [CampaignEvidence],
     rules: Vec<Rule<'a>>,
+    shelves: Shelves,
     aside: &'a Aside,
     ledgers: &'a Ledgers,
     selected: &'a [usize],
     /// Names that somebody has who may hold a coupon and was not told so.
     others: HashSet<Name>,
+}
+
+/// What was found of all campaigns.
+#[derive(Debug, Default)]
+struct All {
+    of: Vec<Sifted>,
+    /// Coupons, by their operations, that are not plain.
+    held: RoaringTreemap,
+}
+
+/// What was taken back of what had been counted.
+#[derive(Debug, Default)]
+struct Back {
+    all: All,
+    /// The campaign of each, and the number of its row.
+    counted: Vec<(usize, Option<i64>)>,
 }
 
 /// What was found of one campaign.
@@ -187,54 +192,24 @@ struct Sifted {
     plain_rows: PlainRows,
 }
 
-impl<'a> Rule<'a> {
-    fn of(e: &'a CampaignEvidence, rows: Option<Rows>, lists_codes: bool) -> Self {
-        let precedence = e.precedence();
-        let sold_out_first = precedence == Some(Precedence::SoldOutFirst);
-        let several = e.per_user.is_some_and(|limit| limit.limit > 1);
-        let about_all = e.counts.ranked > 0
-            || !e.reads.is_empty()
-            || several
-            || sold_out_first && e.counts.already_issued > 0;
-        let not_started = e.last_not_started.as_ref().map_or(i64::MIN, |op| op.invoked);
-        Self {
-            none: about_all || !lists_codes,
-            from: if e.start_is_placed() {
-                e.starts_at.latest.max(not_started)
-            } else {
-                not_started
-            },
-            until: e.first_sold_out.as_ref().map_or(i64::MAX, Op::end),
-            limited: e.per_user.is_some(),
-            rows,
-            held: e.holders.iter().filter_map(Op::code).collect(),
-        }
-    }
-}
-
 impl<'a> Sieve<'a> {
     fn new(evidence: &'a Evidence, selected: &'a [usize], ledgers: &'a Ledgers) -> Self {
-        let mut rules: Vec<Rule<'a>> = Vec::with_capacity(evidence.campaigns.len());
-        let mut others = HashSet::new();
         let mut ledger_of = vec![None; evidence.campaigns.len()];
         for (ledger, at) in ledgers.of.iter().zip(selected) {
             ledger_of[*at] = ledger.as_ref();
         }
-        for (at, e) in evidence.campaigns.iter().enumerate() {
-            let listed = ledger_of[at].filter(|ledger| !ledger.unlisted);
-            let rows = listed.map(|l| Rows { starts_at_us: l.starts_at_us.unwrap_or(i64::MIN) });
-            let codes = listed.is_none_or(|ledger| ledger.tells(Column::Code));
-            let mut rule = Rule::of(e, rows, codes);
-            rule.limited |= listed.is_some_and(|ledger| ledger.per_user_limit.is_some());
-            rule.none |= listed.is_some_and(|ledger| ledger.per_user_limit > Some(1));
-            rules.push(rule);
+        let campaigns = evidence.campaigns.as_slice();
+        let rules = campaigns.iter().zip(ledger_of).map(|(e, ledger)| Rule::of(e, ledger));
+        let mut others = HashSet::new();
+        for (at, e) in campaigns.iter().enumerate() {
             for op in e.pending.iter().chain(&e.holders) {
                 let user = op.user.as_deref();
                 others.extend(user.map(|user| Name::user(at, user)));
                 others.extend(op.key.as_deref().map(|key| Name::key(at, user, key)));
             }
         }
-        Self { rules, aside: &evidence.aside, ledgers, selected, others }
+        let (rules, shelves) = (rules.collect(), Shelves::of(campaigns));
+        Self { campaigns, rules, shelves, aside: &evidence.aside, ledgers, selected, others }
     }
 
     /// The names of plain coupons that something else names as well.
@@ -265,28 +240,69 @@ impl<'a> Sieve<'a> {
         Ok(found.into_iter().flatten().collect())
     }
 
-    fn sift(&self, doubtful: &HashSet<Name>) -> io::Result<Vec<Sifted>> {
-        let by_code = |at: usize, found: &mut Vec<Sifted>| {
-            found.resize_with(self.rules.len(), Sifted::default);
+    /// Those that are not plain, and the ranks of those that may be.
+    fn sift(&self, doubtful: &HashSet<Name>) -> io::Result<(All, Ranked)> {
+        let by_code = |at: usize, (all, ranked): &mut (All, Ranked)| {
+            all.of.resize_with(self.rules.len(), Sifted::default);
             let mut bytes = Bytes::default();
             let part = self.part(at, &mut bytes)?;
             for group in part.groups() {
-                match group.plain(&self.rules, &self.aside.keep) {
-                    Some(pair) if !pair.names(&self.rules).any(|n| doubtful.contains(&n)) => {
-                        found[pair.campaign()].count(&pair);
-                    }
-                    Some(_) | None => group.keep(found),
+                let plain = group.plain(&self.rules, &self.aside.keep);
+                let plain = plain.filter(|p| !p.names(&self.rules).any(|n| doubtful.contains(&n)));
+                group.told.iter().for_each(|slip| self.rank(at, slip, plain.is_some(), ranked));
+                match plain {
+                    Some(pair) => all.of[pair.campaign()].count(&pair),
+                    None => all.keep(&group),
                 }
             }
             Ok(())
         };
-        let mut all: Vec<Sifted> = Vec::new();
-        all.resize_with(self.rules.len(), Sifted::default);
-        for found in in_parallel(by_code)? {
-            all.iter_mut().zip(found).for_each(|(all, found)| all.absorb(found));
+        let (mut all, mut ranked) = (All::default(), Ranked::default());
+        for (found, told) in in_parallel(by_code)? {
+            all.absorb(found);
+            ranked.absorb(told);
         }
-        all.iter_mut().for_each(Sifted::sort);
-        Ok(all)
+        for (at, e) in self.campaigns.iter().enumerate() {
+            if self.rules[at].compares_ranks() {
+                ranked.ask(at, e);
+            }
+        }
+        Ok((all, ranked))
+    }
+
+    fn rank(&self, part: usize, slip: &Slip<'_>, plain: bool, ranked: &mut Ranked) {
+        let rule = &self.rules[slip.campaign];
+        if !rule.compares_ranks() {
+            return;
+        }
+        let rank = slip.rank().number(self.campaigns[slip.campaign].coupons);
+        let over = slip.completed.unwrap_or(i64::MAX).min(rule.held_by(slip.user));
+        ranked.tell(&self.shelves, (slip, rank), (part, over), plain);
+    }
+
+    /// Takes back those that are not in their place, or tell others theirs.
+    fn take_back(&self, all: &mut All, keep: &HashMap<usize, HashSet<u64>>) -> io::Result<()> {
+        let parts: Vec<usize> = keep.keys().copied().collect();
+        let by_code = |at: usize, found: &mut Back| {
+            let (at, mut bytes) = (parts[at], Bytes::default());
+            found.all.of.resize_with(self.rules.len(), Sifted::default);
+            let part = self.part(at, &mut bytes)?;
+            for group in part.groups().filter(|g| g.told.iter().any(|t| keep[&at].contains(&t.op)))
+            {
+                if let Some(pair) = group.plain(&self.rules, &self.aside.keep) {
+                    found.counted.push((pair.campaign(), pair.row.map(|row| row.seq)));
+                }
+                found.all.keep(&group);
+            }
+            Ok(())
+        };
+        for found in in_parallel_of(parts.len(), by_code)? {
+            all.absorb(found.all);
+            for (campaign, row) in found.counted {
+                all.of[campaign].uncount(row);
+            }
+        }
+        Ok(())
     }
 
     fn part<'b>(&self, at: usize, bytes: &'b mut Bytes) -> io::Result<Part<'b>> {
@@ -296,12 +312,35 @@ impl<'a> Sieve<'a> {
     }
 }
 
+impl All {
+    fn keep(&mut self, group: &Group<'_, '_>) {
+        self.held.extend(group.told.iter().map(|slip| slip.op));
+        group.keep(&mut self.of);
+    }
+
+    fn absorb(&mut self, other: Self) {
+        self.of.resize_with(self.of.len().max(other.of.len()), Sifted::default);
+        self.of.iter_mut().zip(other.of).for_each(|(own, other)| own.absorb(other));
+        self.held |= other.held;
+    }
+}
+
 impl Sifted {
-    fn count(&mut self, pair: &part::Pair<'_>) {
+    fn count(&mut self, pair: &Pair<'_>) {
         self.plain.coupons += 1;
         self.plain.named |= pair.told.user.is_some();
+        if pair.told.rank().is_silent() {
+            *self.plain.unranked.entry(pair.numbers).or_default() += 1;
+        }
         if let Some(row) = &pair.row {
             self.plain_rows.add(row.seq);
+        }
+    }
+
+    fn uncount(&mut self, row: Option<i64>) {
+        self.plain.coupons -= 1;
+        if let Some(seq) = row {
+            self.plain_rows.remove(seq);
         }
     }
 
@@ -309,6 +348,9 @@ impl Sifted {
         self.coupons.extend(other.coupons);
         self.plain.coupons += other.plain.coupons;
         self.plain.named |= other.plain.named;
+        for (numbers, coupons) in other.plain.unranked {
+            *self.plain.unranked.entry(numbers).or_default() += coupons;
+        }
         self.rows.extend(other.rows);
         self.plain_rows.absorb(other.plain_rows);
     }
@@ -320,7 +362,7 @@ impl Sifted {
     }
 
     fn acknowledged(&mut self) -> Acknowledged {
-        Acknowledged::sifted(std::mem::take(&mut self.coupons), self.plain)
+        Acknowledged::sifted(std::mem::take(&mut self.coupons), std::mem::take(&mut self.plain))
     }
 }
 
@@ -328,7 +370,14 @@ impl Sifted {
 fn in_parallel<T: Default + Send>(
     work: impl Fn(usize, &mut T) -> io::Result<()> + Sync,
 ) -> io::Result<Vec<T>> {
-    let done = threads::share(PARTS, |parts| {
+    in_parallel_of(PARTS, work)
+}
+
+fn in_parallel_of<T: Default + Send>(
+    jobs: usize,
+    work: impl Fn(usize, &mut T) -> io::Result<()> + Sync,
+) -> io::Result<Vec<T>> {
+    let done = threads::share(jobs, |parts| {
         let mut found = T::default();
         for at in parts {
             work(at, &mut found)?;

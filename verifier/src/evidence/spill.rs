@@ -52,7 +52,11 @@ pub fn hash(value: impl Hash) -> u64 {
 impl Spill {
     /// Adds a record to the part that the hash names. Where the disk is full, [`Spill::part`] says so.
     pub fn push(&mut self, hash: u64, record: &impl Serialize) {
-        let at = part_of(hash);
+        self.push_to(part_of(hash), record);
+    }
+
+    /// Adds a record to a part, where another order than that of hashes is wanted.
+    pub fn push_to(&mut self, at: usize, record: &impl Serialize) {
         let held = std::mem::take(&mut self.parts[at].held);
         match postcard::to_extend(record, held) {
             Ok(held) => self.parts[at].held = held,

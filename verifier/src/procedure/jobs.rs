@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet};
 use super::lists::{Lists, Place};
 use super::stored::{Effect, Refused, Stored};
 use super::{Condition, Contradiction, Fact, Rules, Topic, Why, once, sold_out_first};
-use crate::evidence::acknowledged::Coupon;
+use crate::evidence::acknowledged::{Coupon, Plain};
 use crate::evidence::{CampaignEvidence, Op};
 
 /// A request that consumed a coupon or may have.
@@ -43,8 +43,8 @@ pub(super) struct Plan<'a> {
     pub(super) e: &'a CampaignEvidence,
     pub(super) lists: &'a Lists<'a>,
     pub(super) jobs: Vec<Job<'a>>,
-    /// Further coupons that were certainly consumed, and fit any slot.
-    pub(super) anywhere: u64,
+    /// Further coupons that were certainly consumed; none of them bounds any other.
+    pub(super) plain: &'a Plain,
     pub(super) found: Vec<Contradiction>,
     /// How many coupons were consumed in all, where the store tells.
     pub(super) total: Option<u64>,
@@ -65,7 +65,7 @@ impl<'a> Plan<'a> {
             e,
             lists,
             jobs: Vec::new(),
-            anywhere: e.acknowledged.plain().coupons as u64,
+            plain: e.acknowledged.plain(),
             found: lists.broken.iter().cloned().collect(),
             total: stored.total,
             rules,

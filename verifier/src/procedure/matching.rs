@@ -1,33 +1,24 @@
 //! Jobs and slots, matched from the first slot to the last: earliest end first.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BTreeMap;
 
 use super::jobs::Plan;
+use super::room::{Queue, Range, Room, Turn};
 use super::windows::{Windows, witness};
 use super::{Condition, Contradiction, Fact, Rules, Span, Topic, Why};
+use crate::evidence::acknowledged::Numbers;
 
 /// So many contradictions of one kind are kept; a report has no more.
 const MOST_ALIKE: usize = 20;
 
-/// The slots that a job fits, from the first to the last.
-#[derive(Clone, Copy)]
-struct Range {
-    first: u64,
-    last: u64,
-    job: usize,
-}
-
-fn ranges(plan: &Plan<'_>, windows: &Windows<'_, '_>) -> Vec<Range> {
-    let jobs = plan.jobs.iter().enumerate();
-    let range = |(job, j): (usize, &super::jobs::Job<'_>)| Range {
-        first: windows.first_from(j.release).max(j.above.saturating_add(1)),
-        last: windows.last_by(j.deadline).min(j.upto),
-        job,
-    };
-    let mut ranges: Vec<Range> = jobs.map(range).collect();
-    ranges.sort_by_key(|range| (range.first, range.last));
-    ranges
+/// Too many for some slots.
+struct Crowd {
+    slots: Numbers,
+    /// Those of them that are looked at one by one.
+    jobs: Vec<usize>,
+    /// How many they are in all.
+    requests: u64,
 }
 
 /// Coupons that were certainly consumed and for which there is no room.
@@ -36,23 +27,34 @@ pub(super) fn crowded(
     windows: &Windows<'_, '_>,
     rules: Rules,
 ) -> Vec<Contradiction> {
-    let certain = |range: &Range| plan.jobs[range.job].certain;
-    let mut ranges: Vec<Range> = ranges(plan, windows).into_iter().filter(certain).collect();
+    let room = Room::of(&plan.plain.ranked);
+    let certain = |range: &Range| range.job.is_none_or(|job| plan.jobs[job].certain);
+    let ranges = room.ranges(plan, windows).into_iter().filter(certain);
+    let (empty, ranges): (Vec<Range>, Vec<Range>) =
+        ranges.partition(|range| range.slots.count() == 0);
     let mut found: Vec<Contradiction> = Vec::new();
-    let (empty, full): (Vec<Range>, Vec<Range>) =
-        ranges.into_iter().partition(|range| range.first > range.last);
-    ranges = full;
     if rules.hold(Condition::Empty) {
         found.extend(empties(plan, windows, &empty));
+        found.extend(beyond(&room, windows.coupons));
     }
     if rules.hold(Condition::Crowded) {
-        let full = overfull(&ranges).or_else(|| overflowing(&ranges, plan, windows));
-        found.extend(full.map(|(first, last, jobs)| {
-            let (span, whys) = crowd(plan, windows, (first, last), &jobs);
-            Contradiction::new(Fact::Crowded(span), witness(whys))
-        }));
+        found.extend(overfull(&ranges, &room).map(|crowd| contradiction(plan, windows, &crowd)));
     }
     found
+}
+
+fn contradiction(plan: &Plan<'_>, windows: &Windows<'_, '_>, crowd: &Crowd) -> Contradiction {
+    let whys = whys(plan, windows, crowd);
+    let Crowd { slots: Numbers { first, last }, requests, .. } = *crowd;
+    let lacks = requests > crowd.jobs.len() as u64;
+    // Reads or ranks keep those that are left out within these bounds.
+    let bounded = lacks && (first > 1 || last < windows.coupons);
+    let topic = topic(&whys).max(if bounded { Topic::Count } else { Topic::Campaign });
+    let span = Span { above: first - 1, upto: last, requests, topic };
+    // What nothing bounds from above fits there as well.
+    let upto = if last < windows.coupons { last } else { u64::MAX };
+    let lacks = lacks.then_some(Numbers { first, last: upto });
+    Contradiction { lacks, ..Contradiction::new(Fact::Crowded(span), witness(whys)) }
 }
 
 /// Coupons none of which fits any slot. A broken campaign can have as many as requests: what is not
@@ -61,7 +63,10 @@ fn empties(plan: &Plan<'_>, windows: &Windows<'_, '_>, empty: &[Range]) -> Vec<C
     let mut found: Vec<Contradiction> = Vec::new();
     let mut of_topic: BTreeMap<Topic, Vec<usize>> = BTreeMap::new();
     for range in empty {
-        let (span, whys) = crowd(plan, windows, (range.first, range.last), &[range.job]);
+        let jobs = range.job.into_iter().collect();
+        let crowd = Crowd { slots: range.slots, jobs, requests: range.jobs };
+        let one = contradiction(plan, windows, &crowd);
+        let Fact::Crowded(span) = one.fact else { continue };
         let alike = of_topic.entry(span.topic).or_default();
         if let [.., last] = alike[..]
             && alike.len() == MOST_ALIKE
@@ -70,76 +75,64 @@ fn empties(plan: &Plan<'_>, windows: &Windows<'_, '_>, empty: &[Range]) -> Vec<C
             continue;
         }
         alike.push(found.len());
-        found.push(Contradiction::new(Fact::Crowded(span), witness(whys)));
+        found.push(one);
     }
     found
 }
 
-/// All slots, where there are fewer of them than jobs together with those that fit anywhere.
-fn overflowing(
-    ranges: &[Range],
-    plan: &Plan<'_>,
-    windows: &Windows<'_, '_>,
-) -> Option<(u64, u64, Vec<usize>)> {
-    let all = ranges.len() as u64 + plan.anywhere;
-    let jobs = || ranges.iter().map(|range| range.job).collect();
-    (plan.anywhere > 0 && all > windows.coupons).then(|| (1, windows.coupons, jobs()))
+/// Plain coupons of ranks that were never reached.
+fn beyond(room: &Room<'_>, coupons: u64) -> Option<Contradiction> {
+    let slots = Numbers { first: coupons.checked_add(1)?, last: u64::MAX };
+    let requests = room.taken(slots);
+    let span = Span { above: coupons, upto: coupons, requests, topic: Topic::Count };
+    let found = Contradiction::new(Fact::Crowded(span), Vec::new());
+    (requests > 0).then_some(Contradiction { lacks: Some(slots), ..found })
 }
 
 /// The first slots for which there are too many jobs, with one job more than there are slots.
-fn overfull(ranges: &[Range]) -> Option<(u64, u64, Vec<usize>)> {
-    let mut waiting: BinaryHeap<Reverse<(u64, usize)>> = BinaryHeap::new();
-    // What was matched, from slot to slot.
-    let mut matched: Vec<(u64, usize)> = Vec::with_capacity(ranges.len());
-    let (mut slot, mut next) = (1, 0);
-    while next < ranges.len() || !waiting.is_empty() {
-        if waiting.is_empty() {
-            slot = ranges[next].first.max(slot);
+fn overfull(ranges: &[Range], room: &Room<'_>) -> Option<Crowd> {
+    let mut queue = Queue::of(ranges);
+    let mut turns: Vec<Turn> = Vec::with_capacity(ranges.len());
+    let mut place = 1;
+    while let Some(next) = queue.admit(place) {
+        if let Some(late) = queue.late(next) {
+            return Some(violators(ranges, &turns, late, room));
         }
-        while let Some(range) = ranges.get(next).filter(|range| range.first <= slot) {
-            waiting.push(Reverse((range.last, next)));
-            next += 1;
-        }
-        let Some(Reverse((last, at))) = waiting.pop() else { break };
-        if last < slot {
-            return Some(violators(ranges, &matched, (last, at)));
-        }
-        matched.push((slot, at));
-        slot += 1;
+        let turn = queue.take(next)?;
+        turns.push(turn);
+        place = turn.places.last + 1;
     }
     None
 }
 
-/// Goes back from the job that has no slot to where nothing waited that has to be in by then.
-fn violators(
-    ranges: &[Range],
-    matched: &[(u64, usize)],
-    (last, job): (u64, usize),
-) -> (u64, u64, Vec<usize>) {
-    let mut jobs = vec![ranges[job].job];
-    let mut first = last + 1;
-    for &(slot, at) in matched.iter().rev() {
-        if slot + 1 != first || ranges[at].last > last {
+/// Goes back from the job that has no place to the first place that any of those fits that have one
+/// instead of it: all of them have to be in by then, and nobody else is among them.
+fn violators(ranges: &[Range], turns: &[Turn], late: usize, room: &Room<'_>) -> Crowd {
+    let Range { mut slots, mut places, job, .. } = ranges[late];
+    let mut jobs: Vec<usize> = job.into_iter().collect();
+    let mut requests = 1;
+    for turn in turns.iter().rev() {
+        if turn.places.last < places.first {
             break;
         }
-        first = slot;
-        jobs.push(ranges[at].job);
+        let range = ranges[turn.at];
+        places.first = places.first.min(range.places.first);
+        slots.first = slots.first.min(range.slots.first);
+        slots.last = slots.last.max(range.slots.last);
+        requests += turn.places.count();
+        jobs.extend(range.job);
     }
-    (first, last, jobs)
+    Crowd { slots, jobs, requests: requests + room.taken(slots) }
 }
 
-/// These jobs are more than there are slots from the first to the last.
-fn crowd<'a>(
-    plan: &Plan<'a>,
-    windows: &Windows<'a, '_>,
-    (first, last): (u64, u64),
-    jobs: &[usize],
-) -> (Span, Vec<Why<'a>>) {
+/// Why these jobs are more than there are slots.
+fn whys<'a>(plan: &Plan<'a>, windows: &Windows<'a, '_>, crowd: &Crowd) -> Vec<Why<'a>> {
+    let Numbers { first, last } = crowd.slots;
     let before =
         first.checked_sub(1).filter(|above| *above > 0).and_then(|above| windows.filled_by(above));
     let after = windows.not_before(last.saturating_add(1)).filter(|_| last < windows.coupons);
     let mut whys = Vec::new();
-    for &at in jobs {
+    for &at in &crowd.jobs {
         let job = &plan.jobs[at];
         whys.push(job.why());
         let sent_after = before.filter(|(moment, _)| *moment < job.release).map(|(_, why)| why);
@@ -149,11 +142,7 @@ fn crowd<'a>(
             (last < windows.coupons).then(|| over_before.or_else(|| plan.why_upto(at, last)));
         whys.extend(above.flatten().into_iter().chain(upto.flatten()));
     }
-    let topic = topic(&whys);
-    let everywhere = if first == 1 && last == windows.coupons { plan.anywhere } else { 0 };
-    let requests = jobs.len() as u64 + everywhere;
-    let span = Span { above: first - 1, upto: last, requests, topic };
-    (span, whys)
+    whys
 }
 
 fn topic(whys: &[Why<'_>]) -> Topic {
@@ -169,53 +158,53 @@ pub(super) fn hollow(
     if !rules.hold(Condition::Hollow) {
         return None;
     }
-    let mut ranges = ranges(plan, windows);
-    ranges.retain(|range| range.first <= range.last);
-    let needed = windows.last_needed().max(plan.total.unwrap_or(0));
-    let slot = first_unfilled(&ranges, plan.anywhere, needed)?;
-    let (first, requests) = shortage(&mut ranges, plan.anywhere, slot);
+    let room = Room::of(&plan.plain.ranked);
+    let mut ranges = room.ranges(plan, windows);
+    ranges.retain(|range| range.slots.count() > 0);
+    let needed = windows.last_needed().max(plan.total.unwrap_or(0)).max(room.last_taken());
+    let place = first_unfilled(&ranges, room.upto(needed))?;
+    let (first, requests) = shortage(&mut ranges, &room, place);
+    let slot = room.slot(place);
     let mut whys: Vec<Why<'_>> = windows.filled_by(slot).map(|(_, why)| why).into_iter().collect();
     whys.extend(windows.not_before(first).filter(|_| first > 1).map(|(_, why)| why));
     let span = Span { above: first - 1, upto: slot, requests, topic: topic(&whys) };
-    Some(Contradiction::new(Fact::Hollow(span), witness(whys)))
+    // Those beyond it may have been told before any that is held.
+    let lacks = (room.last_taken() > 0).then_some(Numbers { first, last: slot });
+    Some(Contradiction { lacks, ..Contradiction::new(Fact::Hollow(span), witness(whys)) })
 }
 
-fn first_unfilled(ranges: &[Range], mut anywhere: u64, needed: u64) -> Option<u64> {
-    let mut waiting: BinaryHeap<Reverse<u64>> = BinaryHeap::new();
-    let mut next = 0;
-    // Each slot takes a job, so this ends after as many as there are.
-    (1..=needed).find(|slot| {
-        while let Some(range) = ranges.get(next).filter(|range| range.first <= *slot) {
-            waiting.push(Reverse(range.last));
-            next += 1;
+fn first_unfilled(ranges: &[Range], needed: u64) -> Option<u64> {
+    let mut queue = Queue::of(ranges);
+    let mut place = 1;
+    while place <= needed {
+        if queue.admit(place) != Some(place) {
+            return Some(place);
         }
-        while waiting.peek().is_some_and(|Reverse(last)| last < slot) {
-            waiting.pop();
-        }
-        if waiting.pop().is_none() {
-            // Whoever fits anywhere can wait the longest.
-            anywhere.checked_sub(1).map(|left| anywhere = left).is_none()
-        } else {
-            false
-        }
-    })
+        queue.drop_late(place);
+        let Some(turn) = queue.take(place) else { return Some(place) };
+        place = turn.places.last + 1;
+    }
+    None
 }
 
-/// The fewest slots up to this one for which there are too few jobs, by the first of them, and how
+/// The fewest slots up to this place for which there are too few jobs, by the first of them, and how
 /// many jobs there are.
-fn shortage(ranges: &mut Vec<Range>, anywhere: u64, slot: u64) -> (u64, u64) {
-    ranges.retain(|range| range.first <= slot);
-    ranges.sort_by_key(|range| Reverse(range.last));
-    // Jobs that end in the slot or later fit; the further back, the more of them.
-    let mut fitting = anywhere;
+fn shortage(ranges: &mut Vec<Range>, room: &Room<'_>, place: u64) -> (u64, u64) {
+    let last = room.slot(place);
+    ranges.retain(|range| range.places.first <= place && range.places.count() > 0);
+    ranges.sort_by_key(|range| Reverse(range.places.last));
+    // Jobs that end in the place or later fit; the further back, the more of them.
+    let (mut fitting, mut next) = (0_u64, 0);
     loop {
-        let first = slot - fitting;
-        let more = ranges.iter().skip(usize::try_from(fitting - anywhere).unwrap_or(usize::MAX));
-        let more = more.take_while(|range| range.last >= first).count() as u64;
-        if more == 0 || first == 1 {
-            return (first, fitting + more);
+        let first = place.saturating_sub(fitting).max(1);
+        let further = ranges[next..].iter().take_while(|range| range.places.last >= first);
+        let (count, more) =
+            further.fold((0, 0), |(n, jobs), range| (n + 1, range.jobs.saturating_add(jobs)));
+        if more == 0 {
+            let first = if fitting < place { room.slot(first) } else { 1 };
+            return (first, fitting + room.taken(Numbers { first, last }));
         }
-        fitting += more.min(first - 1);
+        (fitting, next) = (fitting.saturating_add(more), next + count);
     }
 }
 

@@ -49,16 +49,17 @@ enum Open {
     Http(Box<Http>),
 }
 
-/// Rows, and what can be said of them as a whole.
+/// What can be said of rows as a whole.
 #[derive(Debug, Default)]
-pub struct Rows {
+pub struct Listed {
     /// Whether the place where they stand is there.
     pub there: bool,
     /// Which columns they tell.
     pub columns: Vec<Column>,
-    /// The rows.
-    pub rows: Vec<Entry>,
 }
+
+/// Takes one row after the other, and which columns they tell.
+pub type EachRow<'a> = &'a mut dyn FnMut(&[Column], Entry);
 
 impl Mapped {
     /// Opens every store. `url` stands for the mapping's own, and counts before it.
@@ -168,33 +169,40 @@ impl Mapped {
         found.with_context(|| reading.label())
     }
 
-    /// The rows of a reading.
+    /// The rows of a reading, one after the other: they may be more than memory holds.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn rows(&mut self, at: usize, campaign: &str) -> Result<Rows> {
+    pub fn rows(&mut self, at: usize, campaign: &str, each: EachRow<'_>) -> Result<Listed> {
         let reading = &self.mapping.read[at];
-        let mut rows = Vec::new();
-        let mut take = |row: Entry| rows.push(row);
+        let mut some = false;
+        let mut each = |columns: &[Column], row: Entry| {
+            some = true;
+            each(columns, row);
+        };
         let told = match (&mut self.stores[self.of[at]].open, &reading.from) {
             (Open::Sql(sql), Source::Sql(query)) => {
-                sql.rows(reading, query, campaign, &mut take).map(|columns| (None, columns))
+                sql.rows(reading, query, campaign, &mut each).map(|columns| (None, columns))
             }
             (Open::Redis(redis), Source::Redis(key)) => {
                 let patterns = [Some(&key.key), key.field.as_ref(), key.value.as_ref()];
                 let captured = patterns.into_iter().flatten().flat_map(|p| p.columns());
-                let columns = captured.chain(reading.columns.keys().copied()).collect();
+                let columns: Vec<Column> =
+                    captured.chain(reading.columns.keys().copied()).collect();
+                let mut take = |row: Entry| each(&columns, row);
                 let there = redis.rows(reading, key, campaign, &mut take);
                 there.map(|there| (Some(there), columns))
             }
             (Open::Http(http), Source::Http(list)) => {
+                let columns: Vec<Column> = reading.columns.keys().copied().collect();
+                let mut take = |row: Entry| each(&columns, row);
                 let there = http.rows(reading, list, campaign, &mut take);
-                there.map(|there| (Some(there), reading.columns.keys().copied().collect()))
+                there.map(|there| (Some(there), columns))
             }
             (Open::Sql(_) | Open::Redis(_) | Open::Http(_), _) => Ok((None, Vec::new())),
         };
         let (there, columns) = told.with_context(|| reading.label())?;
-        Ok(Rows { there: there.unwrap_or(!rows.is_empty()), columns, rows })
+        Ok(Listed { there: there.unwrap_or(some), columns })
     }
 
     fn ledger(&mut self, campaign: &str) -> Result<Option<Ledger>> {
@@ -204,9 +212,16 @@ impl Mapped {
         for at in 0..self.of.len() {
             let (is, name) = (self.mapping.read[at].is, self.mapping.read[at].label());
             if is == Meaning::Ledger {
-                let found = self.rows(at, campaign)?;
+                let mut row = 0;
+                let found = self.rows(at, campaign, &mut |columns, entry| {
+                    row += 1;
+                    if row == 1 {
+                        ledger.list(columns);
+                    }
+                    ledger.take(row, entry);
+                })?;
                 there |= found.there;
-                ledger.list(found);
+                ledger.list(&found.columns);
                 continue;
             }
             let number = self.number(at, campaign)?;
@@ -340,18 +355,23 @@ impl Ledger {
         }
     }
 
-    /// Takes the rows.
-    fn list(&mut self, found: Rows) {
+    /// Rows are known, and tell these columns.
+    fn list(&mut self, columns: &[Column]) {
         self.unlisted = false;
-        self.lacks.retain(|column| !found.columns.contains(column));
-        for (at, row) in (1..).zip(found.rows) {
-            match row.and_then(|row| self.row(at, row)) {
-                Ok((row, order)) => {
-                    self.add(row);
+        self.lacks.retain(|column| !columns.contains(column));
+    }
+
+    /// Takes a row.
+    fn take(&mut self, at: i64, row: Entry) {
+        match row.and_then(|row| self.row(at, row)) {
+            Ok((row, order)) => {
+                self.add(row);
+                // By their codes they are found without.
+                if !self.tells(Column::Code) {
                     self.orders.push(order);
                 }
-                Err(why) => self.unreadable.push(format!("row {at}: {why}")),
             }
+            Err(why) => self.unreadable.push(format!("row {at}: {why}")),
         }
     }
 

@@ -5,23 +5,23 @@ use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::super::acknowledged::{Coupon, Rank};
+use super::super::acknowledged::{Coupon, Numbers, Rank};
 use super::super::ledger::Row;
 use super::super::spill::records;
 use super::super::{Op, Said};
-use super::{Name, Rule, Sifted};
-use crate::check::is_well_formed;
+use super::rule::Rule;
+use super::{Name, Sifted};
 
 /// A coupon as it is put aside.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 pub(super) struct Slip<'a> {
-    campaign: usize,
-    op: u64,
+    pub(super) campaign: usize,
+    pub(super) op: u64,
     target: Option<u16>,
     pub(super) user: Option<&'a str>,
-    key: Option<&'a str>,
-    invoked: i64,
-    completed: Option<i64>,
+    pub(super) key: Option<&'a str>,
+    pub(super) invoked: i64,
+    pub(super) completed: Option<i64>,
     pub(super) code: &'a str,
     seq: Option<i64>,
     remaining: Option<i64>,
@@ -45,7 +45,11 @@ impl<'a> Slip<'a> {
         }
     }
 
-    fn coupon(&self) -> Coupon {
+    pub(super) fn rank(&self) -> Rank {
+        Rank { seq: self.seq, remaining: self.remaining }
+    }
+
+    pub(super) fn coupon(&self) -> Coupon {
         let told = Op {
             op: self.op,
             target: self.target,
@@ -55,7 +59,7 @@ impl<'a> Slip<'a> {
             completed: self.completed,
             said: Said::Issued(self.code.into()),
         };
-        Coupon::new(told, Rank { seq: self.seq, remaining: self.remaining })
+        Coupon::new(told, self.rank())
     }
 }
 
@@ -64,9 +68,9 @@ impl<'a> Slip<'a> {
 pub(super) struct Stored<'a> {
     pub(super) seq: i64,
     code: &'a str,
-    user: Option<&'a str>,
-    key: Option<&'a str>,
-    at_us: i64,
+    pub(super) user: Option<&'a str>,
+    pub(super) key: Option<&'a str>,
+    pub(super) at_us: i64,
 }
 
 impl Stored<'_> {
@@ -94,7 +98,7 @@ pub(super) struct Part<'b> {
 
 /// All that have one code.
 pub(super) struct Group<'p, 'b> {
-    told: &'p [Slip<'b>],
+    pub(super) told: &'p [Slip<'b>],
     rows: &'p [(usize, Stored<'b>)],
 }
 
@@ -102,6 +106,7 @@ pub(super) struct Group<'p, 'b> {
 pub(super) struct Pair<'b> {
     pub(super) told: Slip<'b>,
     pub(super) row: Option<Stored<'b>>,
+    pub(super) numbers: Numbers,
 }
 
 impl Bytes {
@@ -149,24 +154,12 @@ fn run<T>(all: &[T], belongs: impl Fn(&T) -> bool) -> usize {
 impl<'b> Group<'_, 'b> {
     /// The coupon that may be plain, as far as its code and its row tell.
     pub(super) fn plain(&self, rules: &[Rule<'_>], keep: &HashSet<u64>) -> Option<Pair<'b>> {
-        let [told] = self.told else { return None };
-        let rule = &rules[told.campaign];
-        let row = match (self.rows, &rule.rows) {
-            ([], None) => None,
-            ([(campaign, row)], Some(rows)) if *campaign == told.campaign => {
-                let agree = says(told.user, row.user) && says(told.key, row.key);
-                (agree && row.seq > 0 && row.at_us >= rows.starts_at_us).then_some(())?;
-                Some(*row)
-            }
-            _ => return None,
-        };
-        let plain = !rule.none
-            && told.completed.is_some_and(|completed| completed >= rule.from)
-            && told.invoked <= rule.until
-            && !rule.held.contains(told.code)
-            && is_well_formed(told.code)
-            && !keep.contains(&told.op);
-        plain.then_some(Pair { told: *told, row })
+        let ([told], [] | [_]) = (self.told, self.rows) else { return None };
+        let row = self.rows.first();
+        let own = row.is_none_or(|(campaign, _)| *campaign == told.campaign);
+        let row = row.map(|(_, row)| *row);
+        let numbers = rules[told.campaign].numbers(told, row.as_ref())?;
+        (own && !keep.contains(&told.op)).then_some(Pair { told: *told, row, numbers })
     }
 
     /// The names of all who have this code. What a coupon and its row have in common counts once.
@@ -186,11 +179,6 @@ impl<'b> Group<'_, 'b> {
             found[*campaign].rows.push(row.row());
         }
     }
-}
-
-/// Neither says otherwise.
-fn says(a: Option<&str>, b: Option<&str>) -> bool {
-    a.is_none() || b.is_none() || a == b
 }
 
 impl Pair<'_> {

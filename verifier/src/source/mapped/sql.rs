@@ -21,8 +21,9 @@ use sqlx::{
 };
 use tokio::runtime::Runtime;
 
+use super::EachRow;
 use super::postgres::bound;
-use super::row::{Entry, number};
+use super::row::number;
 use crate::source::sqlite::Sqlite;
 
 /// How long a database may take for one query.
@@ -175,18 +176,19 @@ impl Sql {
         reading: &Reading,
         query: &Query,
         campaign: &str,
-        each: &mut dyn FnMut(Entry),
+        each: EachRow<'_>,
     ) -> Result<Vec<Column>> {
         let prepared = self.prepare(query, campaign)?;
         let wanted = wanted(reading, &prepared.columns)?;
         let names: Vec<String> = wanted.iter().map(|(_, name)| name.clone()).collect();
         let columns: Vec<Column> = wanted.iter().map(|(column, _)| *column).collect();
         self.select(&prepared, &names, &mut |row| {
-            each(row.map(|row| {
+            let row = row.map(|row| {
                 let told = columns.iter().copied().zip(row);
                 let told = told.filter_map(|(column, text)| Some((column, text?)));
                 told.filter(|(_, text)| !text.is_empty()).collect()
-            }));
+            });
+            each(&columns, row);
             Ok(())
         })?;
         Ok(columns)
