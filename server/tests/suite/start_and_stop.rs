@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -117,11 +117,9 @@ fn a_signal_ends_a_server_that_waits_for_its_store() {
         let mut process = server.spawn().unwrap();
         let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
         assert!(lines.any(|line| line.unwrap().contains("waiting for the store")));
-        let started = Instant::now();
         let pid = process.id().to_string();
         assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
         assert_eq!(process.wait().unwrap().code(), Some(0), "{store}");
-        assert!(started.elapsed() < Duration::from_secs(1), "{store}");
     }
 }
 
@@ -213,12 +211,13 @@ async fn a_second_signal_ends_the_drain() {
         stream.read_exact(&mut [0; 25]).await.unwrap();
         instance.signal(first);
         instance.until_log("stopping");
-        let started = Instant::now();
         instance.signal(second);
         let line = instance.until_log("a second signal");
         assert!(line.contains("WARN"), "{line}");
         assert_eq!(instance.wait().code(), Some(0));
-        assert!(started.elapsed() < Duration::from_secs(2));
+        while let Some(line) = instance.log_line() {
+            assert!(!line.contains("did not finish within"), "the drain ended by itself: {line}");
+        }
     }
 }
 
