@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use chrono::SecondsFormat;
 use contract::wire::{self, Problem, ProblemCode, header};
 use hyper::body::Incoming;
-use hyper::header::{HeaderValue, LOCATION, RETRY_AFTER};
+use hyper::header::{HeaderValue, LOCATION};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Request, StatusCode};
 use tokio::sync::watch;
@@ -23,22 +23,22 @@ use tracing::{error, warn};
 
 use access::Access;
 pub use answer::{Answer, Body};
-use answer::{Refusal, json, not_allowed, too_many, unauthorized, without_body};
+use answer::{
+    Refusal, json, not_allowed, store_failed, text, too_many, unauthorized, without_body,
+};
 use events::Events;
 use rate::RateLimit;
 use route::Route;
 
 use crate::clock::{Clock, TOLERATED};
 use crate::code::CampaignNumber;
+use crate::metrics::{self, metrics};
 use crate::serve::{Answerer, Peer};
 use crate::store::{Ask, CampaignState, Decision, Store, StoreError};
 use crate::telemetry::Throttle;
 
 /// Longest request id of a client that is repeated to it.
 const MAX_REQUEST_ID: usize = 128;
-/// When to come back to a server whose queue is full, in seconds.
-const COME_BACK: HeaderValue = HeaderValue::from_static("1");
-
 /// How an instance answers.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -78,8 +78,16 @@ impl<S: Store> App<S> {
     pub async fn answer(&self, request: Request<Incoming>) -> Answer {
         let id = request_id(request.headers());
         let (head, body) = request.into_parts();
-        let answer = self.respond(&head, body).await;
-        let mut answer = answer.unwrap_or_else(|refusal| refusal.into_answer());
+        let mut answer = match self.respond(&head, body).await {
+            Ok(answer) => answer,
+            Err(refusal) => {
+                metrics().refused(refusal.problem.code);
+                if let Some(cause) = &refusal.cause {
+                    self.complain(cause, &id);
+                }
+                refusal.into_answer()
+            }
+        };
         self.sign(answer.headers_mut(), id);
         if head.method == Method::HEAD { without_body(answer) } else { answer }
     }
@@ -97,7 +105,7 @@ impl<S: Store> App<S> {
         match tokio::time::timeout(self.settings.patience, self.dispatch(route, head, &body)).await
         {
             Ok(result) => result,
-            Err(_) => Err(self.store_failed(&StoreError::Unavailable(format!(
+            Err(_) => Err(store_failed(StoreError::Unavailable(format!(
                 "no answer within {:?}",
                 self.settings.patience
             )))),
@@ -128,6 +136,8 @@ impl<S: Store> App<S> {
         match route {
             Route::Health => Ok(json(StatusCode::OK, &serde_json::json!({ "status": "ok" }))),
             Route::Ready => self.ready().await,
+            Route::Version => Ok(json(StatusCode::OK, &version())),
+            Route::Metrics => Ok(text(metrics::CONTENT_TYPE, metrics().text())),
             Route::Campaigns => self.create(head, body).await,
             Route::Campaign(id) => self.campaign(id).await,
             Route::Coupons(id) if head.method == Method::POST => self.issue(id, head, body).await,
@@ -139,7 +149,7 @@ impl<S: Store> App<S> {
 
     async fn ready(&self) -> Result<Answer, Box<Refusal>> {
         let asked = self.settings.clock.now();
-        let store = self.store.ready().await.map_err(|e| self.store_failed(&e))?;
+        let store = self.store.ready().await.map_err(store_failed)?;
         let ahead = self.settings.clock.ahead_of(store, asked);
         let mut told = serde_json::json!({ "status": "ready" });
         if ahead.abs() > TOLERATED {
@@ -156,8 +166,8 @@ impl<S: Store> App<S> {
 
     async fn events(&self, id: &str, head: &Parts) -> Result<Answer, Box<Refusal>> {
         let number = CampaignNumber::parse(id).ok_or_else(|| unknown(id))?;
-        let place = self.events.place().map_err(|e| self.store_failed(&e))?;
-        let state = self.store.campaign(number).await.map_err(|e| self.store_failed(&e))?;
+        let place = self.events.place().map_err(store_failed)?;
+        let state = self.store.campaign(number).await.map_err(store_failed)?;
         let state = state.ok_or_else(|| unknown(id))?;
         Ok(self.events.stream(state, place, head.extensions.get().cloned().unwrap_or_default()))
     }
@@ -166,7 +176,7 @@ impl<S: Store> App<S> {
         let new = input::new_campaign(body)?;
         let key = input::idempotency_key(&head.headers)?;
         let state = self.store.create(new.clone(), key).await;
-        let state = state.map_err(|e| self.store_failed(&e))?;
+        let state = state.map_err(store_failed)?;
         if !state.is_of(&new) {
             let detail = format!("this key created campaign {}, which is another", state.number);
             return Err(Problem::new(ProblemCode::KeyReused, detail).into());
@@ -181,13 +191,13 @@ impl<S: Store> App<S> {
 
     async fn campaign(&self, id: &str) -> Result<Answer, Box<Refusal>> {
         let number = CampaignNumber::parse(id).ok_or_else(|| unknown(id))?;
-        let state = self.store.campaign(number).await.map_err(|e| self.store_failed(&e))?;
+        let state = self.store.campaign(number).await.map_err(store_failed)?;
         Ok(json(StatusCode::OK, &campaign(state.ok_or_else(|| unknown(id))?)))
     }
 
     async fn cancel(&self, id: &str) -> Result<Answer, Box<Refusal>> {
         let number = CampaignNumber::parse(id).ok_or_else(|| unknown(id))?;
-        let state = self.store.cancel(number).await.map_err(|e| self.store_failed(&e))?;
+        let state = self.store.cancel(number).await.map_err(store_failed)?;
         Ok(json(StatusCode::OK, &campaign(state.ok_or_else(|| unknown(id))?)))
     }
 
@@ -196,7 +206,7 @@ impl<S: Store> App<S> {
         let number = CampaignNumber::parse(id).ok_or_else(|| unknown(id))?;
         // One row more than asked for tells whether there is a next page.
         let rows = self.store.ledger(number, page.after, page.limit + 1).await;
-        let rows = rows.map_err(|e| self.store_failed(&e))?;
+        let rows = rows.map_err(store_failed)?;
         let mut coupons = rows.ok_or_else(|| unknown(id))?;
         let limit = usize::try_from(page.limit).unwrap_or(usize::MAX);
         let more = coupons.len() > limit;
@@ -209,33 +219,29 @@ impl<S: Store> App<S> {
         let user = input::asking_user(body)?;
         let key = input::idempotency_key(&head.headers)?;
         let campaign = CampaignNumber::parse(id).ok_or_else(|| unknown(id))?;
+        let asked = Instant::now();
         let decision = self.store.issue(Ask { campaign, user, key }).await;
-        decided(id, decision.map_err(|e| self.store_failed(&e))?)
+        metrics().decided_in.observe(asked.elapsed().as_secs_f64());
+        decided(id, decision.map_err(store_failed)?)
     }
 
-    fn store_failed(&self, error: &StoreError) -> Box<Refusal> {
-        let code = match error {
-            StoreError::Unavailable(_) => ProblemCode::StoreUnavailable,
-            StoreError::Overloaded => ProblemCode::Overloaded,
-            StoreError::CampaignsExhausted => ProblemCode::CampaignsExhausted,
-            StoreError::Damaged(_) => ProblemCode::Internal,
-        };
-        if self.complaints.allows() {
-            let line = format!("{error} (at most one such line a second)");
-            match error {
-                // Does not pass by itself.
-                StoreError::Damaged(_) => error!("{line}"),
-                StoreError::Unavailable(_)
-                | StoreError::Overloaded
-                | StoreError::CampaignsExhausted => warn!("{line}"),
+    /// A line about what went wrong inside, and with which request first.
+    fn complain(&self, cause: &StoreError, id: &HeaderValue) {
+        if !self.complaints.allows() {
+            return;
+        }
+        let request_id = id.to_str().unwrap_or_default();
+        match cause {
+            // Does not pass by itself.
+            StoreError::Damaged(_) => {
+                error!(request_id, "{cause} (at most one such line a second)")
+            }
+            StoreError::Unavailable(_)
+            | StoreError::Overloaded
+            | StoreError::CampaignsExhausted => {
+                warn!(request_id, "{cause} (at most one such line a second)");
             }
         }
-        // What exactly went wrong inside is the operator's business.
-        let mut refusal = Refusal::from(Problem::new(code, code.title()));
-        if code == ProblemCode::Overloaded {
-            refusal.header = Some((RETRY_AFTER, COME_BACK));
-        }
-        Box::new(refusal)
     }
 
     /// Every answer says who gave it and when.
@@ -255,6 +261,10 @@ impl<S: Store> Answerer for Arc<App<S>> {
     }
 }
 
+fn version() -> serde_json::Value {
+    serde_json::json!({ "name": "coupon-server", "version": env!("CARGO_PKG_VERSION") })
+}
+
 fn unknown(id: &str) -> Problem {
     Problem::new(ProblemCode::CampaignNotFound, format!("there is no campaign {id:?}"))
 }
@@ -263,6 +273,7 @@ fn decided(id: &str, decision: Decision) -> Result<Answer, Box<Refusal>> {
     let refuse = |code, detail: &str| Err(Problem::new(code, detail).into());
     match decision {
         Decision::Issued(coupon) => {
+            metrics().issued.inc();
             let issued = wire::Issued {
                 code: coupon.code,
                 seq: coupon.seq,

@@ -6,6 +6,7 @@
 pub mod clock;
 pub mod code;
 pub mod http;
+pub mod metrics;
 pub mod mutant;
 pub mod schedule;
 pub mod serve;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
+use crate::metrics::metrics;
 use crate::store::{LEASE, Lead, Store, StoreError};
 
 /// How often the lead is taken or kept. Whoever dies is followed within this and a lease: 1.6 s.
@@ -37,6 +38,7 @@ pub async fn run<S: Store>(store: S, name: String) {
             }
         };
         led = lead.is_ok_and(|lead| lead.leads);
+        metrics().leads.set(i64::from(led));
         tokio::time::sleep(wait).await;
     }
 }

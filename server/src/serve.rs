@@ -20,6 +20,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tracing::{debug, info, warn};
 
 use crate::http::Answer;
+use crate::metrics::{Metrics, metrics};
 use crate::telemetry::Throttle;
 
 /// A peer that connects and then says nothing would never be closed otherwise.
@@ -132,12 +133,13 @@ pub async fn serve<A: Answerer>(listener: TcpListener, answer: A, limits: Limits
                         }
                         continue;
                     };
+                    let there = Metrics::there(&metrics().connections);
                     let connection = connection(stream, answer.clone(), graceful.watcher(), stop.subscribe());
                     tokio::spawn(async move {
                         if let Err(e) = connection.await {
                             debug!(%peer, "connection ended: {e}");
                         }
-                        drop(place);
+                        drop((place, there));
                     });
                 }
                 Err(e) => pause_accepting(&e).await,

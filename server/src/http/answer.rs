@@ -17,6 +17,10 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 
 use super::route::Route;
+use crate::store::StoreError;
+
+/// When to come back to a server whose queue is full, in seconds.
+const COME_BACK: HeaderValue = HeaderValue::from_static("1");
 
 /// An answer to a request.
 pub type Answer = Response<Body>;
@@ -63,11 +67,13 @@ impl hyper::body::Body for Body {
 pub(super) struct Refusal {
     pub(super) problem: Problem,
     pub(super) header: Option<(HeaderName, HeaderValue)>,
+    /// What the operator has to hear of.
+    pub(super) cause: Option<StoreError>,
 }
 
 impl From<Problem> for Refusal {
     fn from(problem: Problem) -> Self {
-        Self { problem, header: None }
+        Self { problem, header: None, cause: None }
     }
 }
 
@@ -100,7 +106,7 @@ pub(super) fn not_allowed(route: &Route<'_>) -> Box<Refusal> {
     let detail = format!("this path takes {methods}");
     let allow = HeaderValue::from_str(&methods).ok().map(|methods| (ALLOW, methods));
     let problem = Problem::new(ProblemCode::MethodNotAllowed, detail);
-    Box::new(Refusal { problem, header: allow })
+    Box::new(Refusal { header: allow, ..problem.into() })
 }
 
 /// Nothing says whether the token was missing or wrong.
@@ -108,7 +114,7 @@ pub(super) fn unauthorized() -> Box<Refusal> {
     let detail = "this takes the right bearer token";
     let problem = Problem::new(ProblemCode::Unauthorized, detail);
     let challenge = (WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-    Box::new(Refusal { problem, header: Some(challenge) })
+    Box::new(Refusal { header: Some(challenge), ..problem.into() })
 }
 
 pub(super) fn too_many(wait: Duration) -> Box<Refusal> {
@@ -116,7 +122,20 @@ pub(super) fn too_many(wait: Duration) -> Box<Refusal> {
     let problem = Problem::new(ProblemCode::RateLimited, detail);
     // In whole seconds, and not before it may.
     let seconds = HeaderValue::from(wait.as_secs() + u64::from(wait.subsec_nanos() > 0));
-    Box::new(Refusal { problem, header: Some((RETRY_AFTER, seconds)) })
+    Box::new(Refusal { header: Some((RETRY_AFTER, seconds)), ..problem.into() })
+}
+
+/// What exactly went wrong inside is the operator's business, and comes along as the cause.
+pub(super) fn store_failed(error: StoreError) -> Box<Refusal> {
+    let code = match error {
+        StoreError::Unavailable(_) => ProblemCode::StoreUnavailable,
+        StoreError::Overloaded => ProblemCode::Overloaded,
+        StoreError::CampaignsExhausted => ProblemCode::CampaignsExhausted,
+        StoreError::Damaged(_) => ProblemCode::Internal,
+    };
+    let come_back = (code == ProblemCode::Overloaded).then_some((RETRY_AFTER, COME_BACK));
+    let problem = Problem::new(code, code.title());
+    Box::new(Refusal { header: come_back, cause: Some(error), ..problem.into() })
 }
 
 /// The same head, which still says how long the body would be.
@@ -126,6 +145,12 @@ pub(super) fn without_body(answer: Answer) -> Answer {
         head.headers.insert(CONTENT_LENGTH, length.into());
     }
     Response::from_parts(head, Body::Whole(Full::default()))
+}
+
+pub(super) fn text(content_type: &'static str, text: String) -> Answer {
+    let mut answer = Response::new(Body::Whole(Full::from(text)));
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    answer
 }
 
 pub(super) fn json<T: Serialize>(status: StatusCode, value: &T) -> Answer {

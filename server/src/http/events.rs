@@ -16,6 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 use super::answer::{Answer, Body};
 use crate::code::CampaignNumber;
+use crate::metrics::{Metrics, metrics};
 use crate::serve::Cut;
 use crate::store::{CampaignState, Store, StoreError};
 
@@ -62,11 +63,12 @@ impl<S: Store> Events<S> {
         let seen = self.looks.clone().follow(state);
         let (frames, events) = mpsc::channel(1);
         let stopping = self.stopping.clone();
+        let there = Metrics::there(&metrics().streams);
         tokio::spawn(async move {
             if tell(seen, frames, stopping).await == End::TooSlow {
                 cut.now();
             }
-            drop(place);
+            drop((place, there));
         });
         let mut answer = Response::new(Body::Events(events));
         let headers = answer.headers_mut();

@@ -15,6 +15,8 @@ pub(super) enum Route<'a> {
     Events(&'a str),
     Health,
     Ready,
+    Version,
+    Metrics,
 }
 
 impl<'a> Route<'a> {
@@ -22,6 +24,8 @@ impl<'a> Route<'a> {
         match path {
             "/healthz" => return Some(Self::Health),
             "/readyz" => return Some(Self::Ready),
+            "/version" => return Some(Self::Version),
+            "/metrics" => return Some(Self::Metrics),
             wire::CAMPAIGNS => return Some(Self::Campaigns),
             _ => {}
         }
@@ -41,13 +45,18 @@ impl<'a> Route<'a> {
             Self::Campaigns | Self::Cancel(_) => Right::Administering,
             Self::Coupons(_) if method == Method::POST => Right::Issuing,
             Self::Coupons(_) => Right::Administering,
-            Self::Campaign(_) | Self::Events(_) | Self::Health | Self::Ready => Right::Anybodys,
+            Self::Campaign(_)
+            | Self::Events(_)
+            | Self::Health
+            | Self::Ready
+            | Self::Version
+            | Self::Metrics => Right::Anybodys,
         }
     }
 
     /// Whether it counts against the requests that an address may make.
     pub(super) fn is_limited(&self) -> bool {
-        !matches!(self, Self::Health | Self::Ready)
+        !matches!(self, Self::Health | Self::Ready | Self::Metrics)
     }
 
     /// The query parameters that it takes.
@@ -60,7 +69,9 @@ impl<'a> Route<'a> {
             | Self::Cancel(_)
             | Self::Events(_)
             | Self::Health
-            | Self::Ready => &[],
+            | Self::Ready
+            | Self::Version
+            | Self::Metrics => &[],
         }
     }
 
@@ -68,9 +79,12 @@ impl<'a> Route<'a> {
         match self {
             Self::Campaigns | Self::Cancel(_) => &[Method::POST],
             Self::Coupons(_) => &[Method::GET, Method::HEAD, Method::POST],
-            Self::Campaign(_) | Self::Events(_) | Self::Health | Self::Ready => {
-                &[Method::GET, Method::HEAD]
-            }
+            Self::Campaign(_)
+            | Self::Events(_)
+            | Self::Health
+            | Self::Ready
+            | Self::Version
+            | Self::Metrics => &[Method::GET, Method::HEAD],
         }
     }
 }

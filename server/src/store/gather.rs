@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 
 use super::{Ask, Decision, StoreError};
 use crate::code::{CampaignNumber, random_tail};
+use crate::metrics::metrics;
 
 /// How many codes a request brings, so that a collision rarely costs another step.
 pub(super) const CANDIDATES: usize = 3;
@@ -64,6 +65,7 @@ impl Waiting {
             return Err(StoreError::Overloaded);
         }
         queues.total += 1;
+        metrics().queue.inc();
         Ok(match queues.campaigns.entry(job.ask.campaign) {
             Entry::Occupied(queue) => {
                 queue.into_mut().push_back(job);
@@ -87,8 +89,12 @@ impl Waiting {
         }
         let mut batch: Vec<Job> = queue.drain(..queue.len().min(self.batch)).collect();
         queues.total -= batch.len();
+        metrics().queue.dec_by(i64::try_from(batch.len()).unwrap_or(i64::MAX));
         // Whoever gave up before the store heard of it gets no coupon.
         batch.retain(|job| !job.reply.is_closed());
+        if !batch.is_empty() {
+            metrics().batch.observe(batch.len() as f64);
+        }
         Some(batch)
     }
 

@@ -30,6 +30,7 @@ pub(crate) use step::{Campaigns, decide};
 
 use super::{Ask, CampaignState, Decision, Lead, Store, StoreError, limit_flag, time};
 use crate::code::{CampaignNumber, random_tail};
+use crate::metrics::metrics;
 
 /// Most requests that share one transaction.
 const BATCH: usize = 256;
@@ -137,6 +138,7 @@ impl SqliteStore {
         let (reply, answer) = oneshot::channel();
         let task = Task { work: Some(work), result: None, reply };
         enqueue(&self.writer, Box::new(task) as WriteJob)?;
+        metrics().queue.inc();
         answer.await.unwrap_or_else(|_| Err(lost()))
     }
 
@@ -183,11 +185,13 @@ fn write(mut connection: Connection, lock: &File, mut jobs: mpsc::Receiver<Write
         {
             batch.push(job);
         }
+        metrics().queue.dec_by(i64::try_from(batch.len()).unwrap_or(i64::MAX));
         // Whoever gave up before the store heard of it gets no coupon.
         batch.retain(|job| !job.is_abandoned());
         if batch.is_empty() {
             continue;
         }
+        metrics().batch.observe(batch.len() as f64);
         let end = match &writing {
             Ok(_) => run(&mut connection, &mut batch),
             Err(e) => Err(StoreError::Unavailable(format!("the lock file: {e}"))),

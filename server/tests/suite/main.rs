@@ -31,6 +31,7 @@ mod conformance;
 mod connections;
 mod events;
 mod instance;
+mod metrics;
 mod mutant;
 mod refusals;
 mod schedule;
