@@ -56,6 +56,9 @@ pub struct Settings {
     pub rate_limit: Option<NonZeroU32>,
 }
 
+/// The interface as an OpenAPI document.
+const DOCUMENT: &str = include_str!("../openapi.yaml");
+
 /// What answers requests.
 pub struct App<S> {
     store: Arc<S>,
@@ -138,6 +141,7 @@ impl<S: Store> App<S> {
             Route::Ready => self.ready().await,
             Route::Version => Ok(json(StatusCode::OK, &version())),
             Route::Metrics => Ok(text(metrics::CONTENT_TYPE, metrics().text())),
+            Route::Document => Ok(text("application/yaml", DOCUMENT.to_owned())),
             Route::Campaigns => self.create(head, body).await,
             Route::Campaign(id) => self.campaign(id).await,
             Route::Coupons(id) if head.method == Method::POST => self.issue(id, head, body).await,

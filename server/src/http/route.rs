@@ -17,6 +17,7 @@ pub(super) enum Route<'a> {
     Ready,
     Version,
     Metrics,
+    Document,
 }
 
 impl<'a> Route<'a> {
@@ -26,6 +27,7 @@ impl<'a> Route<'a> {
             "/readyz" => return Some(Self::Ready),
             "/version" => return Some(Self::Version),
             "/metrics" => return Some(Self::Metrics),
+            "/openapi.yaml" => return Some(Self::Document),
             wire::CAMPAIGNS => return Some(Self::Campaigns),
             _ => {}
         }
@@ -50,7 +52,8 @@ impl<'a> Route<'a> {
             | Self::Health
             | Self::Ready
             | Self::Version
-            | Self::Metrics => Right::Anybodys,
+            | Self::Metrics
+            | Self::Document => Right::Anybodys,
         }
     }
 
@@ -71,7 +74,8 @@ impl<'a> Route<'a> {
             | Self::Health
             | Self::Ready
             | Self::Version
-            | Self::Metrics => &[],
+            | Self::Metrics
+            | Self::Document => &[],
         }
     }
 
@@ -84,7 +88,8 @@ impl<'a> Route<'a> {
             | Self::Health
             | Self::Ready
             | Self::Version
-            | Self::Metrics => &[Method::GET, Method::HEAD],
+            | Self::Metrics
+            | Self::Document => &[Method::GET, Method::HEAD],
         }
     }
 }

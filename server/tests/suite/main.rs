@@ -33,6 +33,7 @@ mod events;
 mod instance;
 mod metrics;
 mod mutant;
+mod openapi;
 mod refusals;
 mod schedule;
 mod start_and_stop;
