@@ -49,6 +49,7 @@ Environment:
   REDIS_ADDR  HOST:PORT of the default store [default: localhost:6379]
   PGPASSWORD  password for PostgreSQL, where the URL has none
   ADMIN_TOKEN, ISSUE_TOKEN  tokens, where no file is named
+  SENTRY_DSN  where errors go besides the log
   RUST_LOG    log level, such as debug [default: info]
 
 Exit codes:
@@ -170,7 +171,9 @@ fn start(flags: &Flags) -> anyhow::Result<()> {
     let access = access(flags)?;
     let place = Place::of(flags.store.as_deref(), flags.alone)?;
     let address = address(flags)?;
-    telemetry::start(flags.log_format);
+    let dsn = environment("SENTRY_DSN")?;
+    // Sends what it has when it is dropped, after everything else.
+    let _reporting = telemetry::start(flags.log_format, dsn.as_deref())?;
     allow_many_connections();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = runtime.block_on(run(flags, place, address, access));

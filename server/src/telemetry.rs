@@ -1,11 +1,17 @@
-//! What the server tells its operator: lines on stderr, none per request.
+//! What the server tells its operator: lines on stderr, none per request, and errors to Sentry.
 
 use std::io::IsTerminal;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use chrono::Utc;
 use clap::ValueEnum;
-use tracing_subscriber::EnvFilter;
+#[cfg(feature = "sentry")]
+use sentry::integrations::tracing::ErrorLayer;
+#[cfg(feature = "sentry")]
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -16,17 +22,52 @@ pub enum LogFormat {
     Json,
 }
 
-/// Starts logging to stderr. `RUST_LOG` sets the level; info otherwise.
-pub fn start(format: LogFormat) {
+/// Where errors go besides the log; they still go while this is there.
+#[derive(Default)]
+pub struct Reporting {
+    #[cfg(feature = "sentry")]
+    _sentry: Option<sentry::ClientInitGuard>,
+}
+
+/// Where errors are to go cannot be read. What stands there is a secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("SENTRY_DSN must be like https://KEY@HOST/PROJECT, or absent")]
+pub struct NoDsn;
+
+/// Starts logging to stderr; `RUST_LOG` sets the level, info otherwise. Errors go to Sentry as well,
+/// where there is a DSN.
+///
+/// # Errors
+/// When the DSN is none.
+pub fn start(format: LogFormat, dsn: Option<&str>) -> Result<Reporting, NoDsn> {
+    let reporting = report_to(dsn)?;
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal());
-    match format {
-        LogFormat::Text => lines.init(),
-        LogFormat::Json => lines.json().init(),
-    }
+    let lines = match format {
+        LogFormat::Text => lines.boxed(),
+        LogFormat::Json => lines.json().boxed(),
+    };
+    let all = tracing_subscriber::registry().with(lines.with_filter(filter));
+    #[cfg(feature = "sentry")]
+    let all = all.with(dsn.map(|_| ErrorLayer::new().with_filter(LevelFilter::ERROR)));
+    all.init();
+    Ok(reporting)
+}
+
+#[cfg(feature = "sentry")]
+fn report_to(dsn: Option<&str>) -> Result<Reporting, NoDsn> {
+    let Some(dsn) = dsn else { return Ok(Reporting::default()) };
+    let mut options = sentry::ClientOptions::default();
+    options.dsn = Some(dsn.parse().map_err(|_| NoDsn)?);
+    options.release = sentry::release_name!();
+    Ok(Reporting { _sentry: Some(sentry::init(options)) })
+}
+
+#[cfg(not(feature = "sentry"))]
+fn report_to(_dsn: Option<&str>) -> Result<Reporting, NoDsn> {
+    Ok(Reporting::default())
 }
 
 /// Lets one line a second through: a store that is gone fails thousands of requests a second.

@@ -80,7 +80,7 @@ pub(crate) fn command(store: &str) -> Command {
 pub(crate) fn binary() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_coupon-server"));
     command.env_remove("PORT").env_remove("REDIS_ADDR").env_remove("RUST_LOG");
-    command.env_remove("ADMIN_TOKEN").env_remove("ISSUE_TOKEN");
+    command.env_remove("ADMIN_TOKEN").env_remove("ISSUE_TOKEN").env_remove("SENTRY_DSN");
     command
 }
 

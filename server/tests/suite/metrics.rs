@@ -93,3 +93,72 @@ async fn a_line_about_a_request_has_its_id() {
     let line: serde_json::Value = serde_json::from_str(&line).unwrap();
     assert_eq!((&line["level"], &line["fields"]["request_id"]), (&"WARN".into(), &"mine-7".into()));
 }
+
+#[cfg(feature = "sentry")]
+/// The first request to a stand-in for Sentry, with its body.
+fn first_request(listener: &std::net::TcpListener) -> String {
+    use std::io::{BufRead, BufReader, Read, Write};
+
+    let (stream, _) = listener.accept().unwrap();
+    stream.set_read_timeout(Some(crate::instance::PATIENCE)).unwrap();
+    let mut reader = BufReader::new(&stream);
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        assert_ne!(reader.read_line(&mut head).unwrap(), 0, "{head}");
+    }
+    let length = head.to_lowercase();
+    let length = length.split("content-length: ").nth(1).and_then(|rest| rest.lines().next());
+    let mut body = vec![0; length.unwrap().parse().unwrap()];
+    reader.read_exact(&mut body).unwrap();
+    (&stream).write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").unwrap();
+    head + &String::from_utf8_lossy(&body)
+}
+
+#[cfg(feature = "sentry")]
+#[tokio::test]
+async fn an_error_goes_to_sentry_and_a_warning_does_not() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let dsn = format!("http://sesame@{}/7", listener.local_addr().unwrap());
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || tell.send(first_request(&listener)));
+    let store = Store::redis();
+    let mut command = crate::instance::command(&store.flag());
+    let mut instance = Instance::start(command.env("SENTRY_DSN", dsn));
+    let id = instance.create(3, -1, false).await.id;
+    instance.issue(&id, None, None).await.coupon();
+    let mut operator = ::redis::Client::open(store.flag()).unwrap().get_connection().unwrap();
+    // Told at level warn.
+    ::redis::cmd("CONFIG").arg(&["SET", "maxmemory", "1"]).exec(&mut operator).unwrap();
+    ::redis::cmd("CONFIG")
+        .arg(&["SET", "maxmemory-policy", "noeviction"])
+        .exec(&mut operator)
+        .unwrap();
+    assert_eq!(instance.get("/readyz").send().await.unwrap().status(), 503);
+    instance.until_log("WARN");
+    ::redis::cmd("CONFIG").arg(&["SET", "maxmemory", "0"]).exec(&mut operator).unwrap();
+    // Told at level error, but not twice within a second.
+    ::redis::cmd("DEL").arg(format!("coupon:{{{id}}}:ledger")).exec(&mut operator).unwrap();
+    until(async || {
+        let request = instance.post(&coupons_path(&id)).header(header::REQUEST_ID, "mine-9");
+        assert_eq!(request.send().await.unwrap().status(), 500);
+        told.try_recv().is_ok_and(|envelope| {
+            assert!(envelope.starts_with("POST /api/7/envelope/"), "{envelope}");
+            assert!(
+                envelope.contains("ledger rows 0") && envelope.contains("mine-9"),
+                "{envelope}"
+            );
+            true
+        })
+    })
+    .await;
+    for line in instance.stop() {
+        assert!(!line.contains("sesame"), "{line}");
+    }
+}
+
+#[cfg(feature = "sentry")]
+#[test]
+fn a_dsn_that_is_none_is_refused_in_one_line_and_not_shown() {
+    let line = crate::instance::refused(binary().env("SENTRY_DSN", "sesame").env("PORT", "0"));
+    assert!(line.contains("SENTRY_DSN") && !line.contains("sesame"), "{line}");
+}
