@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use chrono::TimeDelta;
 use clap::Parser;
 use coupon_server::clock::Clock;
@@ -21,7 +21,7 @@ use coupon_server::mutant::{Luck, Mutant, NoSuchMutant, Sabotage};
 use coupon_server::schedule;
 use coupon_server::serve::{Ending, Limits, Signals, listen, serve};
 use coupon_server::store::postgres::{self, PostgresStore, Sharing};
-use coupon_server::store::redis::RedisStore;
+use coupon_server::store::redis::{self, Durability, RedisStore};
 use coupon_server::store::sqlite::SqliteStore;
 use coupon_server::telemetry::{self, LogFormat};
 use hyper::header::HeaderValue;
@@ -87,6 +87,10 @@ struct Flags {
     /// How many requests may wait for the store; more are refused with 503
     #[arg(long, value_name = "REQUESTS", default_value_t = 16_384, value_parser = clap::value_parser!(u32).range(1..))]
     queue: u32,
+
+    /// Redis: what is promised of a coupon that was answered; a Redis that cannot keep it is refused [default: memory]
+    #[arg(long, value_name = "PROMISE", value_enum)]
+    durability: Option<Durability>,
 
     /// PostgreSQL: decide each request in a transaction of its own, instead of all that wait in one
     #[arg(long)]
@@ -169,7 +173,13 @@ fn main() -> ExitCode {
 
 fn start(flags: &Flags) -> anyhow::Result<()> {
     let access = access(flags)?;
-    let place = Place::of(flags.store.as_deref(), flags.alone)?;
+    let place = Place::of(flags.store.as_deref())?;
+    if flags.alone && !matches!(place, Place::Postgres(_)) {
+        bail!("--alone is for PostgreSQL: leave it out, or pass --store postgres://…");
+    }
+    if flags.durability.is_some() && !matches!(place, Place::Redis(_)) {
+        bail!("--durability is for Redis: leave it out, or pass --store redis://…");
+    }
     let address = address(flags)?;
     let dsn = environment("SENTRY_DSN")?;
     // Sends what it has when it is dropped, after everything else.
@@ -202,12 +212,17 @@ async fn run(
     let capacity = usize::try_from(flags.queue)?;
     match place {
         Place::Redis(url) => {
-            let connecting = RedisStore::connect(&url, capacity, flags.request_timeout);
+            let settings = redis::Settings {
+                capacity,
+                timeout: flags.request_timeout,
+                durability: flags.durability.unwrap_or(Durability::Memory),
+            };
+            let connecting = RedisStore::connect(&url, settings);
             let Some(store) = unless_stopped(&mut front.signals, connecting).await else {
                 return Ok(());
             };
             // As text: the error and its cause say the same.
-            let store = store.map_err(|e| anyhow!("no Redis at {}: {e}", redacted(&url)))?;
+            let store = store.map_err(|e| anyhow!("no store at {}: {e}", redacted(&url)))?;
             run_with(store, flags, front, &redacted(&url)).await
         }
         Place::Postgres(url) => {

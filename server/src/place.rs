@@ -17,16 +17,8 @@ pub(crate) enum Place {
 }
 
 impl Place {
-    pub(crate) fn of(store: Option<&str>, alone: bool) -> anyhow::Result<Self> {
-        let place = Self::named(store)?;
-        if alone && !matches!(place, Self::Postgres(_)) {
-            bail!("--alone is for PostgreSQL: leave it out, or pass --store postgres://…");
-        }
-        Ok(place)
-    }
-
     /// Never repeats a URL, which may hold a password.
-    fn named(store: Option<&str>) -> anyhow::Result<Self> {
+    pub(crate) fn of(store: Option<&str>) -> anyhow::Result<Self> {
         let Some(store) = store else {
             let address = environment("REDIS_ADDR")?.unwrap_or_else(|| "localhost:6379".to_owned());
             if !is_host_and_port(&address) {

@@ -17,7 +17,7 @@ use super::store::Mutated;
 use super::{Luck, Mutant, Nature, Sabotage};
 use crate::code::CampaignNumber;
 use crate::store::postgres::{PostgresStore, Settings, Sharing};
-use crate::store::redis::RedisStore;
+use crate::store::redis::{self, RedisStore};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Ask, CampaignState, Coupon, Decision, Lead, Store, StoreError};
 use crate::user::User;
@@ -186,7 +186,12 @@ fn sqlite(dir: &Path, n: usize) -> [SqliteStore; 2] {
 /// Two instances on a database of their own, of number `n`.
 async fn redis(server: &e2e::Redis, n: usize) -> [RedisStore; 2] {
     let url = format!("redis://127.0.0.1:{}/{n}", server.port());
-    let connect = || RedisStore::connect(&url, 1_000, Duration::from_secs(5));
+    let settings = redis::Settings {
+        capacity: 1_000,
+        timeout: Duration::from_secs(5),
+        durability: redis::Durability::Memory,
+    };
+    let connect = || RedisStore::connect(&url, settings);
     [connect().await.unwrap(), connect().await.unwrap()]
 }
 

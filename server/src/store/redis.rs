@@ -6,6 +6,7 @@
 //! the answer says so.
 
 mod create;
+mod durability;
 mod schedule;
 
 use std::sync::{Arc, LazyLock};
@@ -17,6 +18,8 @@ use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::streams::StreamRangeReply;
 use redis::{IntoConnectionInfo, RedisError, Script, Value};
 use tokio::sync::oneshot;
+
+pub use durability::Durability;
 
 use super::gather::{Attempt, CANDIDATES, Job, Served, Tails, Waiting, fail_all, with_free_codes};
 use super::{Ask, CampaignState, Coupon, Decision, Lead, Store, StoreError, time};
@@ -39,35 +42,53 @@ struct Inner {
     connection: ConnectionManager,
     issue: Script,
     waiting: Waiting,
+    settings: Settings,
+}
+
+/// How a store is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// How many requests may wait at a time.
+    pub capacity: usize,
+    /// An answer that takes longer counts as none.
+    pub timeout: Duration,
+    /// What is promised of an answered coupon.
+    pub durability: Durability,
+}
+
+/// Why a Redis cannot be the store.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// It cannot be reached.
+    #[error("{0}")]
+    Redis(#[from] RedisError),
+    /// It does not keep what is promised.
+    #[error("{0}")]
+    Promise(String),
 }
 
 impl RedisStore {
-    /// Connects, and loads the script.
-    ///
-    /// At most `capacity` requests wait at a time; an answer that takes longer than `timeout`
-    /// counts as none.
+    /// Connects, loads the script, and sees whether this Redis keeps what is promised.
     ///
     /// # Errors
-    /// When the URL is none or the server does not answer. The error never contains the URL, which
-    /// may hold a password.
-    pub async fn connect(
-        url: &str,
-        capacity: usize,
-        timeout: Duration,
-    ) -> Result<Self, RedisError> {
+    /// When the URL is none, the server does not answer, or it cannot keep the promise. The error
+    /// never contains the URL, which may hold a password.
+    pub async fn connect(url: &str, settings: Settings) -> Result<Self, OpenError> {
         let client = redis::Client::open(url.into_connection_info()?)?;
         let config = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(CONNECT_TIMEOUT))
-            .set_response_timeout(Some(timeout))
+            .set_response_timeout(Some(settings.timeout))
             .set_min_delay(Duration::from_millis(50))
             .set_max_delay(Duration::from_millis(500))
             .set_number_of_retries(2)
             .set_pipeline_buffer_size(1_024);
         let connection = ConnectionManager::new_with_config(client, config).await?;
+        durability::check(&mut connection.clone(), settings.durability).await?;
         let inner = Inner {
             connection,
             issue: Script::new(include_str!("redis/issue.lua")),
-            waiting: Waiting::new(capacity, BATCH),
+            waiting: Waiting::new(settings.capacity, BATCH),
+            settings,
         };
         inner.issue.load_async(&mut inner.connection.clone()).await?;
         Ok(Self(Arc::new(inner)))
@@ -130,10 +151,26 @@ impl Inner {
             call.arg(&job.tails[..]);
         }
         // Only a script that Redis does not know, and so did not run, is loaded and called again.
-        match call.invoke_async(&mut self.connection.clone()).await {
-            Ok((coupons, decisions)) => reply_all(batch, coupons, decisions),
-            Err(e) => fail_all(batch, &unavailable(e)),
+        let told = call.invoke_async(&mut self.connection.clone()).await.map_err(unavailable);
+        match (told, self.kept().await) {
+            (Ok((coupons, decisions)), Ok(())) => reply_all(batch, coupons, decisions),
+            (Err(e), _) | (_, Err(e)) => fail_all(batch, &e),
         }
+    }
+
+    /// Waits until what was written over this connection is where it is promised to be.
+    async fn kept(&self) -> Result<(), StoreError> {
+        if self.settings.durability != Durability::Replicated {
+            return Ok(());
+        }
+        // A file is written before Redis answers; for a replica one has to wait.
+        let wait = durability::wait(self.settings.timeout);
+        let replicas: u64 =
+            wait.query_async(&mut self.connection.clone()).await.map_err(unavailable)?;
+        if replicas > 0 {
+            return Ok(());
+        }
+        Err(StoreError::Unavailable("no replica has what was written".to_owned()))
     }
 }
 
@@ -220,6 +257,7 @@ impl Store for RedisStore {
         key: Option<String>,
     ) -> Result<CampaignState, StoreError> {
         let number = create::create(&mut self.0.connection.clone(), &new, key.as_deref()).await?;
+        self.0.kept().await?;
         let state = self.campaign(number).await?;
         state.ok_or_else(|| StoreError::Damaged("a new campaign is not there".to_owned()))
     }
@@ -230,6 +268,7 @@ impl Store for RedisStore {
         let cancelled: Result<i64, _> =
             CANCEL.key(key(number, "campaign")).invoke_async(&mut self.0.connection.clone()).await;
         cancelled.map_err(unavailable)?;
+        self.0.kept().await?;
         self.campaign(number).await
     }
 
@@ -305,6 +344,7 @@ impl Store for RedisStore {
             .query_async(&mut self.0.connection.clone())
             .await
             .map_err(unavailable)?;
+        self.0.kept().await?;
         time(unix_us(clock))
     }
 

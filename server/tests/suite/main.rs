@@ -29,6 +29,7 @@ mod access;
 mod changes;
 mod conformance;
 mod connections;
+mod durability;
 mod events;
 mod instance;
 mod metrics;

@@ -2,8 +2,11 @@
 
 use super::*;
 
+const SETTINGS: Settings =
+    Settings { capacity: 1_000, timeout: Duration::from_secs(5), durability: Durability::Memory };
+
 async fn store(redis: &e2e::Redis) -> RedisStore {
-    RedisStore::connect(&redis.url(), 1_000, Duration::from_secs(5)).await.unwrap()
+    RedisStore::connect(&redis.url(), SETTINGS).await.unwrap()
 }
 
 async fn campaign(store: &RedisStore, coupons: u64) -> CampaignNumber {
@@ -64,7 +67,8 @@ async fn a_request_whose_sender_is_gone_is_skipped() {
 #[tokio::test]
 async fn a_full_queue_refuses_and_does_nothing() {
     let redis = e2e::Redis::start();
-    let store = RedisStore::connect(&redis.url(), 0, Duration::from_secs(5)).await.unwrap();
+    let store =
+        RedisStore::connect(&redis.url(), Settings { capacity: 0, ..SETTINGS }).await.unwrap();
     let campaign = campaign(&store, 10).await;
     let ask = Ask { campaign, user: None, key: None };
     assert_eq!(store.issue(ask).await, Err(StoreError::Overloaded));
