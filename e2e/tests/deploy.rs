@@ -138,7 +138,7 @@ fn the_redis_that_is_shipped_keeps_coupons() {
 /// A launch through the nginx that is shipped, before five instances; all of it comes from one address,
 /// for which one number of its configuration is another.
 fn launch_through(redis: &Redis, from: &str, to: &str) {
-    let server = || CouponServer::start(&["--store", &redis.url()]);
+    let server = || CouponServer::start(&["--store", &redis.url(), "--durability", "aof"]);
     let servers: [CouponServer; 5] = std::array::from_fn(|_| server());
     let dir = tempfile::tempdir().unwrap();
     let configuration = shipped("nginx.conf");
