@@ -37,6 +37,9 @@ fn main() {
     if std::env::args().any(|a| a == "bare-answer") {
         return block_on(bare_answer());
     }
+    if std::env::args().any(|a| a == "codes") {
+        return codes();
+    }
     server();
     pace();
     verifier();

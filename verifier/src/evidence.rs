@@ -28,7 +28,7 @@ use join::Join;
 use ledger::Ledger;
 use load::Load;
 use reads::Reads;
-use sift::{Aside, Name};
+use sift::{Aside, Name, Names};
 
 /// Everything known about a run.
 #[derive(Debug, Default)]
@@ -130,7 +130,7 @@ impl Evidence {
         if std::mem::replace(&mut self.settled, true) {
             return Ok(());
         }
-        let mut asked = HashSet::new();
+        let mut asked = Names::default();
         for (at, e) in self.campaigns.iter_mut().enumerate() {
             e.acknowledged.settle(&mut e.pending);
             asked.extend(e.groups().map(|(user, key)| Name::key(at, user.as_deref(), &key)));

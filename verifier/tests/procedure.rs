@@ -257,6 +257,17 @@ fn sifted_stories_are_judged_like_others_and_hold_nothing_that_they_need_not() {
     assert!(ranked > 50 && counted > 50, "{ranked} and {counted}: that tests little");
 }
 
+/// Each has all temporary files to itself, so that what belongs together is far apart in them.
+#[test]
+fn a_story_that_is_sifted_alone_is_judged_like_any_other() {
+    for story in stories(0, setting("PROCEDURE_STORIES", 1_000_000) / 500, false) {
+        let (text, stories) = (story::write(std::slice::from_ref(&story)), [story]);
+        let judged = [None, Some(0)].map(|held| judge_holding(&text, &stories, (None, held)));
+        let [held, sifted] = judged.each_ref().map(|report| proofs(&report.campaigns[0]));
+        assert_eq!(sifted, held, "{stories:#?}");
+    }
+}
+
 /// The checks without which a verdict would be wrong. What the others find, one of these finds as well,
 /// or it is not in these stories.
 const CHECKS: [&str; 15] = [

@@ -11,13 +11,13 @@
 //! hashes, by those hashes, and each of *those* parts alone tells which ones are named twice. Two names
 //! with one hash cost a look and hide nothing.
 
+mod name;
 mod order;
 mod part;
 mod recall;
 mod rule;
 
 use std::collections::{HashMap, HashSet};
-use std::hash::Hash;
 use std::io;
 
 use contract::threads;
@@ -25,8 +25,9 @@ use roaring::RoaringTreemap;
 
 use super::acknowledged::{Acknowledged, Coupon, Plain};
 use super::ledger::{Ledgers, PlainRows, Row};
-use super::spill::{PARTS, Spill, hash, records};
+use super::spill::{PARTS, Spill, hash};
 use super::{CampaignEvidence, Evidence};
+pub use name::{Name, Names};
 use order::{Ranked, Shelves};
 pub(super) use part::Bytes;
 use part::{Group, Pair, Part, Slip};
@@ -43,30 +44,6 @@ pub struct Aside {
     keep: HashSet<u64>,
     /// Coupons, by their operations, that turned out not to be plain.
     held: RoaringTreemap,
-}
-
-/// A user, or an idempotency key with its user, of one campaign, as a hash.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Name(u64);
-
-impl Name {
-    /// A user.
-    pub fn user(campaign: usize, user: &str) -> Self {
-        Self(hash((campaign, "user", user)))
-    }
-
-    /// A key, with the user who used it.
-    pub fn key(campaign: usize, user: Option<&str>, key: &str) -> Self {
-        Self(hash((campaign, user, key)))
-    }
-
-    fn put(self, into: &mut Spill) {
-        into.push(self.0, &self.0.to_ne_bytes());
-    }
-
-    fn all(part: &[u8]) -> impl Iterator<Item = Self> {
-        records::<[u8; 8]>(part).map(|bytes| Self(u64::from_ne_bytes(bytes)))
-    }
 }
 
 impl Aside {
@@ -108,15 +85,15 @@ impl Aside {
     ///
     /// # Errors
     /// When the disk was full.
-    pub(super) fn refused(&self, names: &HashSet<Name>) -> io::Result<HashSet<Name>> {
-        let mut found = HashSet::new();
+    pub(super) fn refused(&self, names: &Names) -> io::Result<Names> {
+        let mut found = Names::default();
         if names.is_empty() || self.refused.is_empty() {
             return Ok(found);
         }
         let mut bytes = Vec::new();
         for at in 0..PARTS {
             read_part(&self.refused, at, &mut bytes)?;
-            found.extend(Name::all(&bytes).filter(|name| names.contains(name)));
+            found.extend(Name::all(at, &bytes).filter(|name| names.contains(name)));
         }
         Ok(found)
     }
@@ -164,7 +141,7 @@ struct Sieve<'a> {
     ledgers: &'a Ledgers,
     selected: &'a [usize],
     /// Names that somebody has who may hold a coupon and was not told so.
-    others: HashSet<Name>,
+    others: Names,
 }
 
 /// What was found of all campaigns.
@@ -200,7 +177,7 @@ impl<'a> Sieve<'a> {
         }
         let campaigns = evidence.campaigns.as_slice();
         let rules = campaigns.iter().zip(ledger_of).map(|(e, ledger)| Rule::of(e, ledger));
-        let mut others = HashSet::new();
+        let mut others = Names::default();
         for (at, e) in campaigns.iter().enumerate() {
             for op in e.pending.iter().chain(&e.holders) {
                 let user = op.user.as_deref();
@@ -213,7 +190,7 @@ impl<'a> Sieve<'a> {
     }
 
     /// The names of plain coupons that something else names as well.
-    fn doubtful_names(&self) -> io::Result<HashSet<Name>> {
+    fn doubtful_names(&self) -> io::Result<Names> {
         let by_code = |at: usize, named: &mut Spill| {
             let mut bytes = Bytes::default();
             let part = self.part(at, &mut bytes)?;
@@ -223,25 +200,25 @@ impl<'a> Sieve<'a> {
             Ok(())
         };
         let named: Vec<Spill> = in_parallel(by_code)?;
-        let by_name = |at: usize, found: &mut HashSet<Name>| {
+        let by_name = |at: usize, found: &mut Names| {
             let (mut named_here, mut refused) = (Vec::new(), Vec::new());
             read_part(&named, at, &mut named_here)?;
             read_part(&self.aside.refused, at, &mut refused)?;
-            let mut once = HashSet::new();
-            for name in Name::all(&named_here) {
+            let mut once = Names::default();
+            for name in Name::all(at, &named_here) {
                 if !once.insert(name) || self.others.contains(&name) {
                     found.insert(name);
                 }
             }
-            found.extend(Name::all(&refused).filter(|name| once.contains(name)));
+            found.extend(Name::all(at, &refused).filter(|name| once.contains(name)));
             Ok(())
         };
-        let found: Vec<HashSet<Name>> = in_parallel(by_name)?;
+        let found: Vec<Names> = in_parallel(by_name)?;
         Ok(found.into_iter().flatten().collect())
     }
 
     /// Those that are not plain, and the ranks of those that may be.
-    fn sift(&self, doubtful: &HashSet<Name>) -> io::Result<(All, Ranked)> {
+    fn sift(&self, doubtful: &Names) -> io::Result<(All, Ranked)> {
         let by_code = |at: usize, (all, ranked): &mut (All, Ranked)| {
             all.of.resize_with(self.rules.len(), Sifted::default);
             let mut bytes = Bytes::default();

@@ -62,6 +62,17 @@ impl Spill {
             Ok(held) => self.parts[at].held = held,
             Err(e) => self.failed = Some(io::Error::new(io::ErrorKind::InvalidData, e)),
         }
+        self.added(at);
+    }
+
+    /// Adds bytes to the part that the hash names, where all records have one length.
+    pub fn push_bytes(&mut self, hash: u64, bytes: &[u8]) {
+        let at = part_of(hash);
+        self.parts[at].held.extend_from_slice(bytes);
+        self.added(at);
+    }
+
+    fn added(&mut self, at: usize) {
         self.records += 1;
         if self.parts[at].held.len() >= BLOCK
             && let Err(e) = self.write(at)

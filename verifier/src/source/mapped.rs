@@ -408,3 +408,31 @@ pub fn kind_name(kind: Kind) -> &'static str {
         Kind::Stream => "stream",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evidence::ledger::MOST_HELD;
+
+    #[test]
+    fn rows_that_are_too_many_are_not_held() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.db");
+        let rows = format!(
+            "CREATE TABLE given(code TEXT, n INTEGER);
+             WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n <= {MOST_HELD})
+             INSERT INTO given SELECT printf('%08d', n), n FROM n"
+        );
+        rusqlite::Connection::open(&path).unwrap().execute_batch(&rows).unwrap();
+        let read = "read: [{ is: ledger, sql: \"SELECT code, n AS seq FROM given\" }]";
+        let file = dir.path().join("mapping.yaml");
+        std::fs::write(&file, read).unwrap();
+        let mapping = Mapping::load(&file).unwrap();
+        let url = format!("sqlite:{}", path.display());
+        let mut mapped = Mapped::open(mapping, Some(&url), None).unwrap();
+        let ledgers = mapped.ledgers(&["7"]).unwrap();
+        let ledger = ledgers.of[0].as_ref().unwrap();
+        assert_eq!((ledger.count(), ledger.rows.len()), (MOST_HELD + 1, 0));
+        assert!(ledger.orders.is_empty(), "rows that tell codes need no other names");
+    }
+}

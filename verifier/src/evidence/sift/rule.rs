@@ -182,8 +182,7 @@ impl Seen {
         let seen =
             Numbers { first: self.first_from(told.invoked), last: self.last_by(told.completed?) };
         if told.rank().is_silent() {
-            let some = seen.count() > 0 && (seen.first == 1 || seen.first <= self.coupons);
-            return (some && !self.ranked).then_some(seen);
+            return (!self.ranked).then_some(seen);
         }
         told.rank().number(self.coupons).map(Numbers::one).filter(|one| seen.hold(*one))
     }
