@@ -15,7 +15,7 @@ const APART: i64 = 1_000;
 const TAKES: i64 = 500_000;
 /// So many requests of each campaign come before its start.
 const EARLY: u64 = 100;
-/// Where anybody counts, somebody does so each time so many requests were sent: each 10 ms.
+/// Where anybody counts, each load thread does so once while so many requests are sent: each 10 ms.
 const COUNTED_EACH: u64 = 10_000;
 /// The load threads.
 const THREADS: usize = 2;
