@@ -127,7 +127,7 @@ async fn a_request_that_gave_up_in_the_queue_is_skipped_and_a_full_queue_refuses
 async fn the_start_is_judged_after_the_lock_was_waited_for() {
     let server = e2e::Postgres::start();
     let store = store(&server).await;
-    let starts_at = Utc::now() + chrono::Duration::milliseconds(700);
+    let starts_at = Utc::now() + chrono::Duration::milliseconds(2_500);
     let new = wire::NewCampaign { starts_at, ..new_campaign(1, None) };
     let campaign = store.create(new, None).await.unwrap().number;
     let mut other = locking(&server).await;
