@@ -229,7 +229,9 @@ fn is_simple(story: &Story) -> bool {
         let issued = matches!(ask.told, Told::Issued { .. });
         // Whoever was told within the start's window may have been told too early.
         let plain = issued && ask.to.is_some_and(|to| to >= story.start.1);
-        let plain = plain || matches!(ask.told, Told::SoldOut | Told::NotStarted);
+        // Whoever was told nothing may hold one of the others.
+        let refused = matches!(ask.told, Told::SoldOut | Told::NotStarted);
+        let plain = plain || refused && ask.to.is_some();
         ask.key.is_none() && (plain || matches!(ask.told, Told::Counted(_) | Told::Left(_)))
     };
     let refused = story.limit.is_some_and(|limit| limit == Precedence::AlreadyFirst);

@@ -186,7 +186,8 @@ impl Launch {
         for campaign in 0..self.campaigns {
             writing
                 .execute(
-                    "INSERT INTO campaigns VALUES (?1, 'x', ?2, ?3, 1, ?2, 0)",
+                    "INSERT INTO campaigns (number, name, coupons, starts_at_us, per_user_limit, \
+                     issued, created_at_us) VALUES (?1, 'x', ?2, ?3, 1, ?2, 0)",
                     (sql(campaign + 1), sql(self.offered()), self.starts_at(campaign) / 1_000),
                 )
                 .unwrap();

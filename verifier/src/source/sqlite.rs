@@ -206,9 +206,11 @@ mod tests {
         let path = dir.path().join("a.db");
         let server = Connection::open(&path).unwrap();
         server.execute_batch(include_str!("../../../server/src/store/sqlite/schema.sql")).unwrap();
-        let rows =
-            "INSERT INTO campaigns VALUES (7, 'a', 3, 1000, 0, 1, 0), (8, 'b', 3, 1000, 1, 0, 0);
-            INSERT INTO coupons VALUES (7, 1, '가나', 'u1', NULL, 1001);";
+        let rows = "INSERT INTO campaigns
+            (number, name, coupons, starts_at_us, per_user_limit, issued, created_at_us)
+            VALUES (7, 'a', 3, 1000, 0, 1, 0), (8, 'b', 3, 1000, 1, 0, 0);
+            INSERT INTO coupons (campaign, seq, code, user, issued_at_us)
+            VALUES (7, 1, '가나', 'u1', 1001);";
         server.execute_batch(rows).unwrap();
         drop(server);
         let ledgers = Sqlite::open(&path).unwrap().ledgers(&["7", "8"]).unwrap();
