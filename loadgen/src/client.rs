@@ -138,6 +138,15 @@ impl Lane {
         })
     }
 
+    /// Whether there is one that was alive when it was used last.
+    pub fn has_idle(&self) -> bool {
+        match &self.connections {
+            Connections::H1(idle) => !idle.borrow().is_empty(),
+            // It shares its connections, and needs no more of them.
+            Connections::H2(_) => true,
+        }
+    }
+
     /// A link that is free, and alive as far as is known.
     pub fn idle(&self) -> Option<Link> {
         match &self.connections {

@@ -7,13 +7,14 @@
 
 mod ahead;
 mod journey;
+mod looks;
 mod patience;
 mod saturate;
 mod wire;
 
 use std::cell::{Cell, RefCell};
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, VecDeque};
 use std::io;
 use std::iter::Peekable;
 use std::path::PathBuf;
@@ -21,7 +22,6 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::task::{Context, Poll, Waker};
 
 use tokio::runtime::LocalOptions;
 use tokio::sync::{Notify, watch};
@@ -163,9 +163,6 @@ fn try_run(job: &Job, number: usize) -> io::Result<(Tally, Option<io::Error>)> {
     Ok((tally, broken.or(finished)))
 }
 
-/// Answers are looked at, and the event loop has its turn, at least this often: nanoseconds.
-const LOOKS_EVERY: i64 = 5_000_000;
-
 /// Something that a thread does beside its loop. Boxed, it is not copied on its way into the runtime.
 type Task = Pin<Box<dyn Future<Output = io::Result<()>>>>;
 
@@ -182,8 +179,8 @@ struct Worker {
     /// Those of them that wait for an answer and for nothing else.
     resting: Cell<usize>,
     tally: Cell<Tally>,
-    /// Attempts that have begun and are no tasks yet.
-    begun: RefCell<Vec<Task>>,
+    /// Attempts that have begun and are no tasks yet, and when they were due.
+    begun: RefCell<VecDeque<(i64, Journey)>>,
     /// How many reads were sent.
     reads: Cell<usize>,
     /// What buyers are going to do besides the plan.
@@ -282,10 +279,10 @@ impl Worker {
         while let Some((due, next)) = this.next_due(planned.due(), &mut reads) {
             this.waits_for.set(due);
             let nap = if this.may_sleep() { pacer.nap(due)? } else { None };
+            let napped = nap.is_some();
             if let Some(nap) = nap {
-                if due > looked + LOOKS_EVERY || this.is_full() {
-                    this.look().await;
-                    looked = due;
+                if this.is_full() {
+                    this.look(i64::MAX, i64::MAX).await;
                 }
                 pacer.rise(nap);
                 if *stop.borrow() != Stop::Not {
@@ -318,6 +315,11 @@ impl Worker {
                     Self::read(this, due);
                 }
                 Next::Change => {}
+            }
+            // What is due goes first: answers wait, their time is noted.
+            if napped && this.is_time_to_look(due, looked) {
+                this.look(due, planned.due().unwrap_or(i64::MAX)).await;
+                looked = due;
             }
         }
         this.set_out();
@@ -375,11 +377,12 @@ impl Worker {
             this.job.live.dropped();
             return;
         }
+        Self::free_a_link(this, prepared.order.target);
         let timing = Timing { due: Some(due), woken: this.job.clock.now() };
         match Journey::begin(this, prepared, timing) {
             Ok(mut journey) => {
                 journey.rest();
-                this.begun.borrow_mut().push(Box::pin(Box::new(journey).follow_through()));
+                this.begun.borrow_mut().push_back((due, journey));
             }
             Err(error) => this.break_off(error),
         }
@@ -390,26 +393,11 @@ impl Worker {
         self.in_flight.get() >= self.job.max_in_flight
     }
 
-    /// Looks what came of the attempts that have begun. Those whose answer is there are done with,
-    /// and took no turn of the event loop; the others become tasks, which have their turn.
-    async fn look(self: &Rc<Self>) {
-        let begun = self.begun.take();
-        for mut journey in begun {
-            let mut context = Context::from_waker(Waker::noop());
-            match journey.as_mut().poll(&mut context) {
-                Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(error)) => self.break_off(error),
-                Poll::Pending => self.travel(journey),
-            }
-        }
-        // Once for the event loop to look what came, and once for the tasks to run.
-        tokio::task::yield_now().await;
-        tokio::task::yield_now().await;
-    }
-
     /// Makes tasks of the attempts that have begun.
     fn set_out(self: &Rc<Self>) {
-        self.begun.take().into_iter().for_each(|journey| self.travel(journey));
+        for (_, journey) in self.begun.take() {
+            self.travel(Box::pin(journey.follow_through()));
+        }
     }
 
     /// Runs a task of this thread to its end.

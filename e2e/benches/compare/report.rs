@@ -204,6 +204,15 @@ fn goals(figures: &Figures) -> Table {
         let (p50, p99) = (error(&|s| Some(s.error?.p50)), error(&|s| Some(s.error?.p99)));
         goal(&format!("arrival error p50 at {rate}/s"), true, 50.0, "µs", p50);
         goal(&format!("arrival error p99 at {rate}/s"), true, 250.0, "µs", p99);
+        // Where the cores are not quiet, nobody is in time: then this says who is to blame.
+        let bare = series.figure(Tool::Bare, |s| Some(s.error?.p99));
+        goal(
+            &format!("arrival error p99 at {rate}/s, the bare one's"),
+            true,
+            1.0,
+            "x",
+            ratio(p99, bare),
+        );
         let cpu = ratio(cpu_of(series, Tool::Loadgen), cpu_of(series, Tool::Wrk2));
         goal(&format!("CPU a request at {rate}/s, wrk2's"), true, 1.2, "x", cpu);
         let cpu = ratio(cpu_of(series, Tool::Loadgen), cpu_of(series, Tool::Bare));

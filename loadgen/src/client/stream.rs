@@ -13,6 +13,7 @@ use std::task::{Context, Poll, ready};
 
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, cmsg_space, recvmsg, setsockopt, sockopt};
 use nix::sys::time::TimeSpec;
+use rustix::net::sockopt::set_tcp_congestion;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
@@ -54,6 +55,9 @@ impl Stream {
         tcp.set_nodelay(true)?;
         // A kernel that does not note it is no reason not to go on.
         let _ = setsockopt(&tcp, sockopt::ReceiveTimestampns, &true);
+        // A system that paces its sockets (BBR) would add moments of its own to those of the plan, at the
+        // price of a timer for each request. Reno never does, and is always there.
+        let _ = set_tcp_congestion(&tcp, "reno");
         let plain = Counted { tcp, written: Rc::default(), received: None, expects: false };
         match target.scheme {
             Scheme::Http => Ok(Self::Plain(plain)),

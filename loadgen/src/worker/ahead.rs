@@ -4,9 +4,9 @@
 use std::collections::VecDeque;
 
 /// How many at a time.
-const AT_ONCE: usize = 16;
+pub(super) const AT_ONCE: usize = 32;
 /// They are due within this time: nanoseconds.
-const WITHIN: i64 = 20_000_000;
+const WITHIN: i64 = 40_000_000;
 
 /// What is due next, in its order.
 pub(super) struct Ahead<I, P, T> {
@@ -72,7 +72,7 @@ mod tests {
         for n in 0..40 {
             assert_eq!(ahead.due(), Some(gap(n)));
             assert_eq!(ahead.take(), Some(n));
-            assert!(prepared.get() <= n + 16, "{n}");
+            assert!(prepared.get() <= n + 32, "{n}");
         }
         for n in 40..55 {
             assert_eq!((ahead.due(), ahead.take()), (Some(gap(n)), Some(n)));

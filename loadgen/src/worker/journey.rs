@@ -118,8 +118,8 @@ impl Journey {
     }
 
     /// Waits for what comes of it, and writes that down.
-    pub(super) async fn follow_through(self: Box<Self>) -> io::Result<()> {
-        let Self { worker, prepared, timing, left, hang_up, under_way } = *self;
+    pub(super) async fn follow_through(self) -> io::Result<()> {
+        let Self { worker, prepared, timing, left, hang_up, under_way } = self;
         let Prepared { order, packed, tried } = prepared;
         let wanted = Wanted { order: &order, kind: Kind::Issue, packed: &packed, timing, hang_up };
         let recorded = left.is_some();

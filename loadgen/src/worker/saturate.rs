@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use std::io;
 use std::rc::Rc;
 
-use super::journey::Journey;
+use futures_util::FutureExt as _;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+
+use super::journey::{Journey, Prepared};
 use super::{Stop, Worker};
 use crate::client::Link;
 use crate::mapping::Form;
@@ -80,10 +83,9 @@ impl Worker {
             waited = pacer.until(begin) => waited?,
         }
         let all = u32::from(wanted.connections) as usize;
-        for k in (number..all).step_by(this.job.threads) {
-            let worker = Rc::clone(this);
-            this.travel(Box::pin(async move { Self::repeat(&worker, k, end).await }));
-        }
+        let mine = (number..all).step_by(this.job.threads).collect();
+        let worker = Rc::clone(this);
+        this.travel(Box::pin(async move { Self::keep_busy(&worker, mine, end).await }));
         for due in this.reads(number) {
             tokio::select! {
                 biased;
@@ -95,18 +97,37 @@ impl Worker {
         Ok(())
     }
 
-    /// One connection's requests, until the end.
-    async fn repeat(this: &Rc<Self>, k: usize, end: i64) -> io::Result<()> {
-        let target = k % this.lanes.len();
-        while this.job.clock.now() < end && *this.job.stop.borrow() == Stop::Not {
-            let index = this.job.new_op() - 1;
-            let mut order = this.job.workload.order(&Arrival::of_buyer(index));
-            order.target = target;
-            let timing = Timing { due: None, woken: this.job.clock.now() };
-            let prepared = this.prepare(order, 0);
-            Box::new(Journey::begin(this, prepared, timing)?).follow_through().await?;
+    /// Keeps connections of these numbers busy until the end, in rounds: whatever was answered is recorded,
+    /// then as many requests are packed, and then they are sent. So the code of each step is fetched into the
+    /// caches once for many requests.
+    async fn keep_busy(this: &Rc<Self>, mut free: Vec<usize>, end: i64) -> io::Result<()> {
+        let mut busy = FuturesUnordered::new();
+        let mut packed = Vec::with_capacity(free.len());
+        loop {
+            if this.job.clock.now() < end && *this.job.stop.borrow() == Stop::Not {
+                packed.extend(free.drain(..).map(|k| (k, this.prepare_for(k))));
+            }
+            for (k, prepared) in packed.drain(..) {
+                let timing = Timing { due: None, woken: this.job.clock.now() };
+                let journey = Journey::begin(this, prepared, timing)?;
+                busy.push(async move { journey.follow_through().await.map(|()| k) });
+            }
+            match busy.next().await {
+                Some(done) => free.push(done?),
+                None => return Ok(()),
+            }
+            while let Some(Some(done)) = busy.next().now_or_never() {
+                free.push(done?);
+            }
         }
-        Ok(())
+    }
+
+    /// The next request of connection `k`.
+    fn prepare_for(&self, k: usize) -> Prepared {
+        let index = self.job.new_op() - 1;
+        let mut order = self.job.workload.order(&Arrival::of_buyer(index));
+        order.target = k % self.lanes.len();
+        self.prepare(order, 0)
     }
 }
 

@@ -1,0 +1,78 @@
+//! Answers that nobody has looked at yet: where nothing but answers is awaited they are looked at many at a
+//! time, between two requests. What reads and records them is fetched into the caches once for all of
+//! them, and the moment of each was noted by the kernel.
+
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use super::ahead::AT_ONCE;
+use super::journey::Journey;
+use super::{Task, Worker};
+
+/// Answers are looked at, and the event loop has its turn, at least this often: nanoseconds.
+const EVERY: i64 = 40_000_000;
+/// An answer is not looked for any sooner: nanoseconds after its request was due.
+const SOON: i64 = 1_000_000;
+/// Nor if the next request is due within this time: nanoseconds.
+const NEAR: i64 = 40_000;
+/// Unless so many wait.
+const MANY: usize = 4 * AT_ONCE;
+
+impl Worker {
+    /// Whether answers have waited long enough, or are enough, at `now`.
+    pub(super) fn is_time_to_look(&self, now: i64, looked: i64) -> bool {
+        now > looked.saturating_add(EVERY) || self.begun.borrow().len() >= AT_ONCE
+    }
+
+    /// Where all links to a target are taken, looks whether only by answers that nobody has looked at. Then
+    /// there shall be another link, so that more of them can be looked at together.
+    pub(super) fn free_a_link(this: &Rc<Self>, target: usize) {
+        if this.lanes[target].has_idle() || this.begun.borrow().is_empty() {
+            return;
+        }
+        this.sweep(i64::MAX, i64::MAX);
+        if this.lanes[target].has_idle() {
+            let worker = Rc::clone(this);
+            this.travel(Box::pin(async move {
+                let lane = &worker.lanes[target];
+                // Nobody asked for it: if there is none, nothing is lost.
+                lane.open().await.into_iter().for_each(|link| lane.keep(link));
+                Ok(())
+            }));
+        }
+    }
+
+    /// Looks at `now` what came of the attempts that have begun, unless the next request is due, and gives the
+    /// event loop its turn.
+    pub(super) async fn look(self: &Rc<Self>, now: i64, next: i64) {
+        self.sweep(now, next - NEAR);
+        // Once for the event loop to look what came, and once for the tasks to run.
+        tokio::task::yield_now().await;
+        tokio::task::yield_now().await;
+    }
+
+    /// Looks what came of the attempts that began some time before `now`, the first of them first, as long as
+    /// it is not yet `until`. Those whose answer is there are done with, and took no turn of the event loop;
+    /// the others become tasks, which have their turn.
+    fn sweep(self: &Rc<Self>, now: i64, until: i64) {
+        while let Some(journey) = self.next_to_look_at(now, until) {
+            let mut context = Context::from_waker(Waker::noop());
+            let mut task: Task = Box::pin(journey.follow_through());
+            match task.as_mut().poll(&mut context) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => self.break_off(error),
+                Poll::Pending => self.travel(task),
+            }
+        }
+    }
+
+    fn next_to_look_at(&self, now: i64, until: i64) -> Option<Journey> {
+        let mut begun = self.begun.borrow_mut();
+        let (due, _) = begun.front()?;
+        let is_time = begun.len() > MANY || self.job.clock.now() < until;
+        if now.saturating_sub(*due) < SOON || !is_time {
+            return None;
+        }
+        begun.pop_front().map(|(_, journey)| journey)
+    }
+}
