@@ -133,6 +133,15 @@ fn smoke_is_valid() {
     assert_valid(launch.verify(&[]));
 }
 
+/// The server's second interface, by a mapping.
+#[test]
+fn launch_over_connect_is_valid() {
+    let launch = Launch::new();
+    launch.drive("connect.yaml", &[], &[]);
+    assert_eq!(launch.summary()["outcomes"]["issued"], 1_000);
+    assert_valid(launch.verify(&[]));
+}
+
 #[test]
 fn an_exported_history_has_the_same_verdict() {
     let launch = Launch::new();

@@ -3,15 +3,18 @@
 pub mod access;
 mod answer;
 mod body;
+mod coupons;
 mod events;
 mod input;
 mod rate;
 mod route;
+mod rpc;
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use chrono::SecondsFormat;
 use contract::wire::{self, Problem, ProblemCode, header};
 use hyper::body::Incoming;
@@ -19,22 +22,21 @@ use hyper::header::{HeaderValue, LOCATION};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Request, StatusCode};
 use tokio::sync::watch;
-use tracing::{error, warn};
+use tracing::warn;
 
-use access::Access;
+use access::{Access, Right};
 pub use answer::{Answer, Body};
-use answer::{
-    Refusal, json, not_allowed, store_failed, text, too_many, unauthorized, without_body,
-};
+use answer::{json, not_allowed, store_failed, text, too_many, without_body};
+use coupons::{Coupons, Outcome};
 use events::Events;
 use rate::RateLimit;
 use route::Route;
+use rpc::Rpc;
 
 use crate::clock::{Clock, TOLERATED};
-use crate::code::CampaignNumber;
 use crate::metrics::{self, metrics};
 use crate::serve::{Answerer, Peer};
-use crate::store::{Ask, CampaignState, Decision, Store, StoreError};
+use crate::store::Store;
 use crate::telemetry::Throttle;
 
 /// Longest request id of a client that is repeated to it.
@@ -60,12 +62,12 @@ pub struct Settings {
 const DOCUMENT: &str = include_str!("../openapi.yaml");
 
 /// What answers requests.
-pub struct App<S> {
-    store: Arc<S>,
+pub struct App<S: Store> {
+    coupons: Arc<Coupons<S>>,
     settings: Settings,
+    rpc: Rpc<S>,
     events: Events<S>,
     rate: Option<RateLimit>,
-    complaints: Throttle,
 }
 
 impl<S: Store> App<S> {
@@ -74,28 +76,49 @@ impl<S: Store> App<S> {
         let store = Arc::new(store);
         let events = Events::new(store.clone(), settings.patience, settings.stopping.clone());
         let rate = settings.rate_limit.map(RateLimit::new);
-        Self { store, settings, events, rate, complaints: Throttle::default() }
+        let complaints = Throttle::default();
+        let coupons = Arc::new(Coupons { store, patience: settings.patience, complaints });
+        let rpc = Rpc::new(coupons.clone(), settings.access.clone());
+        Self { coupons, settings, rpc, events, rate }
     }
 
     /// Answers a request, whatever it is.
     pub async fn answer(&self, request: Request<Incoming>) -> Answer {
         let id = request_id(request.headers());
         let (head, body) = request.into_parts();
-        let mut answer = match self.respond(&head, body).await {
-            Ok(answer) => answer,
-            Err(refusal) => {
-                metrics().refused(refusal.problem.code);
-                if let Some(cause) = &refusal.cause {
-                    self.complain(cause, &id);
-                }
+        let is_head = head.method == Method::HEAD;
+        let mut answer = match rpc::right(head.uri.path()) {
+            Some(right) => self.call(right, head, body, &id).await,
+            None => self.respond(&head, body).await.unwrap_or_else(|refusal| {
+                self.coupons.note(&refusal, &id);
                 refusal.into_answer()
-            }
+            }),
         };
         self.sign(answer.headers_mut(), id);
-        if head.method == Method::HEAD { without_body(answer) } else { answer }
+        if is_head { without_body(answer) } else { answer }
     }
 
-    async fn respond(&self, head: &Parts, body: Incoming) -> Result<Answer, Box<Refusal>> {
+    /// Answers a call of RPC.
+    async fn call(&self, right: Right, head: Parts, body: Incoming, id: &HeaderValue) -> Answer {
+        match self.admitted(right, &head, body).await {
+            Ok(body) => self.rpc.call(Request::from_parts(head, body.into()), id).await,
+            Err(refusal) => {
+                self.coupons.note(&refusal, id);
+                rpc::refused(*refusal, &head.headers)
+            }
+        }
+    }
+
+    /// The body of a call that may be looked at.
+    async fn admitted(&self, right: Right, head: &Parts, body: Incoming) -> Outcome<Bytes> {
+        // Before everything else, see there.
+        let body = body::read(body).await?;
+        self.within_rate(head)?;
+        self.settings.access.check(right, &head.headers)?;
+        Ok(body)
+    }
+
+    async fn respond(&self, head: &Parts, body: Incoming) -> Outcome<Answer> {
         // Before everything else, see there.
         let body = body::read(body).await?;
         let route = Route::of(head.uri.path())
@@ -103,39 +126,25 @@ impl<S: Store> App<S> {
         if !route.methods().contains(&head.method) {
             return Err(not_allowed(&route));
         }
-        self.admit(&route, head)?;
-        input::query(head.uri.query(), route.parameters(&head.method))?;
-        match tokio::time::timeout(self.settings.patience, self.dispatch(route, head, &body)).await
-        {
-            Ok(result) => result,
-            Err(_) => Err(store_failed(StoreError::Unavailable(format!(
-                "no answer within {:?}",
-                self.settings.patience
-            )))),
+        if route.is_limited() {
+            self.within_rate(head)?;
         }
+        self.settings.access.check(route.right(&head.method), &head.headers)?;
+        input::query(head.uri.query(), route.parameters(&head.method))?;
+        self.coupons.within_patience(self.dispatch(route, head, &body)).await
     }
 
-    /// Whether the request may be looked at: neither of too many nor without its token.
-    fn admit(&self, route: &Route<'_>, head: &Parts) -> Result<(), Box<Refusal>> {
+    /// Counts the request against those that its address may make.
+    fn within_rate(&self, head: &Parts) -> Outcome<()> {
         if let (Some(rate), Some(Peer(peer))) = (&self.rate, head.extensions.get())
-            && route.is_limited()
             && let Err(wait) = rate.admit(*peer, Instant::now())
         {
             return Err(too_many(wait));
         }
-        if self.settings.access.allows(route.right(&head.method), &head.headers) {
-            Ok(())
-        } else {
-            Err(unauthorized())
-        }
+        Ok(())
     }
 
-    async fn dispatch(
-        &self,
-        route: Route<'_>,
-        head: &Parts,
-        body: &[u8],
-    ) -> Result<Answer, Box<Refusal>> {
+    async fn dispatch(&self, route: Route<'_>, head: &Parts, body: &[u8]) -> Outcome<Answer> {
         match route {
             Route::Health => Ok(json(StatusCode::OK, &serde_json::json!({ "status": "ok" }))),
             Route::Ready => self.ready().await,
@@ -143,17 +152,17 @@ impl<S: Store> App<S> {
             Route::Metrics => Ok(text(metrics::CONTENT_TYPE, metrics().text())),
             Route::Document => Ok(text("application/yaml", DOCUMENT.to_owned())),
             Route::Campaigns => self.create(head, body).await,
-            Route::Campaign(id) => self.campaign(id).await,
+            Route::Campaign(id) => Ok(json(StatusCode::OK, &self.coupons.campaign(id).await?)),
             Route::Coupons(id) if head.method == Method::POST => self.issue(id, head, body).await,
             Route::Coupons(id) => self.ledger(id, head.uri.query()).await,
-            Route::Cancel(id) => self.cancel(id).await,
+            Route::Cancel(id) => Ok(json(StatusCode::OK, &self.coupons.cancel(id).await?)),
             Route::Events(id) => self.events(id, head).await,
         }
     }
 
-    async fn ready(&self) -> Result<Answer, Box<Refusal>> {
+    async fn ready(&self) -> Outcome<Answer> {
         let asked = self.settings.clock.now();
-        let store = self.store.ready().await.map_err(store_failed)?;
+        let store = self.coupons.store.ready().await.map_err(store_failed)?;
         let ahead = self.settings.clock.ahead_of(store, asked);
         let mut told = serde_json::json!({ "status": "ready" });
         if ahead.abs() > TOLERATED {
@@ -161,91 +170,40 @@ impl<S: Store> App<S> {
             told["clock_ahead_ms"] = ms.into();
             told["warning"] =
                 "this instance's clock is off; the store's clock rules the start".into();
-            if self.complaints.allows() {
+            if self.coupons.complaints.allows() {
                 warn!("this instance's clock is {ms} ms ahead of the store's: set it (NTP)");
             }
         }
         Ok(json(StatusCode::OK, &told))
     }
 
-    async fn events(&self, id: &str, head: &Parts) -> Result<Answer, Box<Refusal>> {
-        let number = CampaignNumber::parse(id).ok_or_else(|| unknown(id))?;
+    async fn events(&self, id: &str, head: &Parts) -> Outcome<Answer> {
         let place = self.events.place().map_err(store_failed)?;
-        let state = self.store.campaign(number).await.map_err(store_failed)?;
-        let state = state.ok_or_else(|| unknown(id))?;
+        let state = self.coupons.state(id).await?;
         Ok(self.events.stream(state, place, head.extensions.get().cloned().unwrap_or_default()))
     }
 
-    async fn create(&self, head: &Parts, body: &[u8]) -> Result<Answer, Box<Refusal>> {
+    async fn create(&self, head: &Parts, body: &[u8]) -> Outcome<Answer> {
         let new = input::new_campaign(body)?;
         let key = input::idempotency_key(&head.headers)?;
-        let state = self.store.create(new.clone(), key).await;
-        let state = state.map_err(store_failed)?;
-        if !state.is_of(&new) {
-            let detail = format!("this key created campaign {}, which is another", state.number);
-            return Err(Problem::new(ProblemCode::KeyReused, detail).into());
-        }
-        let path = wire::campaign_path(&state.number.to_string());
-        let mut answer = json(StatusCode::CREATED, &campaign(state));
+        let campaign = self.coupons.create(new, key).await?;
+        let path = wire::campaign_path(&campaign.id);
+        let mut answer = json(StatusCode::CREATED, &campaign);
         if let Ok(location) = HeaderValue::from_str(&path) {
             answer.headers_mut().insert(LOCATION, location);
         }
         Ok(answer)
     }
 
-    async fn campaign(&self, id: &str) -> Result<Answer, Box<Refusal>> {
-        let number = CampaignNumber::parse(id).ok_or_else(|| unknown(id))?;
-        let state = self.store.campaign(number).await.map_err(store_failed)?;
-        Ok(json(StatusCode::OK, &campaign(state.ok_or_else(|| unknown(id))?)))
-    }
-
-    async fn cancel(&self, id: &str) -> Result<Answer, Box<Refusal>> {
-        let number = CampaignNumber::parse(id).ok_or_else(|| unknown(id))?;
-        let state = self.store.cancel(number).await.map_err(store_failed)?;
-        Ok(json(StatusCode::OK, &campaign(state.ok_or_else(|| unknown(id))?)))
-    }
-
-    async fn ledger(&self, id: &str, query: Option<&str>) -> Result<Answer, Box<Refusal>> {
+    async fn ledger(&self, id: &str, query: Option<&str>) -> Outcome<Answer> {
         let page = input::page(query)?;
-        let number = CampaignNumber::parse(id).ok_or_else(|| unknown(id))?;
-        // One row more than asked for tells whether there is a next page.
-        let rows = self.store.ledger(number, page.after, page.limit + 1).await;
-        let rows = rows.map_err(store_failed)?;
-        let mut coupons = rows.ok_or_else(|| unknown(id))?;
-        let limit = usize::try_from(page.limit).unwrap_or(usize::MAX);
-        let more = coupons.len() > limit;
-        coupons.truncate(limit);
-        let next_after = coupons.last().filter(|_| more).map(|row| row.seq);
-        Ok(json(StatusCode::OK, &wire::LedgerPage { coupons, next_after }))
+        Ok(json(StatusCode::OK, &self.coupons.ledger(id, page).await?))
     }
 
-    async fn issue(&self, id: &str, head: &Parts, body: &[u8]) -> Result<Answer, Box<Refusal>> {
+    async fn issue(&self, id: &str, head: &Parts, body: &[u8]) -> Outcome<Answer> {
         let user = input::asking_user(body)?;
         let key = input::idempotency_key(&head.headers)?;
-        let campaign = CampaignNumber::parse(id).ok_or_else(|| unknown(id))?;
-        let asked = Instant::now();
-        let decision = self.store.issue(Ask { campaign, user, key }).await;
-        metrics().decided_in.observe(asked.elapsed().as_secs_f64());
-        decided(id, decision.map_err(store_failed)?)
-    }
-
-    /// A line about what went wrong inside, and with which request first.
-    fn complain(&self, cause: &StoreError, id: &HeaderValue) {
-        if !self.complaints.allows() {
-            return;
-        }
-        let request_id = id.to_str().unwrap_or_default();
-        match cause {
-            // Does not pass by itself.
-            StoreError::Damaged(_) => {
-                error!(request_id, "{cause} (at most one such line a second)")
-            }
-            StoreError::Unavailable(_)
-            | StoreError::Overloaded
-            | StoreError::CampaignsExhausted => {
-                warn!(request_id, "{cause} (at most one such line a second)");
-            }
-        }
+        Ok(json(StatusCode::CREATED, &self.coupons.issue(id, user, key).await?))
     }
 
     /// Every answer says who gave it and when.
@@ -267,55 +225,6 @@ impl<S: Store> Answerer for Arc<App<S>> {
 
 fn version() -> serde_json::Value {
     serde_json::json!({ "name": "coupon-server", "version": env!("CARGO_PKG_VERSION") })
-}
-
-fn unknown(id: &str) -> Problem {
-    Problem::new(ProblemCode::CampaignNotFound, format!("there is no campaign {id:?}"))
-}
-
-fn decided(id: &str, decision: Decision) -> Result<Answer, Box<Refusal>> {
-    let refuse = |code, detail: &str| Err(Problem::new(code, detail).into());
-    match decision {
-        Decision::Issued(coupon) => {
-            metrics().issued.inc();
-            let issued = wire::Issued {
-                code: coupon.code,
-                seq: coupon.seq,
-                remaining: coupon.remaining,
-                issued_at: coupon.issued_at,
-            };
-            Ok(json(StatusCode::CREATED, &issued))
-        }
-        Decision::AlreadyIssued { code } => {
-            let detail = "this campaign gives each user one coupon";
-            let problem = Problem::new(ProblemCode::AlreadyIssued, detail);
-            Err(Problem { coupon: Some(code), ..problem }.into())
-        }
-        Decision::SoldOut => refuse(ProblemCode::SoldOut, "no coupon is left in this campaign"),
-        Decision::Cancelled => refuse(ProblemCode::Cancelled, "nothing is issued of it any more"),
-        Decision::NotStarted => {
-            refuse(ProblemCode::NotStarted, "nothing is issued before its start")
-        }
-        Decision::UserMissing => {
-            Err(input::invalid("user", "is needed in a campaign with a limit per user").into())
-        }
-        Decision::UnknownCampaign => Err(unknown(id).into()),
-    }
-}
-
-fn campaign(state: CampaignState) -> wire::Campaign {
-    wire::Campaign {
-        id: state.number.to_string(),
-        status: state.status(),
-        coupons: state.coupons,
-        issued: state.issued,
-        remaining: state.remaining(),
-        starts_at: state.starts_at,
-        per_user_limit: state.per_user_limit.then_some(1),
-        opened_at: state.opened_at,
-        now: state.now,
-        name: state.name,
-    }
 }
 
 /// The client's own id if it has a sane one, or a new one.

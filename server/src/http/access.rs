@@ -8,6 +8,9 @@ use hyper::header::AUTHORIZATION;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use super::answer::unauthorized;
+use super::coupons::Outcome;
+
 /// Shorter ones are guessed.
 const LENGTHS: std::ops::RangeInclusive<usize> = 16..=256;
 
@@ -64,7 +67,12 @@ pub(super) enum Right {
 }
 
 impl Access {
-    pub(super) fn allows(&self, right: Right, headers: &HeaderMap) -> bool {
+    /// Whether a request with these headers may do that.
+    pub(super) fn check(&self, right: Right, headers: &HeaderMap) -> Outcome<()> {
+        if self.allows(right, headers) { Ok(()) } else { Err(unauthorized()) }
+    }
+
+    fn allows(&self, right: Right, headers: &HeaderMap) -> bool {
         let needed = match right {
             Right::Anybodys => None,
             Right::Issuing => self.issue.as_ref(),

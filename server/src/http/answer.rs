@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use connectrpc::ConnectRpcBody;
 use contract::wire::{self, Problem, ProblemCode};
 use http_body_util::Full;
 use hyper::body::{Frame, SizeHint};
@@ -26,12 +27,13 @@ const COME_BACK: HeaderValue = HeaderValue::from_static("1");
 pub type Answer = Response<Body>;
 
 /// What an answer holds.
-#[derive(Debug)]
 pub enum Body {
     /// All of it at once.
     Whole(Full<Bytes>),
     /// One event after the other, until nobody sends any.
     Events(mpsc::Receiver<Bytes>),
+    /// With what gRPC says after it.
+    Rpc(ConnectRpcBody),
 }
 
 impl hyper::body::Body for Body {
@@ -45,6 +47,7 @@ impl hyper::body::Body for Body {
         match self.get_mut() {
             Self::Whole(all) => Pin::new(all).poll_frame(cx),
             Self::Events(events) => events.poll_recv(cx).map(|event| Some(Ok(Frame::data(event?)))),
+            Self::Rpc(told) => Pin::new(told).poll_frame(cx),
         }
     }
 
@@ -52,6 +55,7 @@ impl hyper::body::Body for Body {
         match self {
             Self::Whole(all) => all.is_end_stream(),
             Self::Events(_) => false,
+            Self::Rpc(told) => told.is_end_stream(),
         }
     }
 
@@ -59,6 +63,7 @@ impl hyper::body::Body for Body {
         match self {
             Self::Whole(all) => all.size_hint(),
             Self::Events(_) => SizeHint::default(),
+            Self::Rpc(told) => told.size_hint(),
         }
     }
 }

@@ -21,6 +21,7 @@ const MAX_USER: usize = 128;
 const MAX_KEY: usize = 128;
 /// Lua keeps microseconds in numbers that are exact up to 2^53, which is in June 2255.
 const YEARS: std::ops::RangeInclusive<i32> = 1970..=2254;
+const LIMIT_RULE: &str = "must be 1 or absent";
 const TWICE: &str = "must not be there twice";
 const DEFAULT_PAGE: u32 = 100;
 const MAX_PAGE: u32 = 1_000;
@@ -33,26 +34,30 @@ pub(super) fn new_campaign(body: &[u8]) -> Checked<NewCampaign> {
             return Err(invalid(member, "is missing"));
         }
     }
-    let name: String = member(&members, "name", "must be a string")?;
-    if !(1..=MAX_NAME).contains(&name.chars().count()) {
+    let _: String = member(&members, "name", "must be a string")?;
+    let _: u64 = member(&members, "coupons", &coupons_rule())?;
+    let _: Option<u32> = member(&members, "per_user_limit", LIMIT_RULE)?;
+    // All else is known to be of its type, so what is wrong now is the time.
+    let new =
+        serde_json::from_value(members.into()).map_err(|e| invalid("starts_at", e.to_string()))?;
+    possible(new)
+}
+
+/// A campaign that can be kept.
+pub(super) fn possible(new: NewCampaign) -> Checked<NewCampaign> {
+    if !(1..=MAX_NAME).contains(&new.name.chars().count()) {
         return Err(invalid("name", format!("must have 1 to {MAX_NAME} characters")));
     }
     // What a database can keep as text is what every store takes.
-    if name.contains('\0') {
+    if new.name.contains('\0') {
         return Err(invalid("name", "must not have a zero byte"));
     }
-    let bounds = format!("must be a whole number from 0 to {MAX_COUPONS}");
-    let coupons: u64 = member(&members, "coupons", &bounds)?;
-    if coupons > MAX_COUPONS {
-        return Err(invalid("coupons", bounds));
+    if new.coupons > MAX_COUPONS {
+        return Err(invalid("coupons", coupons_rule()));
     }
-    let limit: Option<u32> = member(&members, "per_user_limit", "must be 1 or absent")?;
-    if limit.is_some_and(|limit| limit != 1) {
-        return Err(invalid("per_user_limit", "must be 1 or absent"));
+    if new.per_user_limit.is_some_and(|limit| limit != 1) {
+        return Err(invalid("per_user_limit", LIMIT_RULE));
     }
-    // All else is known to be right, so what is wrong now is the time.
-    let new: NewCampaign =
-        serde_json::from_value(members.into()).map_err(|e| invalid("starts_at", e.to_string()))?;
     if !YEARS.contains(&new.starts_at.year()) {
         return Err(invalid("starts_at", "must be in the years 1970 to 2254, in UTC"));
     }
@@ -63,24 +68,29 @@ pub(super) fn new_campaign(body: &[u8]) -> Checked<NewCampaign> {
     Ok(new)
 }
 
+fn coupons_rule() -> String {
+    format!("must be a whole number from 0 to {MAX_COUPONS}")
+}
+
 /// Body of `POST /campaigns/{id}/coupons`; an empty one names nobody.
 pub(super) fn asking_user(body: &[u8]) -> Checked<Option<User>> {
     if body.is_empty() {
         return Ok(None);
     }
     let members = members(body, &["user"])?;
-    let Some(sent) = member::<Option<String>>(&members, "user", "must be a string")? else {
-        return Ok(None);
-    };
+    member::<Option<String>>(&members, "user", "must be a string")?.map(user).transpose()
+}
+
+/// Somebody who can be told from others.
+pub(super) fn user(sent: String) -> Checked<User> {
     let fits =
         (1..=MAX_USER).contains(&sent.chars().count()) && !sent.chars().any(char::is_control);
-    let user = User::new(sent).filter(|_| fits).ok_or_else(|| {
+    User::new(sent).filter(|_| fits).ok_or_else(|| {
         invalid(
             "user",
             format!("must have 1 to {MAX_USER} characters, one to see, no control character"),
         )
-    })?;
-    Ok(Some(user))
+    })
 }
 
 /// The idempotency key, if there is one.
@@ -126,20 +136,30 @@ fn parameters(query: Option<&str>) -> impl Iterator<Item = (&str, &str)> {
     pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")))
 }
 
+impl Page {
+    /// Up to `limit` rows after a rank.
+    pub(super) fn new(after: u64, limit: Option<u32>) -> Checked<Self> {
+        let limit = limit.unwrap_or(DEFAULT_PAGE);
+        if !(1..=MAX_PAGE).contains(&limit) {
+            return Err(invalid("limit", format!("must be from 1 to {MAX_PAGE}")));
+        }
+        Ok(Self { after, limit })
+    }
+}
+
 /// Query of `GET /campaigns/{id}/coupons`, whose names are known to be right.
 pub(super) fn page(query: Option<&str>) -> Checked<Page> {
-    let mut page = Page { after: 0, limit: DEFAULT_PAGE };
+    let (mut after, mut limit) = (0, None);
     for (name, value) in parameters(query) {
         if name == "after" {
-            page.after = number(value).ok_or_else(|| invalid(name, "must be a rank"))?;
+            after = number(value).ok_or_else(|| invalid(name, "must be a rank"))?;
         } else {
-            let limit = number(value).and_then(|limit| u32::try_from(limit).ok());
-            page.limit = limit
-                .filter(|limit| (1..=MAX_PAGE).contains(limit))
-                .ok_or_else(|| invalid(name, format!("must be from 1 to {MAX_PAGE}")))?;
+            // No number is as wrong as 0 is.
+            let rows = number(value).and_then(|rows| u32::try_from(rows).ok());
+            limit = Some(rows.unwrap_or_default());
         }
     }
-    Ok(page)
+    Page::new(after, limit)
 }
 
 fn number(text: &str) -> Option<u64> {

@@ -22,19 +22,19 @@ use crate::store::Store;
 const MEETS_WITHIN: Duration = Duration::from_millis(20);
 
 /// A server whose answers say that it has a bug; those to requests for coupons may be distorted.
-pub struct Distorted<S> {
+pub struct Distorted<S: Store> {
     app: Arc<App<S>>,
     distortion: Arc<Distortion>,
 }
 
-impl<S> Distorted<S> {
+impl<S: Store> Distorted<S> {
     /// Plants a bug behind the clean server.
     pub fn new(app: App<S>, mutant: Mutant, luck: Luck) -> Self {
         Self { app: Arc::new(app), distortion: Arc::new(Distortion::new(mutant, luck)) }
     }
 }
 
-impl<S> Clone for Distorted<S> {
+impl<S: Store> Clone for Distorted<S> {
     fn clone(&self) -> Self {
         Self { app: self.app.clone(), distortion: self.distortion.clone() }
     }
@@ -51,7 +51,7 @@ impl<S: Store> Answerer for Distorted<S> {
                     let told = Response::from_parts(head, body);
                     self.distortion.distort(&name, told).await.map(Body::Whole)
                 }
-                Body::Events(_) => Response::from_parts(head, body),
+                Body::Events(_) | Body::Rpc(_) => Response::from_parts(head, body),
             };
         }
         let mutant = HeaderValue::from_static(self.distortion.mutant.name());

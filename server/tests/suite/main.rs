@@ -36,5 +36,6 @@ mod metrics;
 mod mutant;
 mod openapi;
 mod refusals;
+mod rpc;
 mod schedule;
 mod start_and_stop;
