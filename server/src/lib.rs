@@ -12,4 +12,5 @@ pub mod schedule;
 pub mod serve;
 pub mod store;
 pub mod telemetry;
+pub mod tls;
 pub mod user;

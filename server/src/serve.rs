@@ -1,6 +1,6 @@
 //! Connections: listen, accept, cut the slow ones, drain at the end.
 //!
-//! HTTP/1.1 and HTTP/2 (with prior knowledge) share one port.
+//! HTTP/1.1 and HTTP/2 (with prior knowledge, or by ALPN) share one port.
 
 use std::convert::Infallible;
 use std::io;
@@ -14,9 +14,12 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, Chain, Join, ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, Semaphore, watch};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tracing::{debug, info, warn};
 
 use crate::http::Answer;
@@ -36,16 +39,37 @@ const STREAMS: u32 = 1_024;
 /// What a client with prior knowledge of HTTP/2 says first.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Takes the address.
-///
-/// # Errors
-/// When it is not ours or somebody else has it.
-pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    // Without it, a restarted server has to wait until old connections are forgotten.
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
+/// Where connections come in.
+pub struct Listener {
+    socket: TcpListener,
+    tls: Option<TlsAcceptor>,
+}
+
+impl Listener {
+    /// Takes the address, for connections in the clear or for those of TLS.
+    ///
+    /// # Errors
+    /// When it is not ours or somebody else has it.
+    pub fn bind(address: SocketAddr, tls: Option<TlsAcceptor>) -> io::Result<Self> {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        // Without it, a restarted server has to wait until old connections are forgotten.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        Ok(Self { socket: socket.listen(BACKLOG)?, tls })
+    }
+
+    /// The address that was taken.
+    ///
+    /// # Errors
+    /// When the system does not tell.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// How its URLs begin.
+    pub fn scheme(&self) -> &'static str {
+        if self.tls.is_some() { "https" } else { "http" }
+    }
 }
 
 /// SIGTERM and SIGINT, from the moment on at which this is made.
@@ -116,7 +140,7 @@ pub struct Limits {
 pub struct Peer(pub IpAddr);
 
 /// Answers until a signal, then lets requests in flight finish.
-pub async fn serve<A: Answerer>(listener: TcpListener, answer: A, limits: Limits, ending: Ending) {
+pub async fn serve<A: Answerer>(listener: Listener, answer: A, limits: Limits, ending: Ending) {
     let Ending { mut signals, stop } = ending;
     let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(limits.connections));
@@ -124,7 +148,7 @@ pub async fn serve<A: Answerer>(listener: TcpListener, answer: A, limits: Limits
     loop {
         tokio::select! {
             () = signals.next() => break,
-            accepted = listener.accept() => match accepted {
+            accepted = listener.socket.accept() => match accepted {
                 Ok((stream, peer)) => {
                     let Ok(place) = places.clone().try_acquire_owned() else {
                         // Nothing was asked yet, and a full house is told at once.
@@ -134,9 +158,10 @@ pub async fn serve<A: Answerer>(listener: TcpListener, answer: A, limits: Limits
                         continue;
                     };
                     let there = Metrics::there(&metrics().connections);
-                    let connection = connection(stream, answer.clone(), graceful.watcher(), stop.subscribe());
+                    let opening = open(stream, listener.tls.clone(), stop.subscribe());
+                    let (answer, watcher) = (answer.clone(), graceful.watcher());
                     tokio::spawn(async move {
-                        if let Err(e) = connection.await {
+                        if let Err(e) = connection(peer, opening, answer, watcher).await {
                             debug!(%peer, "connection ended: {e}");
                         }
                         drop((place, there));
@@ -166,24 +191,60 @@ async fn pause_accepting(error: &io::Error) {
 
 type ConnectionError = Box<dyn std::error::Error + Send + Sync>;
 
+/// Serves a connection as soon as it speaks.
 async fn connection<A: Answerer>(
-    stream: TcpStream,
+    peer: SocketAddr,
+    opening: impl Future<Output = Result<Opened, ConnectionError>>,
     answer: A,
     watcher: Watcher,
-    mut stopping: watch::Receiver<bool>,
 ) -> Result<(), ConnectionError> {
-    stream.set_nodelay(true)?;
-    let peer = Peer(stream.peer_addr()?.ip().to_canonical());
-    socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
-    tokio::select! {
-        spoke = tokio::time::timeout(FIRST_BYTES, first_bytes(&stream)) => {
-            if !spoke?? {
-                return Ok(());
-            }
-        }
-        // Nothing was asked yet, so nothing is lost.
-        _ = stopping.wait_for(|stop| *stop) => return Ok(()),
+    let peer = Peer(peer.ip().to_canonical());
+    match opening.await? {
+        Opened::Mute => Ok(()),
+        Opened::Clear(stream) => converse(stream, peer, answer, watcher).await,
+        Opened::Tls(stream) => converse(stream, peer, answer, watcher).await,
     }
+}
+
+/// A connection, in the moment in which it is clear which protocol its peer speaks.
+enum Opened {
+    /// It ended without a word.
+    Mute,
+    Clear(TcpStream),
+    Tls(Rewound<TlsStream<TcpStream>>),
+}
+
+/// A stream whose first bytes are read once more.
+type Rewound<S> = Join<Chain<io::Cursor<Vec<u8>>, ReadHalf<S>>, WriteHalf<S>>;
+
+/// Waits for the first words, but not for long, and not when the server stops.
+async fn open(
+    stream: TcpStream,
+    tls: Option<TlsAcceptor>,
+    mut stopping: watch::Receiver<bool>,
+) -> Result<Opened, ConnectionError> {
+    stream.set_nodelay(true)?;
+    socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
+    let spoke = async {
+        match tls {
+            Some(tls) => open_tls(stream, &tls).await,
+            None if first_bytes(&stream).await? => Ok(Opened::Clear(stream)),
+            None => Ok(Opened::Mute),
+        }
+    };
+    tokio::select! {
+        spoke = tokio::time::timeout(FIRST_BYTES, spoke) => Ok(spoke??),
+        // Nothing was asked yet, so nothing is lost.
+        _ = stopping.wait_for(|stop| *stop) => Ok(Opened::Mute),
+    }
+}
+
+async fn converse<A: Answerer>(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    peer: Peer,
+    answer: A,
+    watcher: Watcher,
+) -> Result<(), ConnectionError> {
     let cut = Cut::default();
     let too_slow = cut.0.clone();
     let service = service_fn(move |mut request: Request<Incoming>| {
@@ -218,10 +279,29 @@ async fn first_bytes(stream: &TcpStream) -> io::Result<bool> {
         if length == 0 {
             return Ok(false);
         }
-        if length == PREFACE.len() || start[..length] != PREFACE[..length] {
+        if tells_protocol(&start[..length]) {
             return Ok(true);
         }
         // There is no event for "more than this many bytes".
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+/// The same with TLS, where nobody can peek: what was read is put in front of what follows.
+async fn open_tls(stream: TcpStream, tls: &TlsAcceptor) -> io::Result<Opened> {
+    let mut stream = tls.accept(stream).await?;
+    let mut start = Vec::with_capacity(PREFACE.len());
+    while !tells_protocol(&start) {
+        if stream.read_buf(&mut start).await? == 0 {
+            return Ok(Opened::Mute);
+        }
+    }
+    let (reader, writer) = tokio::io::split(stream);
+    let reader = io::Cursor::new(start).chain(reader);
+    Ok(Opened::Tls(tokio::io::join(reader, writer)))
+}
+
+/// Whether no other protocol begins like this.
+fn tells_protocol(start: &[u8]) -> bool {
+    start.len() >= PREFACE.len() || !PREFACE.starts_with(start)
 }

@@ -151,7 +151,7 @@ impl Instance {
     }
 
     pub(crate) fn address(&self) -> &str {
-        self.url.strip_prefix("http://").unwrap()
+        self.url.split_once("://").unwrap().1
     }
 
     pub(crate) async fn create(&self, coupons: u64, starts_in_ms: i64, limit: bool) -> Campaign {

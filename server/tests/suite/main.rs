@@ -39,3 +39,4 @@ mod refusals;
 mod rpc;
 mod schedule;
 mod start_and_stop;
+mod tls;
