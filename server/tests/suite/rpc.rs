@@ -172,25 +172,6 @@ async fn calls_take_the_tokens_that_requests_take() {
 }
 
 #[tokio::test]
-async fn one_connection_survives_thousands_of_calls_that_are_refused_early() {
-    let store = Store::sqlite();
-    let instance =
-        Instance::start(crate::instance::command(&store.flag()).env("ISSUE_TOKEN", ISSUE));
-    let caller = Caller::of(&instance, Speaks::Grpc).await;
-    for round in 0..60 {
-        let call = || {
-            let caller = caller.clone();
-            tokio::spawn(async move { refused(&caller, "1", "u").await })
-        };
-        let calls: Vec<_> = (0..20).map(|_| call()).collect();
-        for call in calls {
-            let told = call.await.unwrap_or_else(|e| panic!("round {round}: {e}"));
-            assert_eq!(told, Refused::coded("unauthenticated", "unauthorized"));
-        }
-    }
-}
-
-#[tokio::test]
 async fn a_store_that_is_gone_is_unavailable() {
     let store = Store::redis();
     let instance = store.instance_with(&["--request-timeout", "300ms"]);

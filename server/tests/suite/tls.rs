@@ -171,11 +171,15 @@ async fn a_peer_that_says_too_little_over_tls_is_cut() {
 #[tokio::test]
 async fn a_stop_does_not_wait_for_who_says_nothing_over_tls() {
     let identity = Identity::new();
-    let mut instance =
-        Instance::alone(&[&identity.flags()[..], &["--drain-timeout", "3600s"]].concat());
+    let store = Store::sqlite();
+    let mut server = command(&store.flag());
+    server.args(identity.flags()).env("RUST_LOG", "coupon_server=debug");
+    let mut instance = Instance::start(&mut server);
     let _silent = identity.connect(&instance).await;
     let _shy = TcpStream::connect(instance.address()).await.unwrap();
-    instance.stop();
+    for line in instance.stop() {
+        assert!(!line.contains("connection ended"), "one was waited for: {line}");
+    }
 }
 
 #[test]
