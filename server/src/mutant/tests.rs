@@ -134,7 +134,21 @@ fn new(phase: &str, users: std::ops::Range<u32>) -> Vec<(u32, String)> {
     users.map(|n| (n, format!("{phase}-{n}"))).collect()
 }
 
-async fn launch<S: Store>(instances: [S; 2], starts_at: DateTime<Utc>) -> Facts {
+async fn launch<S: Store>(mut instances: [S; 2], starts_at: DateTime<Utc>) -> Facts {
+    let mut starts_at = starts_at;
+    loop {
+        match try_launch(instances, starts_at).await {
+            Ok(facts) => return facts,
+            // The machine was too slow for the early ones to be early.
+            Err(again) => (instances, starts_at) = (again, soon()),
+        }
+    }
+}
+
+async fn try_launch<S: Store>(
+    instances: [S; 2],
+    starts_at: DateTime<Utc>,
+) -> Result<Facts, [S; 2]> {
     let campaign = |limit| NewCampaign {
         name: "launch".to_owned(),
         coupons: 60,
@@ -152,6 +166,9 @@ async fn launch<S: Store>(instances: [S; 2], starts_at: DateTime<Utc>) -> Facts 
     };
     until(starts_at - Duration::from_millis(90)).await;
     all.rush("early", new("early", 0..6)).await;
+    if Utc::now() >= starts_at {
+        return Err(all.instances);
+    }
     until(starts_at + Duration::from_millis(10)).await;
     all.audit("begin").await;
     all.rush("begin", new("begin", 10..50)).await;
@@ -174,7 +191,7 @@ async fn launch<S: Store>(instances: [S; 2], starts_at: DateTime<Utc>) -> Facts 
     all.rush("free again", new("free", 10..50)).await;
     all.audit("free").await;
     all.conclude();
-    all.facts
+    Ok(all.facts)
 }
 
 /// Two instances on a store of their own, of number `n`.
