@@ -73,7 +73,7 @@ if writes ~= 'no_row' then
     redis.call('HSETNX', users, found_by, seq)
   end
   if key ~= '' then
-    redis.call('HSETNX', keys, found_by .. '\0' .. key, seq)
+    redis.call('HINCRBY', campaign, 'keyed', redis.call('HSETNX', keys, found_by .. '\0' .. key, seq))
   end
 end
 if writes == 'whole' or writes == 'no_row' then

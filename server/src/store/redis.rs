@@ -240,6 +240,11 @@ fn key(campaign: CampaignNumber, part: &str) -> String {
     format!("coupon:{{{campaign}}}:{part}")
 }
 
+/// Parts of a campaign are there, and what it promises is not.
+fn terms_lost(campaign: CampaignNumber) -> StoreError {
+    StoreError::Damaged(format!("the terms of campaign {campaign} are lost"))
+}
+
 /// What `TIME` says, in one number.
 fn unix_us((seconds, micros): (i64, i64)) -> i64 {
     seconds.saturating_mul(1_000_000).saturating_add(micros)
@@ -283,9 +288,10 @@ impl Store for RedisStore {
             "opened_at_us",
             "cancelled_at_us",
         ];
-        let (terms, issued, clock): (Terms, Option<u64>, (i64, i64)) = redis::pipe()
+        let (terms, parts, issued, clock): (Terms, u8, Option<u64>, (i64, i64)) = redis::pipe()
             .atomic()
             .hmget(key(number, "campaign"), &fields[..])
+            .exists(&keys(number)[..])
             .get(key(number, "issued"))
             .cmd("TIME")
             .query_async(&mut self.0.connection.clone())
@@ -293,7 +299,7 @@ impl Store for RedisStore {
             .map_err(unavailable)?;
         let (Some(name), Some(coupons), Some(starts_at_us), Some(limit), opened, cancelled) = terms
         else {
-            return Ok(None);
+            return if parts == 0 { Ok(None) } else { Err(terms_lost(number)) };
         };
         Ok(Some(CampaignState {
             number,
@@ -317,14 +323,15 @@ impl Store for RedisStore {
         limit: u32,
     ) -> Result<Option<Vec<wire::LedgerRow>>, StoreError> {
         let from = format!("{}-0", after.saturating_add(1));
-        let (exists, rows): (bool, StreamRangeReply) = redis::pipe()
+        let (parts, rows): (u8, StreamRangeReply) = redis::pipe()
             .atomic()
-            .exists(key(number, "campaign"))
+            .exists(&keys(number)[..])
             .xrange_count(key(number, "ledger"), from, "+", limit)
             .query_async(&mut self.0.connection.clone())
             .await
             .map_err(unavailable)?;
-        if !exists {
+        // Of a campaign that lost other parts the rows can still be read.
+        if parts == 0 {
             return Ok(None);
         }
         rows.ids.iter().map(ledger_row).collect::<Result<_, _>>().map(Some)

@@ -22,8 +22,8 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use file::OpenError;
 use file::{
-    LAYOUT, Lock, create_private, lock_path, open_for_reading, open_for_writing, prepare_file,
-    refuse_unusable,
+    LAYOUT, Lock, OpenFiles, create_private, lock_path, open_for_reading, open_for_writing,
+    prepare_file, refuse_unusable,
 };
 use step::read_terms;
 pub(crate) use step::{Campaigns, decide};
@@ -44,7 +44,7 @@ pub struct SqliteStore {
     reader: mpsc::Sender<ReadJob>,
 }
 
-type ReadJob = Box<dyn FnOnce(&Connection) + Send>;
+type ReadJob = Box<dyn FnOnce(Outcome<&Connection>) + Send>;
 type WriteJob = Box<dyn Job>;
 
 /// Something to do inside the writer's transaction.
@@ -115,15 +115,17 @@ impl SqliteStore {
         }
         let mut writer = open_for_writing(path)?;
         prepare_file(path, &mut writer)?;
-        drop(writing);
         let reader = open_for_reading(path).map_err(|e| fail(&e))?;
+        let files = OpenFiles::of(path);
+        drop(writing);
 
         let (write_jobs, to_write) = mpsc::channel(capacity.max(1));
         let (read_jobs, mut to_read) = mpsc::channel::<ReadJob>(capacity.max(1));
-        spawn("sqlite-writer", move || write(writer, &lock, to_write)).map_err(|e| fail(&e))?;
+        let writer = Writer { connection: writer, lock, files: files.clone() };
+        spawn("sqlite-writer", move || writer.work_off(to_write)).map_err(|e| fail(&e))?;
         spawn("sqlite-reader", move || {
             while let Some(job) = to_read.blocking_recv() {
-                job(&reader);
+                job(there(&files).map(|()| &reader));
             }
         })
         .map_err(|e| fail(&e))?;
@@ -147,9 +149,9 @@ impl SqliteStore {
         work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
-        let job = move |connection: &Connection| {
+        let job = move |connection: Outcome<&Connection>| {
             if !reply.is_closed() {
-                let _ = reply.send(work(connection));
+                let _ = reply.send(connection.and_then(work));
             }
         };
         enqueue(&self.reader, Box::new(job))?;
@@ -174,31 +176,49 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
     std::thread::Builder::new().name(name.to_owned()).spawn(work).map(drop)
 }
 
-/// The writer thread: until nobody can ask any more.
-fn write(mut connection: Connection, lock: &File, mut jobs: mpsc::Receiver<WriteJob>) {
-    while let Some(first) = jobs.blocking_recv() {
-        let writing = Lock::take(lock);
-        // What came while this process waited for its turn belongs to this turn.
-        let mut batch = vec![first];
-        while batch.len() < BATCH
-            && let Ok(job) = jobs.try_recv()
-        {
-            batch.push(job);
+/// What the writer thread has.
+struct Writer {
+    connection: Connection,
+    lock: File,
+    files: OpenFiles,
+}
+
+impl Writer {
+    /// Until nobody can ask any more.
+    fn work_off(mut self, mut jobs: mpsc::Receiver<WriteJob>) {
+        while let Some(first) = jobs.blocking_recv() {
+            let writing = Lock::take(&self.lock);
+            // What came while this process waited for its turn belongs to this turn.
+            let mut batch = vec![first];
+            while batch.len() < BATCH
+                && let Ok(job) = jobs.try_recv()
+            {
+                batch.push(job);
+            }
+            metrics().queue.dec_by(i64::try_from(batch.len()).unwrap_or(i64::MAX));
+            // Whoever gave up before the store heard of it gets no coupon.
+            batch.retain(|job| !job.is_abandoned());
+            if batch.is_empty() {
+                continue;
+            }
+            metrics().batch.observe(batch.len() as f64);
+            let end = match &writing {
+                Ok(_) => there(&self.files).and_then(|()| run(&mut self.connection, &mut batch)),
+                Err(e) => Err(StoreError::Unavailable(format!("the lock file: {e}"))),
+            };
+            drop(writing);
+            batch.into_iter().for_each(|job| job.settle(&end));
         }
-        metrics().queue.dec_by(i64::try_from(batch.len()).unwrap_or(i64::MAX));
-        // Whoever gave up before the store heard of it gets no coupon.
-        batch.retain(|job| !job.is_abandoned());
-        if batch.is_empty() {
-            continue;
-        }
-        metrics().batch.observe(batch.len() as f64);
-        let end = match &writing {
-            Ok(_) => run(&mut connection, &mut batch),
-            Err(e) => Err(StoreError::Unavailable(format!("the lock file: {e}"))),
-        };
-        drop(writing);
-        batch.into_iter().for_each(|job| job.settle(&end));
     }
+}
+
+/// Refuses to work on files that nobody else can see any more.
+fn there(files: &OpenFiles) -> Outcome<()> {
+    let Some(path) = files.gone() else { return Ok(()) };
+    Err(StoreError::Unavailable(format!(
+        "{} was deleted, moved or replaced while it was open: put it back, or stop all servers before one starts anew",
+        path.display()
+    )))
 }
 
 /// One transaction for the whole batch. Dropped before its commit it takes everything back.

@@ -110,6 +110,23 @@ async fn a_sqlite_file_that_takes_no_writes_is_not_ready() {
 }
 
 #[tokio::test]
+async fn a_sqlite_file_that_was_deleted_is_not_written_to_unseen() {
+    let store = Store::sqlite();
+    let mut instance = store.instance();
+    let id = instance.create(3, -1, false).await.id;
+    instance.issue(&id, None, None).await.coupon();
+    std::fs::remove_file(store.path()).unwrap();
+    assert_eq!(instance.issue(&id, None, None).await.code(), ProblemCode::StoreUnavailable);
+    assert_eq!(instance.get("/readyz").send().await.unwrap().status(), 503);
+    instance.until_log("coupons.db was deleted, moved or replaced while it was open: put it back");
+    assert!(!store.path().exists());
+    instance.stop();
+    let anew = store.instance();
+    assert_eq!(anew.create(3, -1, false).await.id, id);
+    assert_eq!(anew.issue(&id, None, None).await.coupon().seq, 1);
+}
+
+#[tokio::test]
 async fn a_campaign_that_lost_a_part_is_an_internal_error_and_logged() {
     let store = Store::redis();
     let instance = store.instance();

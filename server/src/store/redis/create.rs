@@ -11,7 +11,7 @@ use redis::aio::ConnectionLike;
 use redis::{FromRedisValue, Script};
 
 use super::super::{StoreError, limit_flag};
-use super::{key, keys, schedule, unavailable};
+use super::{key, keys, schedule, terms_lost, unavailable};
 use crate::code::CampaignNumber;
 
 /// How many taken numbers are skipped, where a counter was lost but not its campaigns.
@@ -31,9 +31,9 @@ pub(super) async fn create(
         // A number that is drawn and then not used is no harm. The counter lies in a hash slot of its
         // own, so it cannot be part of the script.
         let drawn = number(ask(redis, &["INCR", CAMPAIGNS]).await?)?;
-        let claimed = match create_key {
+        let (claimed, by) = match create_key {
             Some(create_key) => claim(redis, create_key, drawn).await?,
-            None => drawn,
+            None => (drawn, Claimed::Now),
         };
         if write(redis, claimed, new, create_key).await? {
             // In another hash slot, so in another step. Without it the campaign starts as well.
@@ -43,13 +43,26 @@ pub(super) async fn create(
         let Some(create_key) = create_key else { continue };
         let of: Option<String> =
             ask(redis, &["HGET", &key(claimed, "campaign"), "create_key"]).await?;
-        if of.as_deref() == Some(create_key) {
-            return Ok(claimed);
+        match (of, by) {
+            (Some(of), _) if of == create_key => return Ok(claimed),
+            // It may be what is left of the very campaign that this key created.
+            (None, Claimed::Before) => return Err(terms_lost(claimed)),
+            // It is another campaign, or what is left of one.
+            (Some(_), _) | (None, Claimed::Now) => {
+                let _: i64 = ask(redis, &["DEL", &claim_key(create_key)]).await?;
+            }
         }
-        // It is what was left of another campaign.
-        let _: i64 = ask(redis, &["DEL", &claim_key(create_key)]).await?;
     }
     Err(StoreError::Damaged(format!("{CAMPAIGNS} gives out numbers that are taken")))
+}
+
+/// When a number was claimed for a key.
+#[derive(Clone, Copy)]
+enum Claimed {
+    /// By this request.
+    Now,
+    /// By one before it.
+    Before,
 }
 
 /// The number that a key is claimed for: this one, if it is the first.
@@ -57,10 +70,11 @@ async fn claim(
     redis: &mut impl ConnectionLike,
     create_key: &str,
     drawn: CampaignNumber,
-) -> Result<CampaignNumber, StoreError> {
+) -> Result<(CampaignNumber, Claimed), StoreError> {
     let claim = claim_key(create_key);
-    let _: i64 = ask(redis, &["SETNX", &claim, &drawn.to_string()]).await?;
-    number(ask(redis, &["GET", &claim]).await?)
+    let first: bool = ask(redis, &["SETNX", &claim, &drawn.to_string()]).await?;
+    let claimed = number(ask(redis, &["GET", &claim]).await?)?;
+    Ok((claimed, if first { Claimed::Now } else { Claimed::Before }))
 }
 
 fn claim_key(create_key: &str) -> String {

@@ -15,8 +15,12 @@ local campaign, counter, ledger, codes, users, keys = unpack(KEYS)
 local prefix, candidates = ARGV[1], tonumber(ARGV[2])
 
 local terms = redis.call('HMGET', campaign, 'coupons', 'starts_at_us', 'per_user_limit',
-  'cancelled_at_us')
+  'cancelled_at_us', 'keyed')
 if not terms[1] then
+  -- Campaigns are never deleted: one of which a part is left was lost.
+  if redis.call('EXISTS', counter, ledger, codes, users, keys) > 0 then
+    return {-2, {'its terms are gone'}}
+  end
   return {-1, {}}
 end
 local coupons, starts_at, limited = tonumber(terms[1]), tonumber(terms[2]), terms[3] == '1'
@@ -26,9 +30,10 @@ local coupons, starts_at, limited = tonumber(terms[1]), tonumber(terms[2]), term
 local issued = tonumber(redis.call('GET', counter))
 local rows, codes_out = redis.call('XLEN', ledger), redis.call('HLEN', codes)
 local holders = limited and redis.call('HLEN', users) or issued
-if not issued or rows ~= issued or codes_out ~= issued or holders ~= issued then
-  return {-2, {string.format('counter %s, ledger rows %d, codes %d, holders %s',
-    tostring(issued), rows, codes_out, limited and tostring(holders) or 'any')}}
+local keyed, keys_out = tonumber(terms[5] or 0), redis.call('HLEN', keys)
+if not issued or rows ~= issued or codes_out ~= issued or holders ~= issued or keys_out ~= keyed then
+  return {-2, {string.format('counter %s, ledger rows %d, codes %d, holders %s, keys %d of %d',
+    tostring(issued), rows, codes_out, limited and tostring(holders) or 'any', keys_out, keyed)}}
 end
 
 -- One clock rules the start, whichever instance asks: the one of this Redis.
@@ -64,6 +69,7 @@ local function grant(user, holder, key, code)
   end
   if key ~= '' then
     redis.call('HSET', keys, holder .. '\0' .. key, seq)
+    redis.call('HINCRBY', campaign, 'keyed', 1)
   end
   return {'issued', code, issued, now}
 end

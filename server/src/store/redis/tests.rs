@@ -96,11 +96,15 @@ async fn a_campaign_that_lost_a_part_issues_nothing_more() {
         &["ledger"],
         &["codes"],
         &["users"],
+        &["keys"],
+        &["campaign"],
         &["issued", "ledger", "codes"],
         &["issued", "ledger", "codes", "users", "keys"],
+        &["campaign", "issued", "codes", "users", "keys"],
     ] {
         let campaign = campaign_with(&store, 3, Some(1)).await;
-        store.issue(ask(campaign, "u")).await.unwrap();
+        let first = Ask { key: Some("k".to_owned()), ..ask(campaign, "u") };
+        store.issue(first).await.unwrap();
         let lost: Vec<_> = parts.iter().map(|part| key(campaign, part)).collect();
         redis::cmd("DEL").arg(&lost).exec_async(&mut connection).await.unwrap();
         for user in ["u", "v", "w", "x"] {
@@ -109,6 +113,38 @@ async fn a_campaign_that_lost_a_part_issues_nothing_more() {
         }
         let rows = store.ledger(campaign, 0, 10).await.unwrap().unwrap().len();
         assert_eq!(rows, usize::from(!parts.contains(&"ledger")), "{parts:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_campaign_without_its_terms_is_not_said_to_be_unknown() {
+    let redis = e2e::Redis::start();
+    let store = store(&redis).await;
+    let mut connection = store.0.connection.clone();
+    let new = wire::NewCampaign {
+        name: "launch".to_owned(),
+        coupons: 3,
+        starts_at: Utc::now(),
+        per_user_limit: None,
+    };
+    let create = async || store.create(new.clone(), Some("k".to_owned())).await;
+    let campaign = create().await.unwrap().number;
+    redis::cmd("DEL").arg(key(campaign, "campaign")).exec_async(&mut connection).await.unwrap();
+    assert!(matches!(store.campaign(campaign).await, Err(StoreError::Damaged(_))));
+    assert!(matches!(store.cancel(campaign).await, Err(StoreError::Damaged(_))));
+    // Nor is it created anew, for that would issue all of it once more.
+    assert!(matches!(create().await, Err(StoreError::Damaged(_))));
+    assert!(matches!(store.issue(ask(campaign, "u")).await, Err(StoreError::Damaged(_))));
+}
+
+#[tokio::test]
+async fn keys_that_are_repeated_are_counted_once() {
+    let redis = e2e::Redis::start();
+    let store = store(&redis).await;
+    let campaign = campaign(&store, 10).await;
+    for (key, seq) in [(Some("k"), 1), (Some("k"), 1), (None, 2), (Some("l"), 3), (Some("k"), 1)] {
+        let told = store.issue(Ask { key: key.map(str::to_owned), ..ask(campaign, "u") }).await;
+        assert!(matches!(&told, Ok(Decision::Issued(c)) if c.seq == seq), "{key:?}: {told:?}");
     }
 }
 

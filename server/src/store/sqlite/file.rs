@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -53,9 +53,45 @@ pub enum OpenError {
 
 /// `PATH-lock`, beside SQLite's own `PATH-wal` and `PATH-shm`.
 pub(super) fn lock_path(path: &Path) -> PathBuf {
+    beside(path, "-lock")
+}
+
+fn beside(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push("-lock");
+    name.push(ending);
     name.into()
+}
+
+/// The files that are open, so that it is noticed when their paths lead somewhere else.
+///
+/// An open file that was deleted or replaced takes writes as before, and nobody will ever see them.
+/// A look costs three `stat`, about a microsecond each. (Opening it again would cost the lock: closing
+/// any handle of a file gives back all POSIX locks that the process has on it.)
+#[derive(Clone, Debug)]
+pub(super) struct OpenFiles([(PathBuf, Identity); 3]);
+
+/// Device and inode; nothing where there is no file.
+type Identity = Option<(u64, u64)>;
+
+impl OpenFiles {
+    /// What the paths of a database in WAL mode lead to now.
+    pub(super) fn of(path: &Path) -> Self {
+        Self(["", "-wal", "-shm"].map(|ending| {
+            let path = beside(path, ending);
+            let found = identity(&path);
+            (path, found)
+        }))
+    }
+
+    /// The first path that leads somewhere else by now.
+    pub(super) fn gone(&self) -> Option<&Path> {
+        let gone = |(path, was): &&(PathBuf, Identity)| identity(path) != *was;
+        self.0.iter().find(gone).map(|(path, _)| path.as_path())
+    }
+}
+
+fn identity(path: &Path) -> Identity {
+    path.metadata().ok().map(|found| (found.dev(), found.ino()))
 }
 
 /// Refuses what can be told to be no store before anything is created beside it.

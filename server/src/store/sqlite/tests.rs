@@ -153,6 +153,40 @@ async fn being_ready_is_a_write_that_changes_nothing() {
     assert!(!file::identify(&path, &other).unwrap());
 }
 
+#[tokio::test]
+async fn a_file_that_is_not_where_it_was_takes_no_coupon_until_it_is_back() {
+    for lost in ["coupons.db", "coupons.db-wal", "coupons.db-shm"] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        let store = SqliteStore::open(&path("coupons.db"), 100).unwrap();
+        let campaign = store.create(new_campaign(10), None).await.unwrap().number;
+        let ask = Ask { campaign, user: None, key: None };
+        store.issue(ask.clone()).await.unwrap();
+
+        std::fs::rename(path(lost), path("aside")).unwrap();
+        for stranger in [None, Some("somebody else's")] {
+            if let Some(text) = stranger {
+                std::fs::write(path(lost), text).unwrap();
+            }
+            let named = format!("{} was deleted, moved or replaced", path(lost).display());
+            let issued = store.issue(ask.clone()).await.unwrap_err();
+            assert!(issued.to_string().contains(&named), "{issued}");
+            let refused = [
+                store.ready().await.unwrap_err(),
+                store.campaign(campaign).await.unwrap_err(),
+                store.ledger(campaign, 0, 10).await.unwrap_err(),
+                store.create(new_campaign(1), None).await.unwrap_err(),
+            ];
+            assert!(refused.iter().all(|error| error == &issued), "{refused:?}");
+        }
+
+        std::fs::rename(path("aside"), path(lost)).unwrap();
+        let next = store.issue(ask).await.unwrap();
+        assert!(matches!(next, Decision::Issued(coupon) if coupon.seq == 2), "{lost}");
+        assert_eq!(store.ledger(campaign, 0, 10).await.unwrap().unwrap().len(), 2);
+    }
+}
+
 fn mode(path: &Path) -> u32 {
     use std::os::unix::fs::PermissionsExt;
     path.metadata().unwrap().permissions().mode() & 0o777
