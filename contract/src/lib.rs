@@ -7,6 +7,7 @@
 pub mod campaign;
 pub mod history;
 pub mod outcome;
+pub mod redis;
 pub mod run;
 #[cfg(feature = "mapping")]
 pub mod secrets;

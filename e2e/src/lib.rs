@@ -9,6 +9,8 @@ mod mutate;
 mod nginx;
 mod postgres;
 mod redis;
+mod redis_cluster;
+mod redis_sentinel;
 mod service;
 
 pub use binaries::binary;
@@ -18,6 +20,8 @@ pub use mutate::{Dice, mutated};
 pub use nginx::Nginx;
 pub use postgres::Postgres;
 pub use redis::Redis;
+pub use redis_cluster::RedisCluster;
+pub use redis_sentinel::RedisSentinel;
 
 use std::net::TcpListener;
 

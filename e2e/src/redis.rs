@@ -2,6 +2,8 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::free_port;
@@ -28,14 +30,26 @@ impl Redis {
     /// # Panics
     /// When redis-server is not installed or does not come up; the message says what to do.
     pub fn start_with(arguments: &[&str]) -> Self {
-        let port = free_port();
-        let server = find("redis-server", &[]).unwrap_or_else(|| {
-            panic!("this test needs redis-server: apt-get install redis-server, or run ./test.sh")
-        });
         let dir = Folder::of(&["redis"]);
-        let mut server = dir.command(&server);
-        server.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""]);
-        server.arg("--dir").arg(dir.path()).args(arguments);
+        let mut server = dir.command(&program("redis-server"));
+        server.args(["--save", ""]).args(arguments);
+        Self::run(dir, server)
+    }
+
+    /// Starts a Sentinel with this configuration.
+    pub(crate) fn sentinel(configuration: &str) -> Self {
+        let dir = Folder::of(&["redis"]);
+        // It notes there what it learns.
+        dir.write("sentinel.conf", configuration);
+        let mut server = dir.command(&program("redis-server"));
+        server.args(["sentinel.conf", "--sentinel"]);
+        Self::run(dir, server)
+    }
+
+    fn run(dir: Folder, mut server: Command) -> Self {
+        let port = free_port();
+        server.args(["--port", &port.to_string(), "--bind", "127.0.0.1"]);
+        server.arg("--dir").arg(dir.path());
         Self { service: Service::start(dir, server, "KILL", |_| answers(port)), port }
     }
 
@@ -49,10 +63,45 @@ impl Redis {
         self.port
     }
 
+    /// What it answers to a command, as `redis-cli` prints it; nothing once it is gone.
+    ///
+    /// # Panics
+    /// When redis-cli is not installed.
+    pub fn cli(&self, words: &[&str]) -> String {
+        let mut cli = Command::new(program("redis-cli"));
+        cli.args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "--raw"]).args(words);
+        let output = cli.stdin(Stdio::null()).output().expect("redis-cli starts");
+        String::from_utf8_lossy(&output.stdout).trim_end().replace('\r', "")
+    }
+
+    /// Ends it at once, as a crash does.
+    ///
+    /// # Panics
+    /// When it cannot be signalled.
+    pub fn kill(&self) {
+        self.signal("KILL");
+    }
+
+    /// Sends it a signal, such as `STOP`.
+    ///
+    /// # Panics
+    /// When it cannot be signalled.
+    pub fn signal(&self, name: &str) {
+        let pid = self.pid().to_string();
+        let sent = Command::new("kill").args([&format!("-{name}"), &pid]).status();
+        assert!(sent.expect("there is a kill").success(), "kill -{name} {pid}");
+    }
+
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.service.pid()
     }
+}
+
+fn program(name: &str) -> PathBuf {
+    find(name, &[]).unwrap_or_else(|| {
+        panic!("this test needs {name}: apt-get install redis-server, or run ./test.sh")
+    })
 }
 
 fn answers(port: u16) -> bool {

@@ -46,6 +46,15 @@ impl Folder {
         self.dir.path()
     }
 
+    /// Writes a file that the folder's owner may change.
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        let file = self.path().join(name);
+        std::fs::write(&file, text).expect("a new folder can be written");
+        if let Some((uid, gid)) = self.user {
+            std::os::unix::fs::chown(file, Some(uid), Some(gid)).expect("root may chown");
+        }
+    }
+
     /// A command that runs in the folder, as the folder's owner.
     pub(crate) fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);

@@ -14,6 +14,8 @@ Examples:
   coupon-server                                        Redis on localhost:6379, listens on 127.0.0.1:8080
   coupon-server --store sqlite:coupons.db              one file, no other service
   coupon-server --store redis://10.0.0.5:6379/3 --listen 0.0.0.0:8080
+  coupon-server --store redis-cluster://10.0.0.5:6379,10.0.0.6:6379
+  coupon-server --store redis-sentinel://10.0.0.5:26379,10.0.0.6:26379/main --durability replicated
   coupon-server --store postgres://coupon@10.0.0.5:5432/shop
   coupon-server --listen 0.0.0.0:8443 --tls-cert server.pem --tls-key server.key
   PORT=9001 REDIS_ADDR=10.0.0.5:6379 coupon-server     the same by environment; flags win
@@ -36,7 +38,7 @@ Exit codes:
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXAMPLES)]
 pub(crate) struct Flags {
-    /// Where campaigns are kept: sqlite:PATH, redis://HOST:PORT/DB or postgres://USER@HOST:PORT/DB [default: redis://$REDIS_ADDR/0]
+    /// Where campaigns are kept: sqlite:PATH, redis://HOST:PORT/DB, redis-cluster://HOST:PORT,…, redis-sentinel://HOST:PORT,…/NAME or postgres://USER@HOST:PORT/DB [default: redis://$REDIS_ADDR/0]
     #[arg(long, value_name = "STORE")]
     pub(crate) store: Option<String>,
 

@@ -26,10 +26,11 @@ impl Place {
             }
             return Ok(Self::Redis(format!("redis://{address}/0")));
         };
-        if store.starts_with("redis://") {
+        let scheme = store.split_once("://").map_or("", |(scheme, _)| scheme);
+        if ["redis", "redis-cluster", "redis-sentinel"].contains(&scheme) {
             return Ok(Self::Redis(store.to_owned()));
         }
-        if store.starts_with("postgres://") || store.starts_with("postgresql://") {
+        if ["postgres", "postgresql"].contains(&scheme) {
             return Ok(Self::Postgres(store.to_owned()));
         }
         match contract::sqlite::path(store) {
@@ -37,7 +38,8 @@ impl Place {
             Some(path) => Ok(Self::Sqlite(path.into())),
             None => {
                 bail!(
-                    "--store must be sqlite:PATH, redis://HOST:PORT/DB or postgres://USER@HOST:PORT/DB"
+                    "--store must be sqlite:PATH, redis://HOST:PORT/DB, redis-cluster://HOST:PORT,HOST:PORT, \
+                     redis-sentinel://HOST:PORT,HOST:PORT/NAME or postgres://USER@HOST:PORT/DB"
                 )
             }
         }

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 use contract::secrets;
-use contract::store::Mapping;
+use contract::store::{Mapping, Scheme};
 
 use crate::evidence::ledger::Ledgers;
 use crate::wording::{safe, span};
@@ -142,7 +142,7 @@ fn open(wanted: &Wanted<'_>) -> Result<Reader> {
         let path = resolve(path, wanted.base);
         return Ok(Reader::Sqlite(sqlite::Sqlite::open(&path)?));
     }
-    if url.starts_with("redis:") || url.starts_with("rediss:") {
+    if Scheme::of(url) == Some(Scheme::Redis) {
         return Ok(Reader::Redis(redis::Redis::open(url)?));
     }
     bail!(

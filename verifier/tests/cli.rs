@@ -366,6 +366,25 @@ fn redis_and_history_together() {
 }
 
 #[test]
+fn a_cluster_and_a_redis_behind_sentinels_are_read_like_one_server() {
+    let (_dir, path) = history(&contested());
+    let rows = [(1, "가나1", "u1"), (2, "다라2", "u4"), (3, "사아3", "u2")];
+    let (cluster, servers) = (e2e::RedisCluster::start(), e2e::RedisSentinel::start());
+    let ruler = cluster.ruler_of("coupon:{7}:issued");
+    for (url, place) in [(ruler.url(), cluster.url()), (servers.primary().url(), servers.url())] {
+        write_redis(&url, 3, &rows);
+        let judge = || judged(&["--history", &path, "--store", &place]);
+        assert_eq!(judge(), (0, "valid".into(), vec![]), "{place}");
+        let mut redis = redis::Client::open(url).unwrap().get_connection().unwrap();
+        redis::cmd("XDEL").arg("coupon:{7}:ledger").arg("2-0").query::<()>(&mut redis).unwrap();
+        assert_eq!(judge().0, 1, "{place}");
+    }
+    let unknown = servers.url().replace("/main", "/other");
+    let line = error_of(&["check", "--history", &path, "--store", &unknown]);
+    assert!(line.contains("know no primary called \"other\""), "{line}");
+}
+
+#[test]
 fn a_campaign_that_the_store_does_not_know_is_unknown_and_not_lost() {
     let (_dir, path) = history(&contested());
     let redis = e2e::Redis::start();

@@ -22,8 +22,8 @@ impl Secret {
     }
 }
 
-/// URL of a store: `redis://`, `rediss://`, `redis-cluster://`, `rediss-cluster://`, `redis+unix://`,
-/// `postgres://`, `mysql://`, `mariadb://`, `sqlite:PATH`, `http://` or `https://`.
+/// URL of a store: `redis://`, `rediss://`, `redis-cluster://`, `rediss-cluster://`, `redis-sentinel://`,
+/// `rediss-sentinel://`, `redis+unix://`, `postgres://`, `mysql://`, `mariadb://`, `sqlite:PATH`, `http://` or `https://`.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(with = "String", inline, example = &"redis://127.0.0.1:6379/0")]
@@ -48,7 +48,8 @@ impl Scheme {
     /// The kind of store at this URL.
     pub fn of(url: &str) -> Option<Self> {
         Some(match url.split_once(':')?.0 {
-            "redis" | "rediss" | "redis+unix" | "redis-cluster" | "rediss-cluster" => Self::Redis,
+            "redis" | "rediss" | "redis+unix" | "redis-cluster" | "rediss-cluster"
+            | "redis-sentinel" | "rediss-sentinel" => Self::Redis,
             "postgres" | "postgresql" => Self::Postgres,
             "mysql" | "mariadb" => Self::MySql,
             "sqlite" => Self::Sqlite,
@@ -59,7 +60,7 @@ impl Scheme {
 }
 
 /// What the URL of a store looks like.
-pub const URLS: &str = "redis://…, rediss://…, redis-cluster://…, postgres://…, mysql://…, \
+pub const URLS: &str = "redis://…, rediss://…, redis-cluster://…, redis-sentinel://…, postgres://…, mysql://…, \
                         mariadb://…, sqlite:PATH or http://…";
 
 impl TryFrom<String> for StoreUrl {

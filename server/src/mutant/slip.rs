@@ -4,11 +4,10 @@ mod postgres;
 
 use std::sync::LazyLock;
 
-use redis::Script;
 use rusqlite::{OptionalExtension, Transaction, params};
 
 use crate::code::{CampaignNumber, random_tail};
-use crate::store::redis::RedisStore;
+use crate::store::redis::{RedisStore, Script};
 use crate::store::sqlite::{Campaigns, SqliteStore};
 use crate::store::{Ask, Coupon, Decision, Store, StoreError};
 use crate::user::User;

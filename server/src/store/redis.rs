@@ -7,19 +7,23 @@
 
 mod create;
 mod durability;
+mod link;
 mod schedule;
+mod script;
+mod sentinel;
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use contract::wire;
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::streams::StreamRangeReply;
-use redis::{IntoConnectionInfo, RedisError, Script, Value};
+use redis::streams::{StreamId, StreamRangeReply};
+use redis::{RedisError, Value};
 use tokio::sync::oneshot;
 
 pub use durability::Durability;
+use link::Link;
+pub(crate) use script::Script;
 
 use super::gather::{Attempt, CANDIDATES, Job, Served, Tails, Waiting, fail_all, with_free_codes};
 use super::{Ask, CampaignState, Coupon, Decision, Lead, Store, StoreError, time};
@@ -31,18 +35,20 @@ const BATCH: usize = 128;
 const DAMAGED: i64 = -2;
 /// Written to see whether anything can be; gone a second later.
 const READY: &str = "coupon:ready";
-/// How long a connection may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A store in one Redis database.
+static ISSUE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("redis/issue.lua")));
+static LOOK: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("redis/look.lua")));
+static CANCEL: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("redis/cancel.lua")));
+static WRITE_AND_TELL: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("redis/ready.lua")));
+
+/// A store in one Redis, or in one cluster of it.
 #[derive(Clone)]
 pub struct RedisStore(Arc<Inner>);
 
 struct Inner {
-    connection: ConnectionManager,
-    issue: Script,
+    link: Link,
     waiting: Waiting,
-    settings: Settings,
 }
 
 /// How a store is used.
@@ -59,6 +65,9 @@ pub struct Settings {
 /// Why a Redis cannot be the store.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
+    /// It is not said where it is.
+    #[error("{0}")]
+    Url(String),
     /// It cannot be reached.
     #[error("{0}")]
     Redis(#[from] RedisError),
@@ -68,30 +77,19 @@ pub enum OpenError {
 }
 
 impl RedisStore {
-    /// Connects, loads the script, and sees whether this Redis keeps what is promised.
+    /// Connects, and sees whether this Redis keeps what is promised.
     ///
     /// # Errors
-    /// When the URL is none, the server does not answer, or it cannot keep the promise. The error
-    /// never contains the URL, which may hold a password.
+    /// When the URL is none, nobody answers there, or the promise cannot be kept. The error never
+    /// contains the URL, which may hold a password.
     pub async fn connect(url: &str, settings: Settings) -> Result<Self, OpenError> {
-        let client = redis::Client::open(url.into_connection_info()?)?;
-        let config = ConnectionManagerConfig::new()
-            .set_connection_timeout(Some(CONNECT_TIMEOUT))
-            .set_response_timeout(Some(settings.timeout))
-            .set_min_delay(Duration::from_millis(50))
-            .set_max_delay(Duration::from_millis(500))
-            .set_number_of_retries(2)
-            .set_pipeline_buffer_size(1_024);
-        let connection = ConnectionManager::new_with_config(client, config).await?;
-        durability::check(&mut connection.clone(), settings.durability).await?;
-        let inner = Inner {
-            connection,
-            issue: Script::new(include_str!("redis/issue.lua")),
-            waiting: Waiting::new(settings.capacity, BATCH),
-            settings,
-        };
-        inner.issue.load_async(&mut inner.connection.clone()).await?;
-        Ok(Self(Arc::new(inner)))
+        let place = contract::redis::place(url).map_err(OpenError::Url)?;
+        let link = Link::connect(&place, settings).await?;
+        Ok(Self(Arc::new(Inner { link, waiting: Waiting::new(settings.capacity, BATCH) })))
+    }
+
+    async fn look(&self, number: CampaignNumber) -> Result<Look, StoreError> {
+        self.0.link.run(&LOOK.over(&keys(number))).await
     }
 
     async fn decide(&self, ask: Ask, tails: Tails) -> Attempt {
@@ -123,13 +121,9 @@ impl RedisStore {
         campaign: CampaignNumber,
         arguments: &[&str],
     ) -> Result<Option<Decision>, StoreError> {
-        let mut call = script.prepare_invoke();
-        for key in keys(campaign) {
-            call.key(key);
-        }
+        let mut call = script.over(&keys(campaign));
         call.arg(campaign.prefix()).arg(arguments);
-        let answer = call.invoke_async(&mut self.0.connection.clone()).await;
-        let (coupons, decisions): (i64, Vec<Value>) = answer.map_err(unavailable)?;
+        let (coupons, decisions): (i64, Vec<Value>) = self.0.link.run(&call).await?;
         decisions
             .into_iter()
             .next()
@@ -137,40 +131,24 @@ impl RedisStore {
     }
 }
 
+/// What `look.lua` returns: how many keys of a campaign there are, its counter, the clock, its terms.
+type Look = (u8, i64, i64, Option<Terms>);
+type Terms = (String, u64, i64, u8, Option<i64>, Option<i64>);
+
 impl Inner {
     /// One call of the script for the whole batch.
     async fn run(&self, campaign: CampaignNumber, batch: Vec<Job>) {
-        let mut call = self.issue.prepare_invoke();
-        for key in keys(campaign) {
-            call.key(key);
-        }
+        let mut call = ISSUE.over(&keys(campaign));
         call.arg(campaign.prefix()).arg(CANDIDATES);
         for job in &batch {
             call.arg(job.ask.sent()).arg(job.ask.holder());
             call.arg(job.ask.key.as_deref().unwrap_or_default());
             call.arg(&job.tails[..]);
         }
-        // Only a script that Redis does not know, and so did not run, is loaded and called again.
-        let told = call.invoke_async(&mut self.connection.clone()).await.map_err(unavailable);
-        match (told, self.kept().await) {
-            (Ok((coupons, decisions)), Ok(())) => reply_all(batch, coupons, decisions),
-            (Err(e), _) | (_, Err(e)) => fail_all(batch, &e),
+        match self.link.keep(&call).await {
+            Ok((coupons, decisions)) => reply_all(batch, coupons, decisions),
+            Err(e) => fail_all(batch, &e),
         }
-    }
-
-    /// Waits until what was written over this connection is where it is promised to be.
-    async fn kept(&self) -> Result<(), StoreError> {
-        if self.settings.durability != Durability::Replicated {
-            return Ok(());
-        }
-        // A file is written before Redis answers; for a replica one has to wait.
-        let wait = durability::wait(self.settings.timeout);
-        let replicas: u64 =
-            wait.query_async(&mut self.connection.clone()).await.map_err(unavailable)?;
-        if replicas > 0 {
-            return Ok(());
-        }
-        Err(StoreError::Unavailable("no replica has what was written".to_owned()))
     }
 }
 
@@ -245,11 +223,6 @@ fn terms_lost(campaign: CampaignNumber) -> StoreError {
     StoreError::Damaged(format!("the terms of campaign {campaign} are lost"))
 }
 
-/// What `TIME` says, in one number.
-fn unix_us((seconds, micros): (i64, i64)) -> i64 {
-    seconds.saturating_mul(1_000_000).saturating_add(micros)
-}
-
 #[expect(clippy::needless_pass_by_value, reason = "map_err hands the error over")]
 fn unavailable(error: RedisError) -> StoreError {
     StoreError::Unavailable(error.to_string())
@@ -261,43 +234,19 @@ impl Store for RedisStore {
         new: wire::NewCampaign,
         key: Option<String>,
     ) -> Result<CampaignState, StoreError> {
-        let number = create::create(&mut self.0.connection.clone(), &new, key.as_deref()).await?;
-        self.0.kept().await?;
+        let number = create::create(&self.0.link, &new, key.as_deref()).await?;
         let state = self.campaign(number).await?;
         state.ok_or_else(|| StoreError::Damaged("a new campaign is not there".to_owned()))
     }
 
     async fn cancel(&self, number: CampaignNumber) -> Result<Option<CampaignState>, StoreError> {
-        static CANCEL: LazyLock<Script> =
-            LazyLock::new(|| Script::new(include_str!("redis/cancel.lua")));
-        let cancelled: Result<i64, _> =
-            CANCEL.key(key(number, "campaign")).invoke_async(&mut self.0.connection.clone()).await;
-        cancelled.map_err(unavailable)?;
-        self.0.kept().await?;
+        self.0.link.keep::<i64>(&CANCEL.over(&[key(number, "campaign")])).await?;
         self.campaign(number).await
     }
 
     async fn campaign(&self, number: CampaignNumber) -> Result<Option<CampaignState>, StoreError> {
-        type Number = Option<i64>;
-        type Terms = (Option<String>, Option<u64>, Number, Number, Number, Number);
-        let fields = [
-            "name",
-            "coupons",
-            "starts_at_us",
-            "per_user_limit",
-            "opened_at_us",
-            "cancelled_at_us",
-        ];
-        let (terms, parts, issued, clock): (Terms, u8, Option<u64>, (i64, i64)) = redis::pipe()
-            .atomic()
-            .hmget(key(number, "campaign"), &fields[..])
-            .exists(&keys(number)[..])
-            .get(key(number, "issued"))
-            .cmd("TIME")
-            .query_async(&mut self.0.connection.clone())
-            .await
-            .map_err(unavailable)?;
-        let (Some(name), Some(coupons), Some(starts_at_us), Some(limit), opened, cancelled) = terms
+        let (parts, issued, now_us, terms) = self.look(number).await?;
+        let Some((name, coupons, starts_at_us, limit, opened_at_us, cancelled_at_us)) = terms
         else {
             return if parts == 0 { Ok(None) } else { Err(terms_lost(number)) };
         };
@@ -305,14 +254,14 @@ impl Store for RedisStore {
             number,
             name,
             coupons,
-            issued: issued.ok_or_else(|| {
+            issued: u64::try_from(issued).map_err(|_| {
                 StoreError::Damaged(format!("the counter of campaign {number} is lost"))
             })?,
             starts_at: time(starts_at_us)?,
             per_user_limit: limit == 1,
-            opened_at: opened.map(time).transpose()?,
-            cancelled: cancelled.is_some(),
-            now: time(unix_us(clock))?,
+            opened_at: opened_at_us.map(time).transpose()?,
+            cancelled: cancelled_at_us.is_some(),
+            now: time(now_us)?,
         }))
     }
 
@@ -322,16 +271,12 @@ impl Store for RedisStore {
         after: u64,
         limit: u32,
     ) -> Result<Option<Vec<wire::LedgerRow>>, StoreError> {
-        let from = format!("{}-0", after.saturating_add(1));
-        let (parts, rows): (u8, StreamRangeReply) = redis::pipe()
-            .atomic()
-            .exists(&keys(number)[..])
-            .xrange_count(key(number, "ledger"), from, "+", limit)
-            .query_async(&mut self.0.connection.clone())
-            .await
-            .map_err(unavailable)?;
+        let (from, limit) = (format!("{}-0", after.saturating_add(1)), limit.to_string());
+        let ledger = key(number, "ledger");
+        let page = ["XRANGE", &ledger, &from, "+", "COUNT", &limit];
+        let rows: StreamRangeReply = self.0.link.ask(&page).await?;
         // Of a campaign that lost other parts the rows can still be read.
-        if parts == 0 {
+        if rows.ids.is_empty() && self.look(number).await?.0 == 0 {
             return Ok(None);
         }
         rows.ids.iter().map(ledger_row).collect::<Result<_, _>>().map(Some)
@@ -343,24 +288,15 @@ impl Store for RedisStore {
 
     async fn ready(&self) -> Result<DateTime<Utc>, StoreError> {
         // A write: a Redis that is full, a replica, or unable to persist still answers PING.
-        let (clock,): ((i64, i64),) = redis::pipe()
-            .cmd("SET")
-            .arg(&[READY, "1", "PX", "1000"])
-            .ignore()
-            .cmd("TIME")
-            .query_async(&mut self.0.connection.clone())
-            .await
-            .map_err(unavailable)?;
-        self.0.kept().await?;
-        time(unix_us(clock))
+        time(self.0.link.keep(&WRITE_AND_TELL.over(&[READY.to_owned()])).await?)
     }
 
     async fn lead(&self, name: &str) -> Result<Lead, StoreError> {
-        schedule::lead(&mut self.0.connection.clone(), name).await
+        schedule::lead(&self.0.link, name).await
     }
 }
 
-fn ledger_row(entry: &redis::streams::StreamId) -> Result<wire::LedgerRow, StoreError> {
+fn ledger_row(entry: &StreamId) -> Result<wire::LedgerRow, StoreError> {
     let damaged = |what: &str| StoreError::Damaged(format!("ledger entry {}: {what}", entry.id));
     let seq = entry.id.strip_suffix("-0").and_then(|seq| seq.parse().ok());
     let at_us = entry.get("at_us").ok_or_else(|| damaged("no at_us"))?;

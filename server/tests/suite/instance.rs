@@ -19,6 +19,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// A store for one test.
 pub(crate) enum Store {
     Redis(e2e::Redis),
+    RedisCluster(e2e::RedisCluster),
+    RedisSentinel(Box<e2e::RedisSentinel>),
     Sqlite(tempfile::TempDir),
     /// With the flags that belong to it.
     Postgres(e2e::Postgres, &'static [&'static str]),
@@ -27,6 +29,14 @@ pub(crate) enum Store {
 impl Store {
     pub(crate) fn redis() -> Self {
         Self::Redis(e2e::Redis::start())
+    }
+
+    pub(crate) fn redis_cluster() -> Self {
+        Self::RedisCluster(e2e::RedisCluster::start())
+    }
+
+    pub(crate) fn redis_sentinel() -> Self {
+        Self::RedisSentinel(Box::new(e2e::RedisSentinel::start()))
     }
 
     pub(crate) fn sqlite() -> Self {
@@ -45,6 +55,8 @@ impl Store {
     pub(crate) fn flag(&self) -> String {
         match self {
             Self::Redis(redis) => redis.url(),
+            Self::RedisCluster(cluster) => cluster.url(),
+            Self::RedisSentinel(servers) => servers.url(),
             Self::Postgres(postgres, _) => postgres.url(),
             Self::Sqlite(dir) => format!("sqlite:{}", dir.path().join("coupons.db").display()),
         }
@@ -52,7 +64,12 @@ impl Store {
 
     pub(crate) fn path(&self) -> PathBuf {
         match self {
-            Self::Redis(_) | Self::Postgres(..) => panic!("no file"),
+            Self::Redis(_)
+            | Self::RedisCluster(_)
+            | Self::RedisSentinel(_)
+            | Self::Postgres(..) => {
+                panic!("no file")
+            }
             Self::Sqlite(dir) => dir.path().join("coupons.db"),
         }
     }
@@ -63,7 +80,9 @@ impl Store {
 
     pub(crate) fn instance_with(&self, flags: &[&str]) -> Instance {
         let own = match self {
-            Self::Redis(_) | Self::Sqlite(_) => &[],
+            Self::Redis(_) | Self::RedisCluster(_) | Self::RedisSentinel(_) | Self::Sqlite(_) => {
+                &[]
+            }
             Self::Postgres(_, flags) => *flags,
         };
         Instance::start(command(&self.flag()).args(own).args(flags))

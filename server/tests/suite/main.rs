@@ -12,6 +12,16 @@ macro_rules! on_every_store {
         mod redis {
             $(#[tokio::test] async fn $name() { super::$name(crate::instance::Store::redis()).await; })*
         }
+        mod redis_cluster {
+            $(#[tokio::test] async fn $name() {
+                super::$name(crate::instance::Store::redis_cluster()).await;
+            })*
+        }
+        mod redis_sentinel {
+            $(#[tokio::test] async fn $name() {
+                super::$name(crate::instance::Store::redis_sentinel()).await;
+            })*
+        }
         mod sqlite {
             $(#[tokio::test] async fn $name() { super::$name(crate::instance::Store::sqlite()).await; })*
         }
@@ -31,6 +41,7 @@ mod conformance;
 mod connections;
 mod durability;
 mod events;
+mod failover;
 mod instance;
 mod metrics;
 mod mutant;

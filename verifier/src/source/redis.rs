@@ -5,17 +5,15 @@ use std::collections::HashMap;
 use anyhow::{Context, Result, anyhow};
 use contract::store::Pattern;
 use redis::streams::{StreamId, StreamRangeReply};
-use redis::{Commands, Connection, FromRedisValue};
+use redis::{Cmd, FromRedisValue};
 
 use super::mapped::redis::Keys;
-use super::mapped::redis::reach::connect;
 use super::mapped::{lifetimes, of_redis};
 use super::{COUNTER, Counts, shown};
 use crate::evidence::ledger::{Counter, Ledger, Ledgers, Row};
 
 /// An open connection.
 pub struct Redis {
-    connection: Connection,
     keys: Keys,
     name: String,
 }
@@ -39,7 +37,7 @@ impl Redis {
     /// # Errors
     /// When nobody answers there.
     pub fn open(url: &str) -> Result<Self> {
-        Ok(Self { connection: connect(url)?, keys: Keys::open(url)?, name: shown(url) })
+        Ok(Self { keys: Keys::open(url)?, name: shown(url) })
     }
 
     /// Counter and number of rows of each campaign.
@@ -50,15 +48,19 @@ impl Redis {
         campaigns.iter().map(|c| self.counts_of(c)).collect()
     }
 
+    fn ask<T: FromRedisValue>(&mut self, command: Cmd) -> Result<T> {
+        Ok(command.query(&mut *self.keys.connection)?)
+    }
+
     fn counts_of(&mut self, campaign: &str) -> Result<Option<(i64, i64)>> {
-        if !self.connection.exists(key(campaign, "campaign"))? {
+        if !self.ask(Cmd::exists(key(campaign, "campaign")))? {
             return Ok(None);
         }
-        Ok(Some((self.counter(campaign)?, self.connection.xlen(key(campaign, "ledger"))?)))
+        Ok(Some((self.counter(campaign)?, self.ask(Cmd::xlen(key(campaign, "ledger")))?)))
     }
 
     fn counter(&mut self, campaign: &str) -> Result<i64> {
-        let counter: Option<i64> = self.connection.get(key(campaign, "issued"))?;
+        let counter: Option<i64> = self.ask(Cmd::get(key(campaign, "issued")))?;
         Ok(counter.unwrap_or(0))
     }
 
@@ -71,7 +73,7 @@ impl Redis {
     }
 
     fn ledger_of(&mut self, campaign: &str) -> Result<Option<Ledger>> {
-        let fields: HashMap<String, String> = self.connection.hgetall(key(campaign, "campaign"))?;
+        let fields: HashMap<String, String> = self.ask(Cmd::hgetall(key(campaign, "campaign")))?;
         if fields.is_empty() {
             return Ok(None);
         }
@@ -80,7 +82,7 @@ impl Redis {
             starts_at_us: Some(number(&fields, "starts_at_us")?),
             per_user_limit: number(&fields, "per_user_limit").ok().filter(|limit| *limit > 0),
             counters: vec![Counter::issued(COUNTER, self.counter(campaign)?)],
-            indexed_codes: Some(self.connection.hlen(key(campaign, "codes"))?),
+            indexed_codes: Some(self.ask(Cmd::hlen(key(campaign, "codes")))?),
             ..Ledger::default()
         };
         self.read_rows(&key(campaign, "ledger"), &mut ledger)?;
@@ -93,7 +95,7 @@ impl Redis {
     fn read_rows(&mut self, stream: &str, ledger: &mut Ledger) -> Result<()> {
         let mut from = "-".to_owned();
         loop {
-            let page: StreamRangeReply = self.connection.xrange_count(stream, &from, "+", PAGE)?;
+            let page: StreamRangeReply = self.ask(Cmd::xrange_count(stream, &from, "+", PAGE))?;
             for entry in &page.ids {
                 match row(entry) {
                     Some(row) => ledger.add(row),

@@ -7,11 +7,11 @@
 use std::sync::LazyLock;
 
 use contract::wire;
-use redis::aio::ConnectionLike;
-use redis::{FromRedisValue, Script};
 
 use super::super::{StoreError, limit_flag};
-use super::{key, keys, schedule, terms_lost, unavailable};
+use super::link::Link;
+use super::script::Script;
+use super::{key, keys, schedule, terms_lost};
 use crate::code::CampaignNumber;
 
 /// How many taken numbers are skipped, where a counter was lost but not its campaigns.
@@ -19,18 +19,19 @@ const TAKEN_NUMBERS: usize = 1_000;
 /// The counter of campaign numbers.
 pub(super) const CAMPAIGNS: &str = "coupon:campaigns";
 
+static CLAIM: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("claim.lua")));
 static CREATE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("create.lua")));
 
 /// The number of the new campaign, or of the one that this key created.
 pub(super) async fn create(
-    redis: &mut impl ConnectionLike,
+    redis: &Link,
     new: &wire::NewCampaign,
     create_key: Option<&str>,
 ) -> Result<CampaignNumber, StoreError> {
     for _ in 0..TAKEN_NUMBERS {
         // A number that is drawn and then not used is no harm. The counter lies in a hash slot of its
         // own, so it cannot be part of the script.
-        let drawn = number(ask(redis, &["INCR", CAMPAIGNS]).await?)?;
+        let drawn = number(redis.ask(&["INCR", CAMPAIGNS]).await?)?;
         let (claimed, by) = match create_key {
             Some(create_key) => claim(redis, create_key, drawn).await?,
             None => (drawn, Claimed::Now),
@@ -41,15 +42,15 @@ pub(super) async fn create(
             return Ok(claimed);
         }
         let Some(create_key) = create_key else { continue };
-        let of: Option<String> =
-            ask(redis, &["HGET", &key(claimed, "campaign"), "create_key"]).await?;
-        match (of, by) {
-            (Some(of), _) if of == create_key => return Ok(claimed),
+        let terms = ["HMGET", &key(claimed, "campaign"), "coupons", "create_key"];
+        let terms: (Option<String>, Option<String>) = redis.ask(&terms).await?;
+        match (terms, by) {
+            ((_, Some(of)), _) if of == create_key => return Ok(claimed),
             // It may be what is left of the very campaign that this key created.
-            (None, Claimed::Before) => return Err(terms_lost(claimed)),
+            ((None, _), Claimed::Before) => return Err(terms_lost(claimed)),
             // It is another campaign, or what is left of one.
-            (Some(_), _) | (None, Claimed::Now) => {
-                let _: i64 = ask(redis, &["DEL", &claim_key(create_key)]).await?;
+            (_, Claimed::Now) | ((Some(_), _), Claimed::Before) => {
+                redis.ask::<i64>(&["DEL", &claim_key(create_key)]).await?;
             }
         }
     }
@@ -67,14 +68,14 @@ enum Claimed {
 
 /// The number that a key is claimed for: this one, if it is the first.
 async fn claim(
-    redis: &mut impl ConnectionLike,
+    redis: &Link,
     create_key: &str,
     drawn: CampaignNumber,
 ) -> Result<(CampaignNumber, Claimed), StoreError> {
-    let claim = claim_key(create_key);
-    let first: bool = ask(redis, &["SETNX", &claim, &drawn.to_string()]).await?;
-    let claimed = number(ask(redis, &["GET", &claim]).await?)?;
-    Ok((claimed, if first { Claimed::Now } else { Claimed::Before }))
+    let mut call = CLAIM.over(&[claim_key(create_key)]);
+    call.arg(drawn.get());
+    let (first, claimed): (bool, u64) = redis.keep(&call).await?;
+    Ok((number(claimed)?, if first { Claimed::Now } else { Claimed::Before }))
 }
 
 fn claim_key(create_key: &str) -> String {
@@ -87,27 +88,16 @@ fn number(drawn: u64) -> Result<CampaignNumber, StoreError> {
 
 /// Writes a campaign; `false` if the number is taken.
 async fn write(
-    redis: &mut impl ConnectionLike,
+    redis: &Link,
     number: CampaignNumber,
     new: &wire::NewCampaign,
     create_key: Option<&str>,
 ) -> Result<bool, StoreError> {
-    let mut call = CREATE.prepare_invoke();
-    for key in keys(number) {
-        call.key(key);
-    }
+    let mut call = CREATE.over(&keys(number));
     call.arg(&new.name)
         .arg(new.coupons)
         .arg(new.starts_at.timestamp_micros())
         .arg(limit_flag(new.per_user_limit))
         .arg(create_key.unwrap_or_default());
-    call.invoke_async(redis).await.map_err(unavailable)
-}
-
-async fn ask<T: FromRedisValue>(
-    redis: &mut impl ConnectionLike,
-    words: &[&str],
-) -> Result<T, StoreError> {
-    let mut command = redis::cmd(words[0]);
-    command.arg(&words[1..]).query_async(redis).await.map_err(unavailable)
+    redis.keep(&call).await
 }

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use clap::ValueEnum;
-use redis::aio::ConnectionLike;
 use tracing::warn;
 
 use super::OpenError;
+use super::link::Link;
 
 /// What becomes of an answered coupon when Redis or its machine dies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -19,11 +19,8 @@ pub enum Durability {
     Replicated,
 }
 
-/// Checks that this Redis can keep the promise.
-pub(super) async fn check(
-    redis: &mut impl ConnectionLike,
-    durability: Durability,
-) -> Result<(), OpenError> {
+/// Checks that each server that takes writes can keep the promise.
+pub(super) async fn check(redis: &Link, durability: Durability) -> Result<(), OpenError> {
     match durability {
         Durability::Memory => Ok(()),
         Durability::Aof => check_file(redis).await,
@@ -31,30 +28,34 @@ pub(super) async fn check(
     }
 }
 
-async fn check_file(redis: &mut impl ConnectionLike) -> Result<(), OpenError> {
+async fn check_file(redis: &Link) -> Result<(), OpenError> {
     for (name, needed) in [("appendonly", "yes"), ("appendfsync", "always")] {
-        let told: Result<Vec<String>, _> =
-            redis::cmd("CONFIG").arg(&["GET", name]).query_async(redis).await;
-        match told.ok().and_then(|pair| pair.into_iter().nth(1)) {
-            Some(set) if set == needed => {}
-            Some(set) => {
-                let promise = format!("--durability aof needs {name} {needed}, and it has {set}");
-                return Err(OpenError::Promise(promise));
-            }
-            // Hosted ones often keep it to themselves.
-            None => warn!(
+        let mut config = redis::cmd("CONFIG");
+        config.arg(&["GET", name]);
+        let told = redis.primaries::<Vec<String>>(&config).await.unwrap_or_default();
+        let set: Vec<_> = told.iter().filter_map(|pair| pair.get(1)).collect();
+        if let Some(other) = set.iter().find(|set| **set != needed) {
+            let promise = format!("--durability aof needs {name} {needed}, and it has {other}");
+            return Err(OpenError::Promise(promise));
+        }
+        // Hosted ones often keep it to themselves.
+        if set.is_empty() {
+            warn!(
                 "cannot see whether this Redis has {name} {needed}: --durability aof is not certain"
-            ),
+            );
         }
     }
     Ok(())
 }
 
-async fn check_replicas(redis: &mut impl ConnectionLike) -> Result<(), OpenError> {
-    let info: String = redis::cmd("INFO").arg("replication").query_async(redis).await?;
-    let value =
-        |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-    if value("connected_slaves").is_some_and(|replicas| replicas.trim() != "0") {
+async fn check_replicas(redis: &Link) -> Result<(), OpenError> {
+    let mut info = redis::cmd("INFO");
+    info.arg("replication");
+    let replicas = |info: &String| {
+        let replicas = info.lines().find_map(|line| line.strip_prefix("connected_slaves:"));
+        replicas.is_some_and(|replicas| replicas.trim() != "0")
+    };
+    if redis.primaries(&info).await?.iter().all(replicas) {
         return Ok(());
     }
     let promise = "--durability replicated needs a replica, and it has none".to_owned();

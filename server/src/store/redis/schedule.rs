@@ -6,11 +6,11 @@
 use std::sync::LazyLock;
 
 use chrono::{DateTime, Utc};
-use redis::Script;
-use redis::aio::ConnectionLike;
 
 use super::super::{LEASE, Lead, StoreError, time};
-use super::{key, unavailable};
+use super::key;
+use super::link::Link;
+use super::script::Script;
 use crate::code::CampaignNumber;
 
 /// Which instance leads.
@@ -23,58 +23,36 @@ static OPEN: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("open.
 
 /// Notes when a campaign is to be opened.
 pub(super) async fn plan(
-    connection: &mut impl ConnectionLike,
+    redis: &Link,
     number: CampaignNumber,
     starts_at: DateTime<Utc>,
 ) -> Result<(), StoreError> {
-    redis::cmd("ZADD")
-        .arg(STARTS)
-        .arg(starts_at.timestamp_micros())
-        .arg(number.get())
-        .exec_async(connection)
-        .await
-        .map_err(unavailable)
+    let starts_at = starts_at.timestamp_micros().to_string();
+    redis.ask(&["ZADD", STARTS, &starts_at, &number.to_string()]).await
 }
 
 /// Takes or keeps the lead, and opens what is due.
-pub(super) async fn lead(
-    connection: &mut (impl ConnectionLike + Clone),
-    name: &str,
-) -> Result<Lead, StoreError> {
+pub(super) async fn lead(redis: &Link, name: &str) -> Result<Lead, StoreError> {
     let lease_ms = u64::try_from(LEASE.as_millis()).unwrap_or(u64::MAX);
-    let (leads, now_us, next_us, due): (bool, i64, i64, Vec<u64>) = TAKE
-        .key(LEADER)
-        .key(STARTS)
-        .arg(name)
-        .arg(lease_ms)
-        .invoke_async(connection)
-        .await
-        .map_err(unavailable)?;
+    let mut take = TAKE.over(&[LEADER, STARTS].map(str::to_owned));
+    take.arg(name).arg(lease_ms);
+    let (leads, now_us, next_us, due): (bool, i64, i64, Vec<u64>) = redis.run(&take).await?;
     let mut opened = Vec::new();
     for number in due {
         if let Some(number) = CampaignNumber::new(number)
-            && open(connection, number).await?
+            && open(redis, number).await?
         {
             opened.push(number);
         }
         // Also where there is nothing to open: it would be due for ever.
-        redis::cmd("ZREM")
-            .arg(STARTS)
-            .arg(number)
-            .exec_async(connection)
-            .await
-            .map_err(unavailable)?;
+        redis.ask::<()>(&["ZREM", STARTS, &number.to_string()]).await?;
     }
     let next = (next_us >= 0).then(|| time(next_us)).transpose()?;
     Ok(Lead { leads, now: time(now_us)?, opened, next })
 }
 
 /// Whether this call opened it.
-async fn open(
-    connection: &mut (impl ConnectionLike + Clone),
-    number: CampaignNumber,
-) -> Result<bool, StoreError> {
-    let told: String =
-        OPEN.key(key(number, "campaign")).invoke_async(connection).await.map_err(unavailable)?;
+async fn open(redis: &Link, number: CampaignNumber) -> Result<bool, StoreError> {
+    let told: String = redis.run(&OPEN.over(&[key(number, "campaign")])).await?;
     Ok(told == "opened")
 }

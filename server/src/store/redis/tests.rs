@@ -9,6 +9,12 @@ async fn store(redis: &e2e::Redis) -> RedisStore {
     RedisStore::connect(&redis.url(), SETTINGS).await.unwrap()
 }
 
+/// Somebody else at the same Redis.
+async fn operator(redis: &e2e::Redis) -> redis::aio::MultiplexedConnection {
+    let client = redis::Client::open(redis.url()).unwrap();
+    client.get_multiplexed_async_connection().await.unwrap()
+}
+
 async fn campaign(store: &RedisStore, coupons: u64) -> CampaignNumber {
     campaign_with(store, coupons, None).await
 }
@@ -80,7 +86,7 @@ async fn forgotten_scripts_are_loaded_again() {
     let redis = e2e::Redis::start();
     let store = store(&redis).await;
     let campaign = campaign(&store, 10).await;
-    let mut connection = store.0.connection.clone();
+    let mut connection = operator(&redis).await;
     redis::cmd("SCRIPT").arg("FLUSH").exec_async(&mut connection).await.unwrap();
     let ask = Ask { campaign, user: None, key: None };
     assert!(matches!(store.issue(ask).await, Ok(Decision::Issued(_))));
@@ -90,7 +96,7 @@ async fn forgotten_scripts_are_loaded_again() {
 async fn a_campaign_that_lost_a_part_issues_nothing_more() {
     let redis = e2e::Redis::start();
     let store = store(&redis).await;
-    let mut connection = store.0.connection.clone();
+    let mut connection = operator(&redis).await;
     for parts in [
         &["issued"][..],
         &["ledger"],
@@ -120,7 +126,7 @@ async fn a_campaign_that_lost_a_part_issues_nothing_more() {
 async fn a_campaign_without_its_terms_is_not_said_to_be_unknown() {
     let redis = e2e::Redis::start();
     let store = store(&redis).await;
-    let mut connection = store.0.connection.clone();
+    let mut connection = operator(&redis).await;
     let new = wire::NewCampaign {
         name: "launch".to_owned(),
         coupons: 3,
@@ -164,7 +170,7 @@ async fn a_lost_row_is_said_to_be_lost() {
     let store = store(&redis).await;
     let campaign = campaign_with(&store, 10, Some(1)).await;
     store.issue(ask(campaign, "u")).await.unwrap();
-    let mut connection = store.0.connection.clone();
+    let mut connection = operator(&redis).await;
     // As many rows as before, but not the one that is asked for.
     redis::pipe()
         .cmd("XDEL")
@@ -186,7 +192,7 @@ async fn a_campaign_without_its_counter_is_not_said_to_be_untouched() {
     let store = store(&redis).await;
     let campaign = campaign(&store, 10).await;
     assert_eq!(store.campaign(campaign).await.unwrap().unwrap().issued, 0);
-    let mut connection = store.0.connection.clone();
+    let mut connection = operator(&redis).await;
     let counter = key(campaign, "issued");
     let new: String = redis::cmd("GET").arg(&counter).query_async(&mut connection).await.unwrap();
     assert_eq!(new, "0");
@@ -200,7 +206,7 @@ async fn what_is_left_of_a_lost_campaign_takes_its_number() {
     let store = store(&redis).await;
     let lost = campaign(&store, 10).await;
     store.issue(ask(lost, "u")).await.unwrap();
-    let mut connection = store.0.connection.clone();
+    let mut connection = operator(&redis).await;
     let keys = [key(lost, "campaign"), key(lost, "issued"), create::CAMPAIGNS.to_owned()];
     redis::cmd("DEL").arg(&keys[..]).exec_async(&mut connection).await.unwrap();
     assert_ne!(campaign(&store, 10).await, lost);
@@ -210,7 +216,7 @@ async fn what_is_left_of_a_lost_campaign_takes_its_number() {
 async fn numbers_end_where_codes_cannot_tell_campaigns_apart() {
     let redis = e2e::Redis::start();
     let store = store(&redis).await;
-    let mut connection = store.0.connection.clone();
+    let mut connection = operator(&redis).await;
     let last_but_one = crate::code::CAMPAIGNS - 1;
     redis::cmd("SET")
         .arg(create::CAMPAIGNS)

@@ -21,7 +21,7 @@ const PAGE: usize = 1_000;
 
 /// An open Redis, or a cluster.
 pub struct Keys {
-    connection: Box<dyn ConnectionLike>,
+    pub(in crate::source) connection: Box<dyn ConnectionLike>,
     /// The masters of a cluster: each knows its own keys only.
     masters: Vec<redis::Connection>,
 }

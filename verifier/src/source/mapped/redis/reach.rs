@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
+use contract::redis::{Place, Reach};
 use redis::cluster::ClusterClient;
 
 use super::Keys;
@@ -14,36 +15,54 @@ impl Keys {
     /// Connects.
     ///
     /// # Errors
-    /// When nobody answers there.
+    /// When the URL is none, or nobody answers there.
     pub fn open(url: &str) -> Result<Self> {
-        match url.strip_prefix("redis-cluster:").map(|rest| ("redis:", rest)) {
-            Some((scheme, rest)) => Self::open_cluster(scheme, rest),
-            None => match url.strip_prefix("rediss-cluster:") {
-                Some(rest) => Self::open_cluster("rediss:", rest),
-                None => Ok(Self { connection: Box::new(connect(url)?), masters: Vec::new() }),
-            },
+        let of_one = |url: &str| -> Result<Self> {
+            Ok(Self { connection: Box::new(connect(url)?), masters: Vec::new() })
+        };
+        match contract::redis::place(url).map_err(|what| anyhow!(what))? {
+            Place::Server(url) => of_one(&url),
+            Place::Cluster { seeds, servers } => Self::open_cluster(&seeds, &servers),
+            Place::Sentinel { sentinels, name, servers } => {
+                of_one(&servers.at(&primary(&sentinels, &name)?))
+            }
         }
     }
 
-    /// `//[USER:PASSWORD@]HOST:PORT[,HOST:PORT…]`
-    fn open_cluster(scheme: &str, rest: &str) -> Result<Self> {
-        let rest = rest.trim_start_matches('/').trim_end_matches('/');
-        let (login, hosts) = rest.rsplit_once('@').map_or(("", rest), |(l, h)| (l, h));
-        let at = if login.is_empty() { "" } else { "@" };
-        let url = |host: &str| format!("{scheme}//{login}{at}{host}");
-        let nodes: Vec<String> = hosts.split(',').map(url).collect();
+    fn open_cluster(seeds: &[String], servers: &Reach) -> Result<Self> {
+        let nodes: Vec<_> = seeds.iter().map(|seed| servers.at(seed)).collect();
         let client = ClusterClient::builder(nodes).connection_timeout(PATIENCE);
         let client = client.response_timeout(PATIENCE).build().map_err(reason)?;
         let mut cluster = client.get_connection().map_err(|e| anyhow!("cannot be reached: {e}"))?;
         let listed: String =
             redis::cmd("CLUSTER").arg("NODES").query(&mut cluster).map_err(reason)?;
-        let masters: Result<Vec<_>> = masters(&listed).map(|host| connect(&url(host))).collect();
+        let masters: Result<Vec<_>> =
+            masters(&listed).map(|host| connect(&servers.at(host))).collect();
         Ok(Self { connection: Box::new(cluster), masters: masters? })
     }
 }
 
+/// Where the primary of this name is, as the first Sentinel that answers says.
+fn primary(sentinels: &[String], name: &str) -> Result<String> {
+    let mut failure = anyhow!("there is no Sentinel");
+    for url in sentinels {
+        let mut question = redis::cmd("SENTINEL");
+        question.arg(&["GET-MASTER-ADDR-BY-NAME", name]);
+        let told = connect(url).and_then(|mut sentinel| {
+            question.query::<Option<(String, u16)>>(&mut sentinel).map_err(reason)
+        });
+        match told {
+            Ok(Some((host, port))) if host.contains(':') => return Ok(format!("[{host}]:{port}")),
+            Ok(Some((host, port))) => return Ok(format!("{host}:{port}")),
+            Ok(None) => failure = anyhow!("the Sentinels know no primary called {name:?}"),
+            Err(e) => failure = e,
+        }
+    }
+    Err(failure)
+}
+
 /// One server.
-pub(in crate::source) fn connect(url: &str) -> Result<redis::Connection> {
+fn connect(url: &str) -> Result<redis::Connection> {
     let client = redis::Client::open(url).map_err(|e| anyhow!("not a Redis URL: {e}"))?;
     let connection = client.get_connection_with_timeout(PATIENCE);
     let connection = connection.map_err(|e| anyhow!("cannot be reached: {e}"))?;
