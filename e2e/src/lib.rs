@@ -12,6 +12,7 @@ mod redis;
 mod redis_cluster;
 mod redis_sentinel;
 mod service;
+mod tls;
 
 pub use binaries::binary;
 pub use coupon_server::CouponServer;
@@ -22,6 +23,7 @@ pub use postgres::Postgres;
 pub use redis::Redis;
 pub use redis_cluster::RedisCluster;
 pub use redis_sentinel::RedisSentinel;
+pub use tls::Tls;
 
 use std::net::TcpListener;
 

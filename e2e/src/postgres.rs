@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use crate::free_port;
-use crate::service::{Folder, Service, find};
+use crate::service::{CERTIFICATE, Folder, KEY, Service, find};
+use crate::tls::Tls;
 
 /// A running PostgreSQL on a free loopback port, with its data in a folder of its own.
 #[derive(Debug)]
@@ -20,7 +21,27 @@ impl Postgres {
     /// # Panics
     /// When PostgreSQL is not installed or does not come up; the message says what to do.
     pub fn start() -> Self {
+        Self::start_in(Folder::of(&["postgres"]), &[])
+    }
+
+    /// Starts one that speaks TLS as well.
+    ///
+    /// # Panics
+    /// When PostgreSQL is not installed or does not come up; the message says what to do.
+    pub fn start_with_tls(tls: &Tls) -> Self {
         let dir = Folder::of(&["postgres"]);
+        dir.keep(tls);
+        let at = |name: &str| dir.path().join(name).display().to_string();
+        let (certificate, key) = (at(CERTIFICATE), at(KEY));
+        let settings = [
+            format!("ssl_cert_file={certificate}"),
+            format!("ssl_key_file={key}"),
+            "ssl=on".to_owned(),
+        ];
+        Self::start_in(dir, &settings)
+    }
+
+    fn start_in(dir: Folder, more: &[String]) -> Self {
         let port = free_port();
         let data = dir.path().join("data");
         let mut initdb = dir.command(&program("initdb"));
@@ -39,6 +60,7 @@ impl Postgres {
             "max_connections=200",
         ];
         server.args(settings.iter().flat_map(|setting| ["-c", setting]));
+        server.args(more.iter().flat_map(|setting| ["-c", setting.as_str()]));
         let is_ready = program("pg_isready");
         let up = |dir: &Folder| {
             let mut ask = dir.command(&is_ready);

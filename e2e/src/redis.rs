@@ -7,13 +7,15 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::free_port;
-use crate::service::{Folder, Service, find};
+use crate::service::{AUTHORITY, CERTIFICATE, Folder, KEY, Service, find};
+use crate::tls::Tls;
 
 /// A running redis-server on a free loopback port, with its data in a folder of its own.
 #[derive(Debug)]
 pub struct Redis {
     service: Service,
     port: u16,
+    tls_port: Option<u16>,
 }
 
 impl Redis {
@@ -36,6 +38,31 @@ impl Redis {
         Self::run(dir, server)
     }
 
+    /// Starts one that speaks TLS at a second port.
+    ///
+    /// # Panics
+    /// When redis-server is not installed, knows no TLS or does not come up.
+    pub fn start_with_tls(tls: &Tls) -> Self {
+        let (dir, port) = (Folder::of(&["redis"]), free_port());
+        dir.keep(tls);
+        let mut server = dir.command(&program("redis-server"));
+        server.args(["--save", "", "--tls-port", &port.to_string(), "--tls-auth-clients", "no"]);
+        for (flag, file) in
+            [("cert-file", CERTIFICATE), ("key-file", KEY), ("ca-cert-file", AUTHORITY)]
+        {
+            server.args([&format!("--tls-{flag}"), file]);
+        }
+        Self { tls_port: Some(port), ..Self::run(dir, server) }
+    }
+
+    /// Its URL with TLS, database 0.
+    ///
+    /// # Panics
+    /// When it was started without.
+    pub fn tls_url(&self) -> String {
+        format!("rediss://127.0.0.1:{}/0", self.tls_port.expect("a Redis with TLS"))
+    }
+
     /// Starts a Sentinel with this configuration.
     pub(crate) fn sentinel(configuration: &str) -> Self {
         let dir = Folder::of(&["redis"]);
@@ -50,7 +77,11 @@ impl Redis {
         let port = free_port();
         server.args(["--port", &port.to_string(), "--bind", "127.0.0.1"]);
         server.arg("--dir").arg(dir.path());
-        Self { service: Service::start(dir, server, "KILL", |_| answers(port)), port }
+        Self {
+            service: Service::start(dir, server, "KILL", |_| answers(port)),
+            port,
+            tls_port: None,
+        }
     }
 
     /// Its URL, database 0.

@@ -8,10 +8,17 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use crate::tls::Tls;
+
 /// How long a service may take to come up.
 const UP_WITHIN: Duration = Duration::from_secs(60);
 /// How long it may take to end.
 const ENDS_WITHIN: Duration = Duration::from_secs(10);
+
+/// What the files of [`Folder::keep`] are called.
+pub(crate) const AUTHORITY: &str = "ca.pem";
+pub(crate) const CERTIFICATE: &str = "cert.pem";
+pub(crate) const KEY: &str = "key.pem";
 
 /// A process that runs a service in a folder of its own, and ends with the test.
 #[derive(Debug)]
@@ -46,10 +53,19 @@ impl Folder {
         self.dir.path()
     }
 
-    /// Writes a file that the folder's owner may change.
+    /// Writes certificates and their key.
+    pub(crate) fn keep(&self, tls: &Tls) {
+        self.write(AUTHORITY, &tls.authority);
+        self.write(CERTIFICATE, &tls.certificate);
+        self.write(KEY, &tls.key);
+    }
+
+    /// Writes a file that only the folder's owner may read and change.
     pub(crate) fn write(&self, name: &str, text: &str) {
         let file = self.path().join(name);
         std::fs::write(&file, text).expect("a new folder can be written");
+        let only_the_owner = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(&file, only_the_owner).expect("it is our file");
         if let Some((uid, gid)) = self.user {
             std::os::unix::fs::chown(file, Some(uid), Some(gid)).expect("root may chown");
         }

@@ -42,6 +42,10 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "STORE")]
     pub(crate) store: Option<String>,
 
+    /// File with the certificates (PEM) of whoever may sign the store's, for rediss:// and postgres:// [default: the system's]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) store_ca: Option<PathBuf>,
+
     /// Address to listen on; port 0 takes a free one [default: 127.0.0.1:$PORT or 127.0.0.1:8080]
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) listen: Option<String>,

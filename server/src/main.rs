@@ -97,12 +97,14 @@ async fn run(flags: &Flags, place: Place, entrance: Entrance) -> anyhow::Result<
         Listener::bind(address, tls).with_context(|| format!("cannot listen on {address}"))?;
     let mut front = Front { signals, listener, access };
     let capacity = usize::try_from(flags.queue)?;
+    let ca = place.authority(flags.store_ca.as_deref())?;
     match place {
         Place::Redis(url) => {
             let settings = redis::Settings {
                 capacity,
                 timeout: flags.request_timeout,
                 durability: flags.durability.unwrap_or(Durability::Memory),
+                ca,
             };
             let connecting = RedisStore::connect(&url, settings);
             let Some(store) = unless_stopped(&mut front.signals, connecting).await else {
@@ -114,7 +116,8 @@ async fn run(flags: &Flags, place: Place, entrance: Entrance) -> anyhow::Result<
         }
         Place::Postgres(url) => {
             let sharing = if flags.alone { Sharing::Alone } else { Sharing::Gathered };
-            let settings = postgres::Settings { capacity, timeout: flags.request_timeout, sharing };
+            let settings =
+                postgres::Settings { capacity, timeout: flags.request_timeout, sharing, ca };
             let connecting = PostgresStore::connect(&url, settings);
             let Some(store) = unless_stopped(&mut front.signals, connecting).await else {
                 return Ok(());

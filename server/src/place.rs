@@ -2,9 +2,9 @@
 
 use std::ffi::OsString;
 use std::net::Ipv6Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 
 /// Where campaigns are kept.
 pub(crate) enum Place {
@@ -27,7 +27,8 @@ impl Place {
             return Ok(Self::Redis(format!("redis://{address}/0")));
         };
         let scheme = store.split_once("://").map_or("", |(scheme, _)| scheme);
-        if ["redis", "redis-cluster", "redis-sentinel"].contains(&scheme) {
+        let plain = scheme.replacen("rediss", "redis", 1);
+        if ["redis", "redis-cluster", "redis-sentinel"].contains(&plain.as_str()) {
             return Ok(Self::Redis(store.to_owned()));
         }
         if ["postgres", "postgresql"].contains(&scheme) {
@@ -43,6 +44,30 @@ impl Place {
                 )
             }
         }
+    }
+}
+
+impl Place {
+    /// The certificates that are trusted instead of the system's, from their file.
+    pub(crate) fn authority(&self, file: Option<&Path>) -> anyhow::Result<Option<Vec<u8>>> {
+        let Some(file) = file else { return Ok(None) };
+        let speaks_tls = match self {
+            Self::Redis(url) => url.starts_with("rediss"),
+            Self::Postgres(_) => true,
+            Self::Sqlite(_) => false,
+        };
+        if !speaks_tls {
+            bail!(
+                "--store-ca is for TLS: leave it out, or pass --store rediss://… or postgres://…"
+            );
+        }
+        let place = file.display();
+        let pem = std::fs::read(file).with_context(|| format!("cannot read --store-ca {place}"))?;
+        let begin: &[u8] = b"-----BEGIN CERTIFICATE-----";
+        if !pem.windows(begin.len()).any(|at| at == begin) {
+            bail!("{place} holds no certificate in PEM");
+        }
+        Ok(Some(pem))
     }
 }
 

@@ -207,8 +207,9 @@ async fn redis(server: &e2e::Redis, n: usize) -> [RedisStore; 2] {
         capacity: 1_000,
         timeout: Duration::from_secs(5),
         durability: redis::Durability::Memory,
+        ca: None,
     };
-    let connect = || RedisStore::connect(&url, settings);
+    let connect = || RedisStore::connect(&url, settings.clone());
     [connect().await.unwrap(), connect().await.unwrap()]
 }
 
@@ -217,8 +218,8 @@ async fn postgres(server: &e2e::Postgres, n: usize) -> [PostgresStore; 2] {
     server.sql(&format!("CREATE DATABASE launch_{n}"));
     let url = format!("postgres://postgres@127.0.0.1:{}/launch_{n}", server.port());
     let timeout = Duration::from_secs(5);
-    let settings = Settings { capacity: 1_000, timeout, sharing: Sharing::Gathered };
-    let connect = || PostgresStore::connect(&url, settings);
+    let settings = Settings { capacity: 1_000, timeout, sharing: Sharing::Gathered, ca: None };
+    let connect = || PostgresStore::connect(&url, settings.clone());
     [connect().await.unwrap(), connect().await.unwrap()]
 }
 

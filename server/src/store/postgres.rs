@@ -72,7 +72,7 @@ impl fmt::Debug for Inner {
 }
 
 /// How a store is used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// How many requests may wait at a time.
     pub capacity: usize,
@@ -80,6 +80,8 @@ pub struct Settings {
     pub timeout: Duration,
     /// Who shares a step.
     pub sharing: Sharing,
+    /// Certificates in PEM: whom they sign is trusted, besides whom the system trusts.
+    pub ca: Option<Vec<u8>>,
 }
 
 /// Who shares a step.
@@ -113,9 +115,12 @@ impl PostgresStore {
     /// server keeps it locked for more than ten seconds. The error never contains the URL, which
     /// may hold a password.
     pub async fn connect(url: &str, settings: Settings) -> Result<Self, OpenError> {
-        let options = PgConnectOptions::from_str(url)?
+        let mut options = PgConnectOptions::from_str(url)?
             .application_name("coupon-server")
             .disable_statement_logging();
+        if let Some(ca) = &settings.ca {
+            options = options.ssl_root_cert_from_pem(ca.clone());
+        }
         prepare(&options).await?;
         let timeout = format!("{}ms", settings.timeout.as_millis());
         // What nobody waits for any more must not wait for a lock; and whatever the database's own

@@ -52,7 +52,7 @@ struct Inner {
 }
 
 /// How a store is used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// How many requests may wait at a time.
     pub capacity: usize,
@@ -60,6 +60,8 @@ pub struct Settings {
     pub timeout: Duration,
     /// What is promised of an answered coupon.
     pub durability: Durability,
+    /// Certificates in PEM: whom they sign is trusted, and nobody else; the system's where there are none.
+    pub ca: Option<Vec<u8>>,
 }
 
 /// Why a Redis cannot be the store.
@@ -84,7 +86,7 @@ impl RedisStore {
     /// contains the URL, which may hold a password.
     pub async fn connect(url: &str, settings: Settings) -> Result<Self, OpenError> {
         let place = contract::redis::place(url).map_err(OpenError::Url)?;
-        let link = Link::connect(&place, settings).await?;
+        let link = Link::connect(&place, &settings).await?;
         Ok(Self(Arc::new(Inner { link, waiting: Waiting::new(settings.capacity, BATCH) })))
     }
 

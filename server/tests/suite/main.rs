@@ -50,4 +50,5 @@ mod refusals;
 mod rpc;
 mod schedule;
 mod start_and_stop;
+mod store_tls;
 mod tls;

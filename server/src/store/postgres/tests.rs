@@ -6,8 +6,12 @@ use tokio::task::JoinSet;
 
 use super::*;
 
-const SETTINGS: Settings =
-    Settings { capacity: 1_000, timeout: Duration::from_secs(5), sharing: Sharing::Gathered };
+const SETTINGS: Settings = Settings {
+    capacity: 1_000,
+    timeout: Duration::from_secs(5),
+    sharing: Sharing::Gathered,
+    ca: None,
+};
 
 async fn store(server: &e2e::Postgres) -> PostgresStore {
     PostgresStore::connect(&server.url(), SETTINGS).await.unwrap()

@@ -13,7 +13,7 @@ use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::{MultipleNodeRoutingInfo, ResponsePolicy, RoutingInfo};
 use redis::{
     Client, Cmd, ErrorKind, FromRedisValue, IntoConnectionInfo, Pipeline, RedisError, RedisFuture,
-    RedisResult, ServerErrorKind, Value,
+    RedisResult, ServerErrorKind, TlsCertificates, Value,
 };
 
 use super::super::StoreError;
@@ -31,7 +31,8 @@ const SEARCH: Duration = Duration::from_millis(20);
 #[derive(Clone)]
 pub(super) struct Link {
     way: Way,
-    settings: Settings,
+    timeout: Duration,
+    durability: Durability,
 }
 
 /// How the server is found that rules a key.
@@ -47,7 +48,7 @@ enum Way {
 
 impl Link {
     /// Connects, and sees whether what is found there keeps what is promised.
-    pub(super) async fn connect(place: &Place, settings: Settings) -> Result<Self, OpenError> {
+    pub(super) async fn connect(place: &Place, settings: &Settings) -> Result<Self, OpenError> {
         let way = match place {
             Place::Server(url) => Way::Server(server(url, settings).await?),
             Place::Cluster { seeds, servers } => {
@@ -57,12 +58,14 @@ impl Link {
             Place::Sentinel { sentinels, name, servers } => {
                 // Whose login it is; which server that will be, the Sentinels say.
                 let primary = servers.at("localhost").into_connection_info()?;
-                let sentinels = sentinel::client(sentinels, name, &primary)?;
+                let sentinels =
+                    sentinel::client(sentinels, name, &primary, certificates(settings))?;
                 Way::Sentinel(Followed::connect(sentinels, settings).await?)
             }
         };
-        let link = Self { way, settings };
-        durability::check(&link, settings.durability).await?;
+        let Settings { timeout, durability, .. } = *settings;
+        let link = Self { way, timeout, durability };
+        durability::check(&link, durability).await?;
         Ok(link)
     }
 
@@ -83,10 +86,10 @@ impl Link {
     /// Calls a script, and waits until what it wrote is where it is promised to be.
     pub(super) async fn keep<T: FromRedisValue>(&self, call: &Call<'_>) -> Result<T, StoreError> {
         // A file is written before Redis answers; for a replica one has to wait.
-        if self.settings.durability != Durability::Replicated {
+        if self.durability != Durability::Replicated {
             return self.run(call).await;
         }
-        let wait = durability::wait(self.settings.timeout);
+        let wait = durability::wait(self.timeout);
         let (told, replicas): (T, u64) = self.call(call, Some(wait)).await?;
         if replicas == 0 {
             return Err(StoreError::Unavailable("no replica has what was written".to_owned()));
@@ -130,7 +133,7 @@ impl Link {
 
     /// Sends until somebody did it, or may have.
     async fn send<T: FromRedisValue>(&self, commands: &Pipeline) -> RedisResult<T> {
-        let deadline = Instant::now() + self.settings.timeout;
+        let deadline = Instant::now() + self.timeout;
         loop {
             match commands.query_async(&mut self.way.clone()).await {
                 Err(e) if self.is_elsewhere(&e) && Instant::now() + SEARCH < deadline => {
@@ -160,7 +163,7 @@ fn is(error: &RedisError, kind: ServerErrorKind) -> bool {
     error.kind() == ErrorKind::Server(kind)
 }
 
-async fn server(url: &str, settings: Settings) -> RedisResult<ConnectionManager> {
+async fn server(url: &str, settings: &Settings) -> RedisResult<ConnectionManager> {
     let config = ConnectionManagerConfig::new()
         .set_connection_timeout(Some(CONNECT_TIMEOUT))
         .set_response_timeout(Some(settings.timeout))
@@ -168,11 +171,20 @@ async fn server(url: &str, settings: Settings) -> RedisResult<ConnectionManager>
         .set_max_delay(Duration::from_millis(500))
         .set_number_of_retries(2)
         .set_pipeline_buffer_size(1_024);
-    ConnectionManager::new_with_config(Client::open(url)?, config).await
+    let client = match certificates(settings) {
+        Some(certificates) => Client::build_with_tls(url, certificates)?,
+        None => Client::open(url)?,
+    };
+    ConnectionManager::new_with_config(client, config).await
 }
 
-async fn cluster(urls: Vec<String>, settings: Settings) -> RedisResult<ClusterConnection> {
-    ClusterClient::builder(urls)
+async fn cluster(urls: Vec<String>, settings: &Settings) -> RedisResult<ClusterConnection> {
+    let builder = ClusterClient::builder(urls);
+    let builder = match certificates(settings) {
+        Some(certificates) => builder.certs(certificates),
+        None => builder,
+    };
+    builder
         // It would send again whatever a connection broke under.
         .retries(0)
         .connection_timeout(CONNECT_TIMEOUT)
@@ -181,6 +193,11 @@ async fn cluster(urls: Vec<String>, settings: Settings) -> RedisResult<ClusterCo
         .build()?
         .get_async_connection()
         .await
+}
+
+/// Whom to trust, where it is not whom the system trusts.
+fn certificates(settings: &Settings) -> Option<TlsCertificates> {
+    settings.ca.clone().map(|ca| TlsCertificates { client_tls: None, root_cert: Some(ca) })
 }
 
 impl ConnectionLike for Way {

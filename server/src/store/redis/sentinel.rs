@@ -10,7 +10,7 @@ use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType};
 use redis::{
     AsyncConnectionConfig, Cmd, ErrorKind, IntoConnectionInfo, Pipeline, RedisError, RedisFuture,
-    RedisResult, ServerErrorKind, TlsMode, Value,
+    RedisResult, ServerErrorKind, TlsCertificates, TlsMode, Value,
 };
 use tokio::sync::watch;
 use tracing::{info, warn};
@@ -43,7 +43,7 @@ impl Followed {
     /// Asks the Sentinels, and keeps asking them for as long as this or a clone of it is there.
     pub(super) async fn connect(
         sentinels: SentinelClient,
-        settings: Settings,
+        settings: &Settings,
     ) -> RedisResult<Self> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT_TIMEOUT))
@@ -126,6 +126,7 @@ pub(super) fn client(
     sentinels: &[String],
     name: &str,
     primary: &redis::ConnectionInfo,
+    certificates: Option<TlsCertificates>,
 ) -> RedisResult<SentinelClient> {
     let addresses: RedisResult<Vec<_>> = sentinels
         .iter()
@@ -142,6 +143,11 @@ pub(super) fn client(
     }
     if matches!(primary.addr(), redis::ConnectionAddr::TcpTls { .. }) {
         client = client.set_client_to_redis_tls_mode(TlsMode::Secure);
+    }
+    if let Some(certificates) = certificates {
+        client = client
+            .set_client_to_sentinel_certificates(certificates.clone())
+            .set_client_to_redis_certificates(certificates);
     }
     client.build()
 }

@@ -2,8 +2,12 @@
 
 use super::*;
 
-const SETTINGS: Settings =
-    Settings { capacity: 1_000, timeout: Duration::from_secs(5), durability: Durability::Memory };
+const SETTINGS: Settings = Settings {
+    capacity: 1_000,
+    timeout: Duration::from_secs(5),
+    durability: Durability::Memory,
+    ca: None,
+};
 
 async fn store(redis: &e2e::Redis) -> RedisStore {
     RedisStore::connect(&redis.url(), SETTINGS).await.unwrap()
