@@ -7,6 +7,9 @@
 //! Nothing here sends an issue twice. When a call fails nobody knows whether it had an effect, and
 //! the answer says so.
 
+mod connect;
+mod reply;
+
 use std::fmt;
 use std::io;
 use std::str::FromStr;
@@ -15,17 +18,19 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use contract::wire;
-use sqlx::error::DatabaseError;
 use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgPoolOptions, PgRow};
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgRow};
 use sqlx::query::QueryAs;
-use sqlx::{ConnectOptions, Connection, FromRow, PgPool, Postgres};
+use sqlx::{ConnectOptions, FromRow, PgPool, Postgres};
 use tokio::sync::oneshot;
 
+pub use connect::OpenError;
+use connect::{pool, prepare};
+use reply::{Told, campaign_number, count, lost, reply_all};
+pub(crate) use reply::{decision, failed, number};
+
 use super::gather::{Attempt, Job, Served, Tails, Waiting, fail_all, with_free_codes};
-use super::{
-    Ask, CampaignState, Coupon, Decision, LEASE, Lead, Store, StoreError, limit_flag, time,
-};
+use super::{Ask, CampaignState, Decision, LEASE, Lead, Store, StoreError, limit_flag, time};
 use crate::code::CampaignNumber;
 
 /// Most requests that share one call.
@@ -37,22 +42,8 @@ const STEPS: u32 = 4;
 const STEPS_ALONE: u32 = 16;
 /// Connections for everything else.
 const READERS: u32 = 2;
-/// The layout this version reads and writes.
-const LAYOUT: i32 = 2;
-/// What stands in the database.
-const SCRIPTS: [&str; 3] = [
-    include_str!("postgres/schema.sql"),
-    include_str!("postgres/issue.sql"),
-    include_str!("postgres/lead.sql"),
-];
-/// Whoever lays the database out has this advisory lock: "Coup".
-const LAYING_OUT: i64 = 0x436f_7570;
-/// How long connecting waits for another server that lays the database out.
-const LOCK_TIMEOUT: &str = "10s";
 /// A connection for steps that was idle for so long is tried before it is used, others always.
 const TRUSTED: Duration = Duration::from_secs(1);
-/// What PostgreSQL says when a sequence is at its end.
-const SEQUENCE_ENDS: &str = "2200H";
 
 /// A store in one PostgreSQL database.
 #[derive(Clone, Debug)]
@@ -91,20 +82,6 @@ pub enum Sharing {
     Gathered,
     /// Nobody: each request locks the row for itself, over a connection of its own.
     Alone,
-}
-
-/// Why a database cannot be the store.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// It cannot be reached, read or written.
-    #[error("{0}")]
-    Database(#[from] sqlx::Error),
-    /// It does not keep text in UTF-8, and codes are Hangul.
-    #[error("the database keeps text as {0}; create one with ENCODING 'UTF8'")]
-    Encoding(String),
-    /// A version of this server wrote it whose layout this one does not know.
-    #[error("its schema \"coupon\" has layout {0}, but this version knows only layout {LAYOUT}")]
-    Layout(i32),
 }
 
 impl PostgresStore {
@@ -200,9 +177,6 @@ impl PostgresStore {
 
 /// A query with what is bound to it.
 type Asked<R> = QueryAs<'static, Postgres, R, PgArguments>;
-/// What the step says of a request, see `issue.sql`.
-pub(crate) type Told = (String, String, i64, i64, i64);
-
 impl Inner {
     /// Whether more campaigns are busy than have a connection.
     fn is_crowded(&self) -> bool {
@@ -261,120 +235,6 @@ impl Inner {
             Err(io::Error::new(io::ErrorKind::TimedOut, late).into())
         })
     }
-}
-
-fn pool(
-    connections: u32,
-    trusted: Duration,
-    timeout: Duration,
-    options: PgConnectOptions,
-) -> PgPool {
-    PgPoolOptions::new()
-        .max_connections(connections)
-        // Nobody waits for one to be made in the middle of a launch.
-        .min_connections(connections)
-        .acquire_timeout(timeout)
-        .test_before_acquire(false)
-        .before_acquire(move |connection, known| {
-            Box::pin(async move {
-                if known.idle_for > trusted {
-                    connection.ping().await?;
-                }
-                Ok(true)
-            })
-        })
-        .connect_lazy_with(options)
-}
-
-/// Checks whose schema it is, and lays out a database that has none.
-async fn prepare(options: &PgConnectOptions) -> Result<(), OpenError> {
-    let patient = options.clone().options([("lock_timeout", LOCK_TIMEOUT)]);
-    let mut connection: PgConnection = patient.connect().await?;
-    let mut transaction = connection.begin().await?;
-    sqlx::query("SELECT pg_advisory_xact_lock($1)")
-        .bind(LAYING_OUT)
-        .execute(&mut *transaction)
-        .await?;
-    let (encoding, there): (String, bool) =
-        sqlx::query_as(include_str!("postgres/identity.sql")).fetch_one(&mut *transaction).await?;
-    if encoding != "UTF8" {
-        return Err(OpenError::Encoding(encoding));
-    }
-    if !there {
-        for script in SCRIPTS {
-            sqlx::raw_sql(script).execute(&mut *transaction).await?;
-        }
-    }
-    let (layout,): (i32,) =
-        sqlx::query_as("SELECT version FROM coupon.layout").fetch_one(&mut *transaction).await?;
-    if layout != LAYOUT {
-        return Err(OpenError::Layout(layout));
-    }
-    transaction.commit().await?;
-    // It was only asked; how it ends does not matter.
-    let _ = connection.close().await;
-    Ok(())
-}
-
-fn lost() -> StoreError {
-    StoreError::Unavailable("the request was lost".to_owned())
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "map_err hands the error over")]
-pub(crate) fn failed(error: sqlx::Error) -> StoreError {
-    match error.as_database_error().and_then(DatabaseError::code) {
-        Some(code) if code == SEQUENCE_ENDS => StoreError::CampaignsExhausted,
-        Some(_) | None => StoreError::Unavailable(error.to_string()),
-    }
-}
-
-/// A campaign's number as the tables have it.
-pub(crate) fn number(campaign: CampaignNumber) -> i32 {
-    // There are fewer than 7 million.
-    i32::try_from(campaign.get()).unwrap_or(i32::MAX)
-}
-
-/// A number that is never negative.
-fn count(number: i64) -> Result<u64, StoreError> {
-    u64::try_from(number).map_err(|_| StoreError::Damaged(format!("{number} is not a count")))
-}
-
-fn reply_all(batch: Vec<Job>, told: Vec<Told>) {
-    // The function answers for no request when there is no such campaign.
-    if told.is_empty() {
-        for job in batch {
-            let _ = job.reply.send(Ok(Some(Decision::UnknownCampaign)));
-        }
-        return;
-    }
-    if told.len() != batch.len() {
-        let error =
-            StoreError::Damaged(format!("{} decisions about {} requests", told.len(), batch.len()));
-        return fail_all(batch, &error);
-    }
-    for (job, told) in batch.into_iter().zip(told) {
-        // Nobody may be waiting any more; the decision stands.
-        let _ = job.reply.send(decision(told));
-    }
-}
-
-/// A decision as the function returns it; `None` stands for a collision of all codes.
-pub(crate) fn decision((what, code, seq, at_us, coupons): Told) -> Attempt {
-    Ok(Some(match what.as_str() {
-        "issued" => Decision::Issued(Coupon {
-            code,
-            seq: count(seq)?,
-            remaining: count(coupons)?.saturating_sub(count(seq)?),
-            issued_at: time(at_us)?,
-        }),
-        "already_issued" => Decision::AlreadyIssued { code },
-        "sold_out" => Decision::SoldOut,
-        "cancelled" => Decision::Cancelled,
-        "not_started" => Decision::NotStarted,
-        "user_missing" => Decision::UserMissing,
-        "collision" => return Ok(None),
-        _ => return Err(StoreError::Damaged(format!("the function said {what:?}"))),
-    }))
 }
 
 impl Store for PostgresStore {
@@ -477,12 +337,6 @@ impl Store for PostgresStore {
             next: next_us.map(time).transpose()?,
         })
     }
-}
-
-/// A campaign's number as the tables have it.
-fn campaign_number(number: i32) -> Result<CampaignNumber, StoreError> {
-    let known = u64::try_from(number).ok().and_then(CampaignNumber::new);
-    known.ok_or_else(|| StoreError::Damaged(format!("{number} is no campaign's number")))
 }
 
 #[cfg(test)]

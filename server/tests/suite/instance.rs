@@ -1,9 +1,9 @@
 //! Starts servers, and asks them.
 
 use std::collections::HashSet;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
@@ -106,8 +106,21 @@ pub(crate) fn binary() -> Command {
 /// Checks for exit code 2 and one line on stderr; returns the line.
 #[track_caller]
 pub(crate) fn refused(command: &mut Command) -> String {
-    let Output { status, stderr, .. } = command.output().unwrap();
-    let text = String::from_utf8(stderr).unwrap();
+    let mut process = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stderr = process.stderr.take().unwrap();
+    let (all, text) = channel();
+    std::thread::spawn(move || {
+        let mut text = String::new();
+        let _ = stderr.read_to_string(&mut text);
+        let _ = all.send(text);
+    });
+    // Ends with the process, which a server that was not refused would never do.
+    let text = text.recv_timeout(3 * PATIENCE);
+    if text.is_err() {
+        let _ = process.kill();
+    }
+    let status = process.wait().unwrap();
+    let text = text.expect("it started, or it hangs");
     assert_eq!(status.code(), Some(2), "{text}");
     let line = text.strip_suffix('\n').unwrap();
     assert!(!line.contains('\n') && line.starts_with("coupon-server: "), "{text}");
