@@ -19,6 +19,7 @@ use coupon_server::mutant::store::Mutated;
 use coupon_server::mutant::{Luck, Mutant, Sabotage};
 use coupon_server::schedule;
 use coupon_server::serve::{Ending, Limits, Listener, Signals, serve};
+use coupon_server::store::Queue;
 use coupon_server::store::postgres::{self, PostgresStore, Sharing};
 use coupon_server::store::redis::{self, Durability, RedisStore};
 use coupon_server::store::sqlite::SqliteStore;
@@ -96,12 +97,12 @@ async fn run(flags: &Flags, place: Place, entrance: Entrance) -> anyhow::Result<
     let listener =
         Listener::bind(address, tls).with_context(|| format!("cannot listen on {address}"))?;
     let mut front = Front { signals, listener, access };
-    let capacity = usize::try_from(flags.queue)?;
+    let queue = Queue { capacity: usize::try_from(flags.queue)?, patience: flags.queue_time };
     let ca = place.authority(flags.store_ca.as_deref())?;
     match place {
         Place::Redis(url) => {
             let settings = redis::Settings {
-                capacity,
+                queue,
                 timeout: flags.request_timeout,
                 durability: flags.durability.unwrap_or(Durability::Memory),
                 ca,
@@ -117,7 +118,7 @@ async fn run(flags: &Flags, place: Place, entrance: Entrance) -> anyhow::Result<
         Place::Postgres(url) => {
             let sharing = if flags.alone { Sharing::Alone } else { Sharing::Gathered };
             let settings =
-                postgres::Settings { capacity, timeout: flags.request_timeout, sharing, ca };
+                postgres::Settings { queue, timeout: flags.request_timeout, sharing, ca };
             let connecting = PostgresStore::connect(&url, settings);
             let Some(store) = unless_stopped(&mut front.signals, connecting).await else {
                 return Ok(());
@@ -128,7 +129,7 @@ async fn run(flags: &Flags, place: Place, entrance: Entrance) -> anyhow::Result<
         }
         Place::Sqlite(path) => {
             let name = format!("sqlite:{}", path.display());
-            let opening = tokio::task::spawn_blocking(move || SqliteStore::open(&path, capacity));
+            let opening = tokio::task::spawn_blocking(move || SqliteStore::open(&path, queue));
             let Some(store) = unless_stopped(&mut front.signals, opening).await else {
                 return Ok(());
             };

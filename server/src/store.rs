@@ -4,6 +4,7 @@
 //! state that a decision depends on, so any number of them can stand before one store.
 
 mod gather;
+mod pace;
 pub mod postgres;
 pub mod redis;
 pub mod sqlite;
@@ -64,6 +65,15 @@ pub trait Store: Send + Sync + 'static {
 
 /// For how long an instance leads that is not heard of any more.
 pub const LEASE: Duration = Duration::from_millis(1_200);
+
+/// How many requests may wait for a store, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Queue {
+    /// How many may wait at a time.
+    pub capacity: usize,
+    /// Whoever would wait longer for a coupon is refused at once.
+    pub patience: Duration,
+}
 
 /// What came of asking for the lead.
 #[derive(Clone, Debug, PartialEq, Eq)]

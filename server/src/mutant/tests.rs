@@ -19,7 +19,7 @@ use crate::code::CampaignNumber;
 use crate::store::postgres::{PostgresStore, Settings, Sharing};
 use crate::store::redis::{self, RedisStore};
 use crate::store::sqlite::SqliteStore;
-use crate::store::{Ask, CampaignState, Coupon, Decision, Lead, Store, StoreError};
+use crate::store::{Ask, CampaignState, Coupon, Decision, Lead, Queue, Store, StoreError};
 use crate::user::User;
 
 /// What can be said of a launch, and is the same for every one without a bug.
@@ -194,17 +194,19 @@ async fn try_launch<S: Store>(
     Ok(all.facts)
 }
 
+const QUEUE: Queue = Queue { capacity: 1_000, patience: Duration::MAX };
+
 /// Two instances on a store of their own, of number `n`.
 fn sqlite(dir: &Path, n: usize) -> [SqliteStore; 2] {
     let path = dir.join(format!("{n}.db"));
-    std::array::from_fn(|_| SqliteStore::open(&path, 1_000).unwrap())
+    std::array::from_fn(|_| SqliteStore::open(&path, QUEUE).unwrap())
 }
 
 /// Two instances on a database of their own, of number `n`.
 async fn redis(server: &e2e::Redis, n: usize) -> [RedisStore; 2] {
     let url = format!("redis://127.0.0.1:{}/{n}", server.port());
     let settings = redis::Settings {
-        capacity: 1_000,
+        queue: QUEUE,
         timeout: Duration::from_secs(5),
         durability: redis::Durability::Memory,
         ca: None,
@@ -218,7 +220,7 @@ async fn postgres(server: &e2e::Postgres, n: usize) -> [PostgresStore; 2] {
     server.sql(&format!("CREATE DATABASE launch_{n}"));
     let url = format!("postgres://postgres@127.0.0.1:{}/launch_{n}", server.port());
     let timeout = Duration::from_secs(5);
-    let settings = Settings { capacity: 1_000, timeout, sharing: Sharing::Gathered, ca: None };
+    let settings = Settings { queue: QUEUE, timeout, sharing: Sharing::Gathered, ca: None };
     let connect = || PostgresStore::connect(&url, settings.clone());
     [connect().await.unwrap(), connect().await.unwrap()]
 }

@@ -6,10 +6,12 @@
 use std::collections::VecDeque;
 use std::collections::hash_map::{Entry, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use tokio::sync::oneshot;
 
-use super::{Ask, Decision, StoreError};
+use super::pace::Pace;
+use super::{Ask, Decision, Queue, StoreError};
 use crate::code::{CampaignNumber, random_tail};
 use crate::metrics::metrics;
 
@@ -33,14 +35,22 @@ pub(super) struct Job {
 /// Requests that no step has picked up. A campaign is in here as long as a task serves it.
 pub(super) struct Waiting {
     queues: Mutex<Queues>,
-    capacity: usize,
+    limits: Queue,
     batch: usize,
 }
 
 #[derive(Default)]
 struct Queues {
     total: usize,
-    campaigns: HashMap<CampaignNumber, VecDeque<Job>>,
+    campaigns: HashMap<CampaignNumber, Busy>,
+    /// The pace of the campaign that was worked off last, which is what another one starts with.
+    pace: Pace,
+}
+
+/// A campaign that somebody serves.
+struct Busy {
+    jobs: VecDeque<Job>,
+    pace: Pace,
 }
 
 /// Who works a request off.
@@ -53,41 +63,51 @@ pub(super) enum Served {
 }
 
 impl Waiting {
-    /// At most `capacity` requests wait at a time, and at most `batch` share a step.
-    pub(super) fn new(capacity: usize, batch: usize) -> Self {
-        Self { queues: Mutex::default(), capacity, batch }
+    /// At most `batch` requests share a step.
+    pub(super) fn new(limits: Queue, batch: usize) -> Self {
+        Self { queues: Mutex::default(), limits, batch }
     }
 
-    /// Adds a request at the end of its campaign's queue.
+    /// Adds a request at the end of its campaign's queue, unless that is too long.
     pub(super) fn add(&self, job: Job) -> Result<Served, StoreError> {
         let mut queues = self.queues();
-        if queues.total >= self.capacity {
+        if queues.total >= self.limits.capacity {
             return Err(StoreError::Overloaded);
         }
-        queues.total += 1;
-        metrics().queue.inc();
-        Ok(match queues.campaigns.entry(job.ask.campaign) {
-            Entry::Occupied(queue) => {
-                queue.into_mut().push_back(job);
+        let pace = queues.pace;
+        let served = match queues.campaigns.entry(job.ask.campaign) {
+            Entry::Occupied(busy) => {
+                let Busy { jobs, pace } = busy.into_mut();
+                if pace.wait(jobs.len(), self.batch, Instant::now()) > self.limits.patience {
+                    return Err(StoreError::Overloaded);
+                }
+                jobs.push_back(job);
                 Served::BySomebody
             }
+            // Never refused: otherwise a store that was slow once would be so for ever.
             Entry::Vacant(place) => {
-                place.insert(VecDeque::from([job]));
+                place.insert(Busy { jobs: VecDeque::from([job]), pace });
                 Served::ByNobody
             }
-        })
+        };
+        queues.total += 1;
+        metrics().queue.inc();
+        Ok(served)
     }
 
     /// The next batch of a campaign, which may be empty; or nothing once none is left, and then
     /// nobody serves it any more.
     pub(super) fn take(&self, campaign: CampaignNumber) -> Option<Vec<Job>> {
         let mut queues = self.queues();
-        let queue = queues.campaigns.get_mut(&campaign)?;
-        if queue.is_empty() {
+        let Busy { jobs, pace } = queues.campaigns.get_mut(&campaign)?;
+        if jobs.is_empty() {
+            pace.rest(Instant::now());
+            queues.pace = *pace;
             queues.campaigns.remove(&campaign);
             return None;
         }
-        let mut batch: Vec<Job> = queue.drain(..queue.len().min(self.batch)).collect();
+        pace.step(Instant::now());
+        let mut batch: Vec<Job> = jobs.drain(..jobs.len().min(self.batch)).collect();
         queues.total -= batch.len();
         metrics().queue.dec_by(i64::try_from(batch.len()).unwrap_or(i64::MAX));
         // Whoever gave up before the store heard of it gets no coupon.

@@ -30,7 +30,9 @@ use reply::{Told, campaign_number, count, lost, reply_all};
 pub(crate) use reply::{decision, failed, number};
 
 use super::gather::{Attempt, Job, Served, Tails, Waiting, fail_all, with_free_codes};
-use super::{Ask, CampaignState, Decision, LEASE, Lead, Store, StoreError, limit_flag, time};
+use super::{
+    Ask, CampaignState, Decision, LEASE, Lead, Queue, Store, StoreError, limit_flag, time,
+};
 use crate::code::CampaignNumber;
 
 /// Most requests that share one call.
@@ -65,8 +67,8 @@ impl fmt::Debug for Inner {
 /// How a store is used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// How many requests may wait at a time.
-    pub capacity: usize,
+    /// How many requests may wait, and for how long.
+    pub queue: Queue,
     /// An answer that takes longer counts as none.
     pub timeout: Duration,
     /// Who shares a step.
@@ -116,7 +118,7 @@ impl PostgresStore {
         Ok(Self(Arc::new(Inner {
             steps: pool(steps, TRUSTED, settings.timeout, options),
             readers,
-            waiting: Waiting::new(settings.capacity, batch),
+            waiting: Waiting::new(settings.queue, batch),
             settings,
         })))
     }

@@ -26,7 +26,7 @@ use link::Link;
 pub(crate) use script::Script;
 
 use super::gather::{Attempt, CANDIDATES, Job, Served, Tails, Waiting, fail_all, with_free_codes};
-use super::{Ask, CampaignState, Coupon, Decision, Lead, Store, StoreError, time};
+use super::{Ask, CampaignState, Coupon, Decision, Lead, Queue, Store, StoreError, time};
 use crate::code::CampaignNumber;
 
 /// Most requests that share one call. More would make Redis deaf to others for too long.
@@ -54,8 +54,8 @@ struct Inner {
 /// How a store is used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// How many requests may wait at a time.
-    pub capacity: usize,
+    /// How many requests may wait, and for how long.
+    pub queue: Queue,
     /// An answer that takes longer counts as none.
     pub timeout: Duration,
     /// What is promised of an answered coupon.
@@ -87,7 +87,7 @@ impl RedisStore {
     pub async fn connect(url: &str, settings: Settings) -> Result<Self, OpenError> {
         let place = contract::redis::place(url).map_err(OpenError::Url)?;
         let link = Link::connect(&place, &settings).await?;
-        Ok(Self(Arc::new(Inner { link, waiting: Waiting::new(settings.capacity, BATCH) })))
+        Ok(Self(Arc::new(Inner { link, waiting: Waiting::new(settings.queue, BATCH) })))
     }
 
     async fn look(&self, number: CampaignNumber) -> Result<Look, StoreError> {

@@ -13,7 +13,8 @@ use std::fmt;
 use std::fs::File;
 use std::io;
 use std::path::Path;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use contract::wire;
@@ -28,7 +29,8 @@ use file::{
 use step::read_terms;
 pub(crate) use step::{Campaigns, decide};
 
-use super::{Ask, CampaignState, Decision, Lead, Store, StoreError, limit_flag, time};
+use super::pace::Pace;
+use super::{Ask, CampaignState, Decision, Lead, Queue, Store, StoreError, limit_flag, time};
 use crate::code::{CampaignNumber, random_tail};
 use crate::metrics::metrics;
 
@@ -42,6 +44,18 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct SqliteStore {
     writer: mpsc::Sender<WriteJob>,
     reader: mpsc::Sender<ReadJob>,
+    pace: SharedPace,
+    patience: Duration,
+}
+
+/// The pace of the writer.
+#[derive(Clone, Debug, Default)]
+struct SharedPace(Arc<Mutex<Pace>>);
+
+impl SharedPace {
+    fn lock(&self) -> MutexGuard<'_, Pace> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 type ReadJob = Box<dyn FnOnce(Outcome<&Connection>) + Send>;
@@ -90,16 +104,14 @@ where
 impl SqliteStore {
     /// Opens the file, or creates it, and starts the threads that work on it.
     ///
-    /// At most `capacity` requests wait at a time.
-    ///
     /// # Errors
     /// When the file cannot be used or belongs to something else, or when another process holds its
     /// lock for more than ten seconds.
-    pub fn open(path: &Path, capacity: usize) -> Result<Self, OpenError> {
-        Self::open_within(path, capacity, LOCK_TIMEOUT)
+    pub fn open(path: &Path, queue: Queue) -> Result<Self, OpenError> {
+        Self::open_within(path, queue, LOCK_TIMEOUT)
     }
 
-    fn open_within(path: &Path, capacity: usize, patience: Duration) -> Result<Self, OpenError> {
+    fn open_within(path: &Path, queue: Queue, patience: Duration) -> Result<Self, OpenError> {
         let fail =
             |e: &dyn fmt::Display| OpenError::Io { path: path.into(), reason: e.to_string() };
         refuse_unusable(path)?;
@@ -119,9 +131,10 @@ impl SqliteStore {
         let files = OpenFiles::of(path);
         drop(writing);
 
-        let (write_jobs, to_write) = mpsc::channel(capacity.max(1));
-        let (read_jobs, mut to_read) = mpsc::channel::<ReadJob>(capacity.max(1));
-        let writer = Writer { connection: writer, lock, files: files.clone() };
+        let (write_jobs, to_write) = mpsc::channel(queue.capacity.max(1));
+        let (read_jobs, mut to_read) = mpsc::channel::<ReadJob>(queue.capacity.max(1));
+        let pace = SharedPace::default();
+        let writer = Writer { connection: writer, lock, files: files.clone(), pace: pace.clone() };
         spawn("sqlite-writer", move || writer.work_off(to_write)).map_err(|e| fail(&e))?;
         spawn("sqlite-reader", move || {
             while let Some(job) = to_read.blocking_recv() {
@@ -129,7 +142,7 @@ impl SqliteStore {
             }
         })
         .map_err(|e| fail(&e))?;
-        Ok(Self { writer: write_jobs, reader: read_jobs })
+        Ok(Self { writer: write_jobs, reader: read_jobs, pace, patience: queue.patience })
     }
 
     /// Runs `work` inside the writer's transaction; answers once that is on disk.
@@ -142,6 +155,15 @@ impl SqliteStore {
         enqueue(&self.writer, Box::new(task) as WriteJob)?;
         metrics().queue.inc();
         answer.await.unwrap_or_else(|_| Err(lost()))
+    }
+
+    /// Refuses whoever would wait too long.
+    fn admit(&self) -> Outcome<()> {
+        let waiting = self.writer.max_capacity() - self.writer.capacity();
+        // An empty queue never refuses: otherwise a file that was slow once would be so for ever.
+        let long =
+            waiting > 0 && self.pace.lock().wait(waiting, BATCH, Instant::now()) > self.patience;
+        if long { Err(StoreError::Overloaded) } else { Ok(()) }
     }
 
     async fn read<T: Send + 'static>(
@@ -181,12 +203,14 @@ struct Writer {
     connection: Connection,
     lock: File,
     files: OpenFiles,
+    pace: SharedPace,
 }
 
 impl Writer {
     /// Until nobody can ask any more.
     fn work_off(mut self, mut jobs: mpsc::Receiver<WriteJob>) {
         while let Some(first) = jobs.blocking_recv() {
+            self.pace.lock().step(Instant::now());
             let writing = Lock::take(&self.lock);
             // What came while this process waited for its turn belongs to this turn.
             let mut batch = vec![first];
@@ -199,6 +223,7 @@ impl Writer {
             // Whoever gave up before the store heard of it gets no coupon.
             batch.retain(|job| !job.is_abandoned());
             if batch.is_empty() {
+                self.pace.lock().rest(Instant::now());
                 continue;
             }
             metrics().batch.observe(batch.len() as f64);
@@ -208,6 +233,7 @@ impl Writer {
             };
             drop(writing);
             batch.into_iter().for_each(|job| job.settle(&end));
+            self.pace.lock().rest(Instant::now());
         }
     }
 }
@@ -339,6 +365,7 @@ impl Store for SqliteStore {
     }
 
     async fn issue(&self, ask: Ask) -> Outcome<Decision> {
+        self.admit()?;
         self.write(move |transaction, campaigns| {
             let terms = campaigns.terms(transaction, ask.campaign).map_err(unavailable)?;
             decide(transaction, terms, &ask, random_tail)

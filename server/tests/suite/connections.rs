@@ -213,6 +213,29 @@ async fn a_postgres_that_takes_no_writes_is_not_ready() {
 }
 
 #[tokio::test]
+async fn a_request_that_would_wait_too_long_is_told_at_once_to_come_back() {
+    use sqlx::Connection as _;
+
+    let store = Store::postgres();
+    let instance = store.instance_with(&["--queue-time", "1ms", "--request-timeout", "20s"]);
+    let Store::Postgres(server, _) = &store else { panic!("another store") };
+    let id = instance.create(3, -1, false).await.id;
+    let mut other = sqlx::PgConnection::connect(&server.url()).await.unwrap();
+    let lock = "BEGIN; SELECT * FROM coupon.campaigns FOR UPDATE";
+    sqlx::raw_sql(lock).execute(&mut other).await.unwrap();
+    let first = tokio::spawn(instance.post(&coupons_path(&id)).send());
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
+    until(async || server.sql(waiting) == "1").await;
+    // psql took longer than a millisecond.
+    let refused = instance.post(&coupons_path(&id)).send().await.unwrap();
+    assert_eq!(refused.headers()["retry-after"], "1");
+    assert_eq!(told(refused).await.code(), ProblemCode::Overloaded);
+    sqlx::raw_sql("COMMIT").execute(&mut other).await.unwrap();
+    assert_eq!(told(first.await.unwrap().unwrap()).await.coupon().seq, 1);
+    assert_eq!(instance.campaign(&id).await.issued, 1);
+}
+
+#[tokio::test]
 async fn a_postgres_that_hangs_or_is_gone_is_said_to_be_and_comes_back() {
     use sqlx::Connection as _;
 

@@ -7,8 +7,9 @@ use tokio::task::JoinSet;
 
 use super::*;
 
+const QUEUE: Queue = Queue { capacity: 1_000, patience: Duration::MAX };
 const SETTINGS: Settings = Settings {
-    capacity: 1_000,
+    queue: QUEUE,
     timeout: Duration::from_secs(5),
     sharing: Sharing::Gathered,
     ca: None,
@@ -105,7 +106,7 @@ async fn requests_that_wait_share_a_transaction_unless_they_are_to_be_alone() {
 #[tokio::test]
 async fn a_request_that_gave_up_in_the_queue_is_skipped_and_a_full_queue_refuses() {
     let server = e2e::Postgres::start();
-    let settings = Settings { capacity: 1, ..SETTINGS };
+    let settings = Settings { queue: Queue { capacity: 1, ..QUEUE }, ..SETTINGS };
     let store = PostgresStore::connect(&server.url(), settings).await.unwrap();
     let campaign = campaign(&store, 10).await;
     let mut other = locking(&server).await;
@@ -121,6 +122,32 @@ async fn a_request_that_gave_up_in_the_queue_is_skipped_and_a_full_queue_refuses
     assert!(matches!(first.await.unwrap(), Ok(Decision::Issued(coupon)) if coupon.seq == 1));
     let next = loop {
         match store.issue(ask(campaign, "next")).await {
+            Err(StoreError::Overloaded) => tokio::task::yield_now().await,
+            other => break other.unwrap(),
+        }
+    };
+    assert!(matches!(next, Decision::Issued(coupon) if coupon.seq == 2));
+}
+
+#[tokio::test]
+async fn who_would_wait_too_long_is_refused_and_who_comes_later_is_not() {
+    let server = e2e::Postgres::start();
+    let queue = Queue { patience: Duration::ZERO, ..QUEUE };
+    let settings = Settings { queue, ..SETTINGS };
+    let store = PostgresStore::connect(&server.url(), settings).await.unwrap();
+    let campaign = campaign(&store, 10).await;
+    let mut other = locking(&server).await;
+    let first = tokio::spawn({
+        let store = store.clone();
+        async move { store.issue(ask(campaign, "first")).await }
+    });
+    until_waiting(&server, 1).await;
+    assert_eq!(store.issue(ask(campaign, "second")).await, Err(StoreError::Overloaded));
+    sqlx::raw_sql("COMMIT").execute(&mut other).await.unwrap();
+    assert!(matches!(first.await.unwrap(), Ok(Decision::Issued(coupon)) if coupon.seq == 1));
+    // The campaign's task may not have seen yet that nobody waits.
+    let next = loop {
+        match store.issue(ask(campaign, "third")).await {
             Err(StoreError::Overloaded) => tokio::task::yield_now().await,
             other => break other.unwrap(),
         }

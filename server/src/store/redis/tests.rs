@@ -2,8 +2,9 @@
 
 use super::*;
 
+const QUEUE: Queue = Queue { capacity: 1_000, patience: Duration::MAX };
 const SETTINGS: Settings = Settings {
-    capacity: 1_000,
+    queue: QUEUE,
     timeout: Duration::from_secs(5),
     durability: Durability::Memory,
     ca: None,
@@ -77,8 +78,12 @@ async fn a_request_whose_sender_is_gone_is_skipped() {
 #[tokio::test]
 async fn a_full_queue_refuses_and_does_nothing() {
     let redis = e2e::Redis::start();
-    let store =
-        RedisStore::connect(&redis.url(), Settings { capacity: 0, ..SETTINGS }).await.unwrap();
+    let store = RedisStore::connect(
+        &redis.url(),
+        Settings { queue: Queue { capacity: 0, ..QUEUE }, ..SETTINGS },
+    )
+    .await
+    .unwrap();
     let campaign = campaign(&store, 10).await;
     let ask = Ask { campaign, user: None, key: None };
     assert_eq!(store.issue(ask).await, Err(StoreError::Overloaded));

@@ -2,6 +2,8 @@
 
 use super::*;
 
+const QUEUE: Queue = Queue { capacity: 100, patience: Duration::MAX };
+
 fn new_campaign(coupons: u64) -> wire::NewCampaign {
     wire::NewCampaign {
         name: "launch".to_owned(),
@@ -14,7 +16,7 @@ fn new_campaign(coupons: u64) -> wire::NewCampaign {
 #[tokio::test]
 async fn a_collision_draws_another_code_and_never_a_coupon() {
     let dir = tempfile::tempdir().unwrap();
-    let store = SqliteStore::open(&dir.path().join("coupons.db"), 100).unwrap();
+    let store = SqliteStore::open(&dir.path().join("coupons.db"), QUEUE).unwrap();
     let campaign = store.create(new_campaign(10), None).await.unwrap().number;
     let ask = Ask { campaign, user: None, key: None };
     let draw = |tails: &'static [&'static str]| {
@@ -58,7 +60,7 @@ fn a_request_is_found_by_its_user_however_many_coupons_are_issued() {
 #[tokio::test]
 async fn a_failure_takes_the_whole_batch_back() {
     let dir = tempfile::tempdir().unwrap();
-    let store = SqliteStore::open(&dir.path().join("coupons.db"), 100).unwrap();
+    let store = SqliteStore::open(&dir.path().join("coupons.db"), QUEUE).unwrap();
     let campaign = store.create(new_campaign(10), None).await.unwrap().number;
     let failed: Outcome<()> = store
         .write(move |transaction, campaigns| {
@@ -94,7 +96,8 @@ async fn hold(store: &SqliteStore) -> std::sync::mpsc::Sender<()> {
 #[tokio::test]
 async fn a_full_queue_refuses_and_an_abandoned_request_is_skipped() {
     let dir = tempfile::tempdir().unwrap();
-    let store = SqliteStore::open(&dir.path().join("coupons.db"), 1).unwrap();
+    let store =
+        SqliteStore::open(&dir.path().join("coupons.db"), Queue { capacity: 1, ..QUEUE }).unwrap();
     let campaign = store.create(new_campaign(10), None).await.unwrap().number;
     let ask = Ask { campaign, user: None, key: None };
     let release = hold(&store).await;
@@ -115,10 +118,29 @@ async fn a_full_queue_refuses_and_an_abandoned_request_is_skipped() {
 }
 
 #[tokio::test]
+async fn who_would_wait_too_long_is_refused_and_who_comes_later_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let queue = Queue { patience: Duration::ZERO, ..QUEUE };
+    let store = SqliteStore::open(&dir.path().join("coupons.db"), queue).unwrap();
+    let campaign = store.create(new_campaign(10), None).await.unwrap().number;
+    let ask = Ask { campaign, user: None, key: None };
+    let release = hold(&store).await;
+
+    let mut first = Box::pin(store.issue(ask.clone()));
+    let in_the_queue = tokio::time::timeout(Duration::ZERO, &mut first).await;
+    assert!(in_the_queue.is_err());
+    assert_eq!(store.issue(ask.clone()).await, Err(StoreError::Overloaded));
+    release.send(()).unwrap();
+    assert!(matches!(first.await, Ok(Decision::Issued(coupon)) if coupon.seq == 1));
+    let next = store.issue(ask).await.unwrap();
+    assert!(matches!(next, Decision::Issued(coupon) if coupon.seq == 2));
+}
+
+#[tokio::test]
 async fn numbers_end_where_codes_cannot_tell_campaigns_apart() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("coupons.db");
-    let store = SqliteStore::open(&path, 100).unwrap();
+    let store = SqliteStore::open(&path, QUEUE).unwrap();
     store.create(new_campaign(1), None).await.unwrap();
     Connection::open(&path)
         .unwrap()
@@ -131,9 +153,9 @@ async fn numbers_end_where_codes_cannot_tell_campaigns_apart() {
 fn a_newer_layout_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("coupons.db");
-    drop(SqliteStore::open(&path, 100).unwrap());
+    drop(SqliteStore::open(&path, QUEUE).unwrap());
     Connection::open(&path).unwrap().pragma_update(None, "user_version", 3).unwrap();
-    let error = SqliteStore::open(&path, 100).unwrap_err();
+    let error = SqliteStore::open(&path, QUEUE).unwrap_err();
     assert!(matches!(error, OpenError::Layout { found: 3, .. }), "{error}");
 }
 
@@ -141,7 +163,7 @@ fn a_newer_layout_is_refused() {
 async fn being_ready_is_a_write_that_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("coupons.db");
-    let store = SqliteStore::open(&path, 100).unwrap();
+    let store = SqliteStore::open(&path, QUEUE).unwrap();
     let other = Connection::open(&path).unwrap();
     let data_version =
         || other.query_row("PRAGMA data_version", [], |row| row.get::<_, i64>(0)).unwrap();
@@ -158,7 +180,7 @@ async fn a_file_that_is_not_where_it_was_takes_no_coupon_until_it_is_back() {
     for lost in ["coupons.db", "coupons.db-wal", "coupons.db-shm"] {
         let dir = tempfile::tempdir().unwrap();
         let path = |name: &str| dir.path().join(name);
-        let store = SqliteStore::open(&path("coupons.db"), 100).unwrap();
+        let store = SqliteStore::open(&path("coupons.db"), QUEUE).unwrap();
         let campaign = store.create(new_campaign(10), None).await.unwrap().number;
         let ask = Ask { campaign, user: None, key: None };
         store.issue(ask.clone()).await.unwrap();
@@ -195,7 +217,7 @@ fn mode(path: &Path) -> u32 {
 #[tokio::test]
 async fn files_are_their_owners_alone() {
     let dir = tempfile::tempdir().unwrap();
-    let store = SqliteStore::open(&dir.path().join("coupons.db"), 100).unwrap();
+    let store = SqliteStore::open(&dir.path().join("coupons.db"), QUEUE).unwrap();
     store.create(new_campaign(1), None).await.unwrap();
     for name in ["coupons.db", "coupons.db-wal", "coupons.db-shm", "coupons.db-lock"] {
         assert_eq!(mode(&dir.path().join(name)), 0o600, "{name}");
@@ -219,7 +241,7 @@ fn nothing_is_left_beside_what_cannot_be_a_store() {
     };
     let before = names();
     for name in ["folder", "text", "foreign", "nowhere/coupons.db", "text/coupons.db"] {
-        assert!(SqliteStore::open(&path(name), 100).is_err(), "{name}");
+        assert!(SqliteStore::open(&path(name), QUEUE).is_err(), "{name}");
         assert_eq!(names(), before, "{name}");
     }
 }
@@ -230,7 +252,7 @@ fn a_lock_that_another_holds_is_waited_for_and_named() {
     let path = dir.path().join("coupons.db");
     let other = create_private(&lock_path(&path)).unwrap();
     let held = Lock::take(&other).unwrap();
-    let open = |ms| SqliteStore::open_within(&path, 100, Duration::from_millis(ms));
+    let open = |ms| SqliteStore::open_within(&path, QUEUE, Duration::from_millis(ms));
     let error = open(20).unwrap_err();
     let expected = format!("another process holds {}-lock", path.display());
     assert_eq!(error.to_string(), expected);
@@ -248,7 +270,7 @@ fn many_can_create_one_file_at_once() {
     let path = dir.path().join("coupons.db");
     std::thread::scope(|scope| {
         let opening: Vec<_> =
-            (0..8).map(|_| scope.spawn(|| SqliteStore::open(&path, 100).map(drop))).collect();
+            (0..8).map(|_| scope.spawn(|| SqliteStore::open(&path, QUEUE).map(drop))).collect();
         for one in opening {
             one.join().unwrap().unwrap();
         }
