@@ -70,9 +70,9 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "REQUESTS", default_value_t = 16_384, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) queue: u32,
 
-    /// How long a request for a coupon may be expected to wait for its turn; more are refused with 503 at once
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration)]
-    pub(crate) queue_time: Duration,
+    /// How long a request for a coupon may be expected to wait for its turn; more are refused with 503 at once [default: --request-timeout]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(crate) queue_time: Option<Duration>,
 
     /// Redis: what is promised of a coupon that was answered; a Redis that cannot keep it is refused [default: memory]
     #[arg(long, value_name = "PROMISE", value_enum)]

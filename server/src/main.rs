@@ -97,7 +97,8 @@ async fn run(flags: &Flags, place: Place, entrance: Entrance) -> anyhow::Result<
     let listener =
         Listener::bind(address, tls).with_context(|| format!("cannot listen on {address}"))?;
     let mut front = Front { signals, listener, access };
-    let queue = Queue { capacity: usize::try_from(flags.queue)?, patience: flags.queue_time };
+    let patience = flags.queue_time.unwrap_or(flags.request_timeout);
+    let queue = Queue { capacity: usize::try_from(flags.queue)?, patience };
     let ca = place.authority(flags.store_ca.as_deref())?;
     match place {
         Place::Redis(url) => {
