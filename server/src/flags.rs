@@ -28,6 +28,7 @@ Environment:
   PGPASSWORD  password for PostgreSQL, where the URL has none
   ADMIN_TOKEN, ISSUE_TOKEN  tokens, where no file is named
   SENTRY_DSN  where errors go besides the log
+  OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_…  where traces go, by OpenTelemetry's standard
   RUST_LOG    log level, such as debug [default: info]
 
 Exit codes:

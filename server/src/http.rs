@@ -38,6 +38,7 @@ use crate::metrics::{self, metrics};
 use crate::serve::{Answerer, Peer};
 use crate::store::Store;
 use crate::telemetry::Throttle;
+use crate::traces::Span;
 
 /// Longest request id of a client that is repeated to it.
 const MAX_REQUEST_ID: usize = 128;
@@ -87,6 +88,7 @@ impl<S: Store> App<S> {
         let id = request_id(request.headers());
         let (head, body) = request.into_parts();
         let is_head = head.method == Method::HEAD;
+        let span = Span::begin(&head, template(head.uri.path()), &id);
         let mut answer = match rpc::right(head.uri.path()) {
             Some(right) => self.call(right, head, body, &id).await,
             None => self.respond(&head, body).await.unwrap_or_else(|refusal| {
@@ -94,6 +96,7 @@ impl<S: Store> App<S> {
                 refusal.into_answer()
             }),
         };
+        span.end(answer.status());
         self.sign(answer.headers_mut(), id);
         if is_head { without_body(answer) } else { answer }
     }
@@ -221,6 +224,12 @@ impl<S: Store> Answerer for Arc<App<S>> {
     async fn answer(self, request: Request<Incoming>) -> Answer {
         App::answer(&self, request).await
     }
+}
+
+/// What a path is one of.
+fn template(path: &str) -> &'static str {
+    let rest = || Route::of(path).map_or("", |route| route.template());
+    rpc::template(path).unwrap_or_else(rest)
 }
 
 fn version() -> serde_json::Value {

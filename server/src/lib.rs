@@ -13,4 +13,5 @@ pub mod serve;
 pub mod store;
 pub mod telemetry;
 pub mod tls;
+pub mod traces;
 pub mod user;

@@ -25,6 +25,7 @@ use coupon_server::store::redis::{self, Durability, RedisStore};
 use coupon_server::store::sqlite::SqliteStore;
 use coupon_server::telemetry;
 use coupon_server::tls::{self, TlsError};
+use coupon_server::traces;
 use flags::{Flags, Planting};
 use hyper::header::HeaderValue;
 use place::{Place, environment, redacted};
@@ -68,6 +69,7 @@ fn start(flags: &Flags) -> anyhow::Result<()> {
     let dsn = environment("SENTRY_DSN")?;
     // Sends what it has when it is dropped, after everything else.
     let _reporting = telemetry::start(flags.log_format, dsn.as_deref())?;
+    let _tracing = traces::start()?;
     allow_many_connections();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = runtime.block_on(run(flags, place, Entrance { address, tls, access }));

@@ -79,6 +79,22 @@ impl<'a> Route<'a> {
         }
     }
 
+    /// Its path, with a name for what differs.
+    pub(super) fn template(&self) -> &'static str {
+        match self {
+            Self::Campaigns => "/campaigns",
+            Self::Campaign(_) => "/campaigns/{id}",
+            Self::Coupons(_) => "/campaigns/{id}/coupons",
+            Self::Cancel(_) => "/campaigns/{id}/cancel",
+            Self::Events(_) => "/campaigns/{id}/events",
+            Self::Health => "/healthz",
+            Self::Ready => "/readyz",
+            Self::Version => "/version",
+            Self::Metrics => "/metrics",
+            Self::Document => "/openapi.yaml",
+        }
+    }
+
     pub(super) fn methods(&self) -> &'static [Method] {
         match self {
             Self::Campaigns | Self::Cancel(_) => &[Method::POST],
@@ -104,6 +120,9 @@ mod tests {
         assert_eq!(Route::of("/campaigns/1"), Some(Route::Campaign("1")));
         assert_eq!(Route::of("/campaigns/1/coupons"), Some(Route::Coupons("1")));
         assert_eq!(Route::of("/campaigns/1/events"), Some(Route::Events("1")));
+        for path in ["/campaigns", "/campaigns/{id}/cancel", "/version", "/openapi.yaml"] {
+            assert_eq!(Route::of(path).map(|route| route.template()), Some(path));
+        }
         for path in [
             "/",
             "",

@@ -52,6 +52,16 @@ pub(super) fn right(path: &str) -> Option<Right> {
     })
 }
 
+/// The path of a call, as long as it is one of these.
+pub(super) fn template(path: &str) -> Option<&'static str> {
+    Some(match path.strip_prefix(SERVICE)? {
+        "CreateCampaign" => "/coupon.v1.CouponService/CreateCampaign",
+        "GetCampaign" => "/coupon.v1.CouponService/GetCampaign",
+        "IssueCoupon" => "/coupon.v1.CouponService/IssueCoupon",
+        _ => SERVICE,
+    })
+}
+
 /// Answers calls.
 pub(super) struct Rpc<S: Store>(ConnectRpcService<CouponServiceServer<Calls<S>>>);
 

@@ -1,7 +1,8 @@
 //! Starts servers, and asks them.
 
 use std::collections::HashSet;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Mutex;
@@ -100,6 +101,9 @@ pub(crate) fn binary() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_coupon-server"));
     command.env_remove("PORT").env_remove("REDIS_ADDR").env_remove("RUST_LOG");
     command.env_remove("ADMIN_TOKEN").env_remove("ISSUE_TOKEN").env_remove("SENTRY_DSN");
+    let foreign =
+        std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"OTEL_"));
+    foreign.for_each(|(name, _)| _ = command.env_remove(name));
     command
 }
 
@@ -370,4 +374,25 @@ pub(crate) fn assert_sound(rows: &[LedgerRow]) {
     }
     let codes: HashSet<_> = rows.iter().map(|row| &row.code).collect();
     assert_eq!(codes.len(), rows.len(), "a code was given twice");
+}
+
+/// The next request to a stand-in for a service, which answers it with this: its head and its body.
+pub(crate) fn take_request(listener: &TcpListener, answer: &str) -> (String, Vec<u8>) {
+    let (stream, _) = listener.accept().unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut reader = BufReader::new(&stream);
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        assert_ne!(reader.read_line(&mut head).unwrap(), 0, "{head}");
+    }
+    let length = head.to_lowercase();
+    let length = length.split("content-length: ").nth(1).and_then(|rest| rest.lines().next());
+    let mut body = vec![0; length.unwrap().parse().unwrap()];
+    reader.read_exact(&mut body).unwrap();
+    let answer = format!(
+        "HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{answer}",
+        answer.len()
+    );
+    (&stream).write_all(answer.as_bytes()).unwrap();
+    (head, body)
 }

@@ -52,3 +52,4 @@ mod schedule;
 mod start_and_stop;
 mod store_tls;
 mod tls;
+mod traces;

@@ -95,32 +95,15 @@ async fn a_line_about_a_request_has_its_id() {
 }
 
 #[cfg(feature = "sentry")]
-/// The first request to a stand-in for Sentry, with its body.
-fn first_request(listener: &std::net::TcpListener) -> String {
-    use std::io::{BufRead, BufReader, Read, Write};
-
-    let (stream, _) = listener.accept().unwrap();
-    stream.set_read_timeout(Some(crate::instance::PATIENCE)).unwrap();
-    let mut reader = BufReader::new(&stream);
-    let mut head = String::new();
-    while !head.ends_with("\r\n\r\n") {
-        assert_ne!(reader.read_line(&mut head).unwrap(), 0, "{head}");
-    }
-    let length = head.to_lowercase();
-    let length = length.split("content-length: ").nth(1).and_then(|rest| rest.lines().next());
-    let mut body = vec![0; length.unwrap().parse().unwrap()];
-    reader.read_exact(&mut body).unwrap();
-    (&stream).write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").unwrap();
-    head + &String::from_utf8_lossy(&body)
-}
-
-#[cfg(feature = "sentry")]
 #[tokio::test]
 async fn an_error_goes_to_sentry_and_a_warning_does_not() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let dsn = format!("http://sesame@{}/7", listener.local_addr().unwrap());
     let (tell, told) = std::sync::mpsc::channel();
-    std::thread::spawn(move || tell.send(first_request(&listener)));
+    std::thread::spawn(move || {
+        let (head, body) = crate::instance::take_request(&listener, "{}");
+        tell.send(head + &String::from_utf8_lossy(&body))
+    });
     let store = Store::redis();
     let mut command = crate::instance::command(&store.flag());
     let mut instance = Instance::start(command.env("SENTRY_DSN", dsn));

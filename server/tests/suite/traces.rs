@@ -1,0 +1,133 @@
+//! Traces go to whom the standard variables name, as the standard says.
+
+use std::collections::HashMap;
+use std::net::TcpListener;
+use std::sync::mpsc::Receiver;
+
+use contract::wire::{coupons_path, header};
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
+use opentelemetry_proto::tonic::trace::v1::Span;
+use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
+use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
+use prost::Message as _;
+
+use crate::instance::{Instance, Store, binary, command, refused, take_request};
+
+const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+/// A stand-in for a collector: its URL, and whatever it is sent.
+fn collector() -> (String, Receiver<ExportTraceServiceRequest>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        loop {
+            let (head, body) = take_request(&listener, "");
+            assert!(head.starts_with("POST /v1/traces "), "{head}");
+            assert!(head.contains("x-shop: sesame"), "{head}");
+            if tell.send(ExportTraceServiceRequest::decode(body.as_slice()).unwrap()).is_err() {
+                return;
+            }
+        }
+    });
+    (url, told)
+}
+
+fn attributes(all: &[KeyValue]) -> HashMap<&str, String> {
+    let text = |value: &Option<AnyValue>| match value.as_ref().and_then(|v| v.value.as_ref()) {
+        Some(Value::StringValue(text)) => text.clone(),
+        Some(Value::IntValue(number)) => number.to_string(),
+        other => format!("{other:?}"),
+    };
+    all.iter().map(|one| (one.key.as_str(), text(&one.value))).collect()
+}
+
+#[tokio::test]
+async fn each_request_is_a_span_below_the_one_of_whoever_asks() {
+    let (url, told) = collector();
+    let store = Store::redis();
+    let mut command = command(&store.flag());
+    command.env("OTEL_EXPORTER_OTLP_ENDPOINT", url);
+    command.env("OTEL_EXPORTER_OTLP_HEADERS", "x-shop=sesame");
+    command.env("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test");
+    let mut instance = Instance::start(&mut command);
+    let id = instance.create(3, -1, false).await.id;
+    let asked = instance.post(&coupons_path(&id)).header("traceparent", PARENT);
+    let asked = asked.header(header::REQUEST_ID, "mine-7");
+    assert_eq!(asked.send().await.unwrap().status(), 201);
+    drop(store);
+    assert_eq!(instance.post(&coupons_path(&id)).send().await.unwrap().status(), 503);
+    assert_eq!(instance.get("/no/such/thing").send().await.unwrap().status(), 404);
+    instance.get("/coupon.v1.CouponService/Nothing").send().await.unwrap();
+    // What is left is sent before the end.
+    let lines = instance.stop();
+    assert!(lines.iter().all(|line| !line.contains("sesame")), "{lines:?}");
+
+    let requests: Vec<_> = told.try_iter().collect();
+    let resources: Vec<_> = requests.iter().flat_map(|request| &request.resource_spans).collect();
+    for resource in &resources {
+        let of_all = attributes(&resource.resource.as_ref().unwrap().attributes);
+        assert_eq!(of_all["service.name"], "coupon-server");
+        assert_eq!(of_all["deployment.environment.name"], "test");
+    }
+    let spans = resources.iter().flat_map(|one| &one.scope_spans).flat_map(|scope| &scope.spans);
+    let spans: Vec<&Span> = spans.collect();
+    let names: Vec<&str> = spans.iter().map(|span| span.name.as_str()).collect();
+    let expected = [
+        "POST /campaigns",
+        "POST /campaigns/{id}/coupons",
+        "POST /campaigns/{id}/coupons",
+        "GET",
+        "GET /coupon.v1.CouponService/",
+    ];
+    assert_eq!(names, expected);
+    let issued = spans[1];
+    assert_eq!(issued.kind, SpanKind::Server as i32);
+    assert_eq!(hex(&issued.trace_id), PARENT[3..35]);
+    assert_eq!(hex(&issued.parent_span_id), PARENT[36..52]);
+    assert!(issued.start_time_unix_nano < issued.end_time_unix_nano);
+    let said = attributes(&issued.attributes);
+    assert_eq!(said["http.request.method"], "POST");
+    assert_eq!(said["http.route"], "/campaigns/{id}/coupons");
+    assert_eq!(said["http.response.status_code"], "201");
+    assert_eq!(said["coupon.request_id"], "mine-7");
+    let failed =
+        |span: &Span| span.status.as_ref().is_some_and(|s| s.code == StatusCode::Error as i32);
+    let failures: Vec<bool> = spans.iter().map(|span| failed(span)).collect();
+    assert_eq!(failures[..4], [false, false, true, false]);
+    assert!(spans[2].parent_span_id.is_empty(), "nobody named a span above it");
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn what_is_not_spoken_is_refused_in_one_line() {
+    for (name, value) in [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://sesame@collector:4318"),
+        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "collector:4318/sesame"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+    ] {
+        let mut command = binary();
+        command.env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318").env("PORT", "0");
+        let line = refused(command.env(name, value));
+        assert!(line.contains(name) && !line.contains("sesame"), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_sent_where_the_variables_say_so() {
+    for (name, value) in [("OTEL_SDK_DISABLED", "true"), ("OTEL_TRACES_EXPORTER", "none")] {
+        let (url, told) = collector();
+        let store = Store::sqlite();
+        let mut command = command(&store.flag());
+        let mut instance =
+            Instance::start(command.env("OTEL_EXPORTER_OTLP_ENDPOINT", url).env(name, value));
+        instance.create(3, -1, false).await;
+        instance.stop();
+        assert_eq!(told.try_iter().count(), 0, "{name}");
+    }
+}
