@@ -128,12 +128,27 @@ impl Waiting {
     }
 }
 
-/// Tells all of them that it failed.
-pub(super) fn fail_all(batch: Vec<Job>, error: &StoreError) {
-    for job in batch {
-        // Nobody may be waiting any more.
-        let _ = job.reply.send(Err(error.clone()));
+/// Tells each request what was decided about it. A store that answers for no request at all has no such
+/// campaign.
+pub(super) fn tell_each(batch: Vec<Job>, told: impl ExactSizeIterator<Item = Attempt>) {
+    match told.len() {
+        0 => tell_all(batch, &Ok(Some(Decision::UnknownCampaign))),
+        decisions if decisions == batch.len() => batch.into_iter().zip(told).for_each(tell),
+        decisions => {
+            let what = format!("{decisions} decisions about {} requests", batch.len());
+            tell_all(batch, &Err(StoreError::Damaged(what)));
+        }
     }
+}
+
+/// Tells all of them the same.
+pub(super) fn tell_all(batch: Vec<Job>, told: &Attempt) {
+    batch.into_iter().for_each(|job| tell((job, told.clone())));
+}
+
+fn tell((job, told): (Job, Attempt)) {
+    // Nobody may be waiting any more; the decision stands.
+    let _ = job.reply.send(told);
 }
 
 /// Attempts with new codes until some are free.

@@ -26,10 +26,10 @@ use tokio::sync::oneshot;
 
 pub use connect::OpenError;
 use connect::{pool, prepare};
-use reply::{Told, campaign_number, count, lost, reply_all};
+use reply::{Told, campaign_number, count, lost};
 pub(crate) use reply::{decision, failed, number};
 
-use super::gather::{Attempt, Job, Served, Tails, Waiting, fail_all, with_free_codes};
+use super::gather::{Attempt, Job, Served, Tails, Waiting, tell_all, tell_each, with_free_codes};
 use super::{
     Ask, CampaignState, Decision, LEASE, Lead, Queue, Store, StoreError, limit_flag, time,
 };
@@ -152,7 +152,7 @@ impl PostgresStore {
                     let whole = self.0.run(&mut connection, campaign, batch).await;
                     kept = Some(connection).filter(|_| whole && !self.0.is_crowded());
                 }
-                Err(e) => fail_all(batch, &failed(e)),
+                Err(e) => tell_all(batch, &Err(failed(e))),
             }
         }
     }
@@ -209,11 +209,11 @@ impl Inner {
             step.bind(number(campaign)).bind(users).bind(holders).bind(keys).bind(codes);
         match self.fetch(connection, step).await {
             Ok(told) => {
-                reply_all(batch, told);
+                tell_each(batch, told.into_iter().map(decision));
                 true
             }
             Err(e) => {
-                fail_all(batch, &failed(e));
+                tell_all(batch, &Err(failed(e)));
                 false
             }
         }

@@ -25,7 +25,9 @@ pub use durability::Durability;
 use link::Link;
 pub(crate) use script::Script;
 
-use super::gather::{Attempt, CANDIDATES, Job, Served, Tails, Waiting, fail_all, with_free_codes};
+use super::gather::{
+    Attempt, CANDIDATES, Job, Served, Tails, Waiting, tell_all, tell_each, with_free_codes,
+};
 use super::{Ask, CampaignState, Coupon, Decision, Lead, Queue, Store, StoreError, time};
 use crate::code::CampaignNumber;
 
@@ -149,7 +151,7 @@ impl Inner {
         }
         match self.link.keep(&call).await {
             Ok((coupons, decisions)) => reply_all(batch, coupons, decisions),
-            Err(e) => fail_all(batch, &e),
+            Err(e) => tell_all(batch, &Err(e)),
         }
     }
 }
@@ -162,27 +164,9 @@ fn reply_all(batch: Vec<Job>, coupons: i64, decisions: Vec<Value>) {
         let error = StoreError::Damaged(format!(
             "the parts of campaign {campaign} disagree, so nothing of it is issued: {what}"
         ));
-        return fail_all(batch, &error);
+        return tell_all(batch, &Err(error));
     }
-    // The script answers for no request when there is no such campaign.
-    if coupons < 0 {
-        for job in batch {
-            let _ = job.reply.send(Ok(Some(Decision::UnknownCampaign)));
-        }
-        return;
-    }
-    if decisions.len() != batch.len() {
-        let error = StoreError::Damaged(format!(
-            "{} decisions about {} requests",
-            decisions.len(),
-            batch.len()
-        ));
-        return fail_all(batch, &error);
-    }
-    for (job, value) in batch.into_iter().zip(decisions) {
-        // Nobody may be waiting any more; the decision stands.
-        let _ = job.reply.send(decision(value, coupons));
-    }
+    tell_each(batch, decisions.into_iter().map(|value| decision(value, coupons)));
 }
 
 /// A decision as the scripts return it; `None` stands for a collision of all codes.

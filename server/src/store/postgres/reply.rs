@@ -2,7 +2,7 @@
 
 use sqlx::error::DatabaseError;
 
-use super::super::gather::{Attempt, Job, fail_all};
+use super::super::gather::Attempt;
 use super::super::{Coupon, Decision, StoreError, time};
 use crate::code::CampaignNumber;
 
@@ -33,26 +33,6 @@ pub(crate) fn number(campaign: CampaignNumber) -> i32 {
 /// A number that is never negative.
 pub(super) fn count(number: i64) -> Result<u64, StoreError> {
     u64::try_from(number).map_err(|_| StoreError::Damaged(format!("{number} is not a count")))
-}
-
-/// Tells each request of a batch what was decided about it.
-pub(super) fn reply_all(batch: Vec<Job>, told: Vec<Told>) {
-    // The function answers for no request when there is no such campaign.
-    if told.is_empty() {
-        for job in batch {
-            let _ = job.reply.send(Ok(Some(Decision::UnknownCampaign)));
-        }
-        return;
-    }
-    if told.len() != batch.len() {
-        let error =
-            StoreError::Damaged(format!("{} decisions about {} requests", told.len(), batch.len()));
-        return fail_all(batch, &error);
-    }
-    for (job, told) in batch.into_iter().zip(told) {
-        // Nobody may be waiting any more; the decision stands.
-        let _ = job.reply.send(decision(told));
-    }
 }
 
 /// A decision as the function returns it; `None` stands for a collision of all codes.

@@ -103,6 +103,16 @@ async fn requests_that_wait_share_a_transaction_unless_they_are_to_be_alone() {
     assert_eq!(transactions(Sharing::Alone).await, 40);
 }
 
+/// Asks until the campaign's task has seen that nobody waits any more.
+async fn once_there_is_room(store: &PostgresStore, ask: Ask) -> Decision {
+    loop {
+        match store.issue(ask.clone()).await {
+            Err(StoreError::Overloaded) => tokio::task::yield_now().await,
+            other => return other.unwrap(),
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_request_that_gave_up_in_the_queue_is_skipped_and_a_full_queue_refuses() {
     let server = e2e::Postgres::start();
@@ -120,12 +130,7 @@ async fn a_request_that_gave_up_in_the_queue_is_skipped_and_a_full_queue_refuses
     assert_eq!(store.issue(ask(campaign, "late")).await, Err(StoreError::Overloaded));
     sqlx::raw_sql("COMMIT").execute(&mut other).await.unwrap();
     assert!(matches!(first.await.unwrap(), Ok(Decision::Issued(coupon)) if coupon.seq == 1));
-    let next = loop {
-        match store.issue(ask(campaign, "next")).await {
-            Err(StoreError::Overloaded) => tokio::task::yield_now().await,
-            other => break other.unwrap(),
-        }
-    };
+    let next = once_there_is_room(&store, ask(campaign, "next")).await;
     assert!(matches!(next, Decision::Issued(coupon) if coupon.seq == 2));
 }
 
@@ -145,13 +150,7 @@ async fn who_would_wait_too_long_is_refused_and_who_comes_later_is_not() {
     assert_eq!(store.issue(ask(campaign, "second")).await, Err(StoreError::Overloaded));
     sqlx::raw_sql("COMMIT").execute(&mut other).await.unwrap();
     assert!(matches!(first.await.unwrap(), Ok(Decision::Issued(coupon)) if coupon.seq == 1));
-    // The campaign's task may not have seen yet that nobody waits.
-    let next = loop {
-        match store.issue(ask(campaign, "third")).await {
-            Err(StoreError::Overloaded) => tokio::task::yield_now().await,
-            other => break other.unwrap(),
-        }
-    };
+    let next = once_there_is_room(&store, ask(campaign, "third")).await;
     assert!(matches!(next, Decision::Issued(coupon) if coupon.seq == 2));
 }
 
