@@ -11,6 +11,7 @@ mod stream;
 
 use std::cell::RefCell;
 use std::io;
+use std::task::{Context, Poll};
 
 use chrono::DateTime;
 use contract::outcome::{Doubt, Failure, Outcome};
@@ -216,16 +217,40 @@ impl Link {
     }
 
     /// Whether the request left whole, so that nothing is to be done until its answer is there, and
-    /// nothing is lost by looking late, for the kernel notes when that was. The first look at it will
-    /// not wait for the event loop to say that it is.
-    pub fn has_left(&mut self, request: &Packed) -> bool {
-        match (&mut self.0, &request.0) {
-            (Linked::H1(connection), Form::H1(bytes)) if connection.has_left(bytes) => {
-                connection.expect();
-                true
-            }
+    /// nothing is lost by looking late, for the kernel notes when that was.
+    pub fn has_left(&self, request: &Packed) -> bool {
+        match (&self.0, &request.0) {
+            (Linked::H1(connection), Form::H1(bytes)) => connection.has_left(bytes),
             // Its connection's task writes it.
             (Linked::H1(_) | Linked::H2(_), Form::H1(_) | Form::H2(_)) => false,
+        }
+    }
+
+    /// Reads what has come of the answer, once the event loop says that something has; [`Link::answer`]
+    /// goes on from there. Only for a link whose request [has left](Link::has_left).
+    pub fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        match &mut self.0 {
+            Linked::H1(connection) => connection.poll_read(context),
+            Linked::H2(_) => Poll::Ready(()),
+        }
+    }
+
+    /// Reads what is there of the answer by now, whatever the event loop knows. Only for a link whose request
+    /// [has left](Link::has_left).
+    pub fn read(&mut self) {
+        if let Linked::H1(connection) = &mut self.0 {
+            connection.read();
+        }
+    }
+
+    /// The answer, if it was read to its end.
+    ///
+    /// # Errors
+    /// When there is no whole answer; the link is of no use any more then.
+    pub fn whole(&mut self) -> Result<Option<Whole>, Broken> {
+        match &mut self.0 {
+            Linked::H1(connection) => connection.whole(),
+            Linked::H2(_) => Ok(None),
         }
     }
 

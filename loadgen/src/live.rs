@@ -1,15 +1,21 @@
-//! Counters that a load thread writes and the live view reads. The figures that count come from
-//! the history, never from here.
+//! Counters that load threads write and the live view reads, a set for each thread: over one for all of
+//! them the processors would quarrel at each request. The figures that count come from the history,
+//! never from here.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use contract::outcome::Outcome;
 use hdrhistogram::Histogram;
 
-/// What happened so far, over all load threads.
+/// What happened so far.
+#[derive(Debug)]
+pub struct Live(Vec<Counters>);
+
+/// What happened so far on one load thread. No two threads write to the same cache line.
 #[derive(Debug, Default)]
-pub struct Live {
+#[repr(align(128))]
+pub struct Counters {
     sent: AtomicU64,
     done: AtomicU64,
     issued: AtomicU64,
@@ -61,7 +67,7 @@ pub struct Glance {
     pub dropped: u64,
 }
 
-impl Live {
+impl Counters {
     /// An attempt begins.
     pub fn sent(&self) {
         self.sent.fetch_add(1, Relaxed);
@@ -86,33 +92,53 @@ impl Live {
         counter.fetch_add(1, Relaxed);
         self.done.fetch_add(1, Relaxed);
         let us = u64::try_from(response / 1_000).unwrap_or(0).max(1);
-        self.responses.0.lock().unwrap_or_else(PoisonError::into_inner).saturating_record(us);
+        self.responses().saturating_record(us);
+    }
+
+    fn responses(&self) -> MutexGuard<'_, Histogram<u32>> {
+        self.responses.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Live {
+    /// For so many load threads.
+    pub fn new(threads: usize) -> Self {
+        Self(std::iter::repeat_with(Counters::default).take(threads).collect())
+    }
+
+    /// Those of load thread `number`.
+    pub fn of(&self, number: usize) -> &Counters {
+        &self.0[number]
     }
 
     /// Response times since it was asked last; `None` where there were none.
     pub fn recent(&self) -> Option<Recent> {
-        let mut responses = self.responses.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = |quantile| responses.value_at_quantile(quantile);
-        let recent = (!responses.is_empty()).then(|| Recent {
-            p50: at(0.5),
-            p99: at(0.99),
-            max: responses.max(),
-        });
-        responses.reset();
-        recent
+        let mut all = Responses::default().0.into_inner().unwrap_or_else(PoisonError::into_inner);
+        for counters in &self.0 {
+            let mut responses = counters.responses();
+            // They have the same bounds.
+            let _ = all.add(&*responses);
+            responses.reset();
+        }
+        let at = |quantile| all.value_at_quantile(quantile);
+        (!all.is_empty()).then(|| Recent { p50: at(0.5), p99: at(0.99), max: all.max() })
     }
 
     /// A look at the counters.
     pub fn glance(&self) -> Glance {
-        let done = self.done.load(Relaxed);
-        let sent = self.sent.load(Relaxed);
+        let sum = |which: fn(&Counters) -> &AtomicU64| -> u64 {
+            self.0.iter().map(|counters| which(counters).load(Relaxed)).sum()
+        };
+        // What is done was sent before, so it is read before.
+        let done = sum(|c| &c.done);
+        let sent = sum(|c| &c.sent);
         Glance {
             sent,
             in_flight: sent.saturating_sub(done),
-            issued: self.issued.load(Relaxed),
-            refused: self.refused.load(Relaxed),
-            troubled: self.troubled.load(Relaxed),
-            dropped: self.dropped.load(Relaxed),
+            issued: sum(|c| &c.issued),
+            refused: sum(|c| &c.refused),
+            troubled: sum(|c| &c.troubled),
+            dropped: sum(|c| &c.dropped),
         }
     }
 }
@@ -123,9 +149,11 @@ mod tests {
 
     #[test]
     fn response_times_are_those_since_the_last_look() {
-        let live = Live::default();
+        let live = Live::new(3);
         assert_eq!(live.recent(), None);
-        (1..=100).for_each(|ms| live.done(&Outcome::SoldOut, ms * 1_000_000));
+        for (ms, thread) in (1..=100).zip((0..3).cycle()) {
+            live.of(thread).done(&Outcome::SoldOut, ms * 1_000_000);
+        }
         let recent = live.recent().unwrap();
         assert!(recent.p50.abs_diff(50_000) < 1_000 && recent.p99.abs_diff(99_000) < 1_500);
         assert!(recent.max >= 100_000);

@@ -392,7 +392,7 @@ impl Launch {
             threads,
             pacing: Pacing::of(threads, cores()),
             history: folder.history(),
-            live: Arc::new(Live::default()),
+            live: Arc::new(Live::new(threads)),
             stop: stop.clone(),
             samples: Arc::clone(&self.samples),
             mapping: Arc::clone(&self.mapping),

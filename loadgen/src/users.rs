@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -316,12 +317,21 @@ fn others(record: &csv::StringRecord, but: usize) -> Vec<String> {
     record.iter().enumerate().filter(|(at, _)| *at != but).map(|(_, v)| v.to_owned()).collect()
 }
 
+/// The name of a user who has none.
+fn made_up(number: u64) -> String {
+    // As long as nearly all of them are: one allocation for each request.
+    let mut name = String::with_capacity(8);
+    // Writing to a text cannot fail.
+    let _ = write!(name, "u{number:07}");
+    name
+}
+
 impl<'a> Row<'a> {
     /// What the user is called.
     pub fn user(&self) -> Cow<'a, str> {
         match self.at().and_then(|at| self.users.names.get(at)) {
             Some(name) => name.as_str().into(),
-            None => format!("u{:07}", self.number()).into(),
+            None => made_up(self.number()).into(),
         }
     }
 

@@ -29,7 +29,7 @@ use tokio::sync::{Notify, watch};
 use crate::client::Lane;
 use crate::client::reach::Reach;
 use crate::clock::{Clock, Stamps, thread_cpu};
-use crate::live::Live;
+use crate::live::{Counters, Live};
 use crate::mapping::{Forms, Mapping};
 use crate::pace::{Pacer, Pacing};
 use crate::record::{Recorder, Timing};
@@ -87,7 +87,12 @@ impl Job {
     }
 
     fn new_op(&self) -> u64 {
-        self.next_op.fetch_add(1, Relaxed)
+        self.new_ops(1)
+    }
+
+    /// The first of so many numbers.
+    fn new_ops(&self, count: u64) -> u64 {
+        self.next_op.fetch_add(count, Relaxed)
     }
 }
 
@@ -153,8 +158,8 @@ fn try_run(job: &Job, number: usize) -> io::Result<(Tally, Option<io::Error>)> {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_all().build_local(LocalOptions::default())?;
     let recorder = Recorder::create(&job.history, number)?;
-    let worker = Rc::new(Worker::new(job.clone(), recorder));
-    runtime.block_on(Worker::carry_out(&worker, number))?;
+    let worker = Rc::new(Worker::new(job.clone(), number, recorder));
+    runtime.block_on(Worker::carry_out(&worker))?;
     drop(runtime);
     let worker = Rc::try_unwrap(worker)
         .map_err(|_| io::Error::other("a request outlived its load thread"))?;
@@ -168,6 +173,8 @@ type Task = Pin<Box<dyn Future<Output = io::Result<()>>>>;
 
 struct Worker {
     job: Job,
+    /// Which load thread it is.
+    number: usize,
     recorder: Recorder,
     stamps: Stamps,
     lanes: Vec<Lane>,
@@ -225,13 +232,14 @@ enum Next {
 }
 
 impl Worker {
-    fn new(job: Job, recorder: Recorder) -> Self {
+    fn new(job: Job, number: usize, recorder: Recorder) -> Self {
         let lane = |target: &Target| Lane::new(target.clone(), job.reach.clone());
         let lanes = job.targets.iter().map(lane).collect();
         Self {
             patience: Rc::new(Patience::new(job.clock)),
             stamps: Stamps::new(job.clock),
             job,
+            number,
             recorder,
             lanes,
             in_flight: Cell::new(0),
@@ -247,14 +255,14 @@ impl Worker {
         }
     }
 
-    async fn carry_out(this: &Rc<Self>, number: usize) -> io::Result<()> {
+    async fn carry_out(this: &Rc<Self>) -> io::Result<()> {
         let pacer = Pacer::new(this.job.clock, this.job.pacing)?;
         tokio::task::spawn_local(Rc::clone(&this.patience).watch(this.job.stop.subscribe()));
-        Self::warm_up(this, number, &pacer).await?;
+        Self::warm_up(this, &pacer).await?;
         this.count(|tally| tally.preparation_ns = thread_cpu());
         match this.job.load.saturate {
-            Some(saturate) => Self::saturate(this, number, saturate, &pacer).await?,
-            None => Self::keep_to_the_plan(this, number, &pacer).await?,
+            Some(saturate) => Self::saturate(this, saturate, &pacer).await?,
+            None => Self::keep_to_the_plan(this, &pacer).await?,
         }
         this.waits_for.set(i64::MAX);
         while this.journeys.get() > 0 {
@@ -266,14 +274,14 @@ impl Worker {
     }
 
     /// Sends what is due when it is due, until there is nothing more to come.
-    async fn keep_to_the_plan(this: &Rc<Self>, number: usize, pacer: &Pacer) -> io::Result<()> {
+    async fn keep_to_the_plan(this: &Rc<Self>, pacer: &Pacer) -> io::Result<()> {
         let schedule = Arc::clone(&this.job.schedule);
-        let arrivals = schedule.share(number as u64, this.job.threads as u64);
+        let arrivals = schedule.share(this.number as u64, this.job.threads as u64);
         let mut planned = Ahead::new(arrivals, |arrival| {
             let order = this.job.workload.order(&arrival);
             (this.job.start + arrival.due, this.prepare(order, 0))
         });
-        let mut reads = this.reads(number).peekable();
+        let mut reads = this.reads().peekable();
         let mut stop = this.job.stop.subscribe();
         let mut looked = i64::MIN;
         while let Some((due, next)) = this.next_due(planned.due(), &mut reads) {
@@ -352,7 +360,7 @@ impl Worker {
     }
 
     /// The moments at which the campaign is read.
-    fn reads(&self, number: usize) -> impl Iterator<Item = i64> + use<> {
+    fn reads(&self) -> impl Iterator<Item = i64> + use<> {
         let rate = self.job.load.reads.per_second();
         let (begin, end) = (self.job.schedule.begin(), self.job.schedule.end());
         let (start, threads) = (self.job.start + begin, self.job.threads);
@@ -364,7 +372,7 @@ impl Worker {
         )]
         let due = move |k: usize| start + ((k as f64 + 0.5) * gap) as i64;
         let length = end - begin;
-        (number..)
+        (self.number..)
             .step_by(threads)
             .map(due)
             .take_while(move |due| gap > 0.0 && *due <= start + length)
@@ -374,7 +382,7 @@ impl Worker {
     fn dispatch(this: &Rc<Self>, prepared: Prepared, due: i64) {
         if this.is_full() {
             this.count(|tally| tally.dropped += 1);
-            this.job.live.dropped();
+            this.live().dropped();
             return;
         }
         Self::free_a_link(this, prepared.order.target);
@@ -425,6 +433,10 @@ impl Worker {
         if sooner {
             self.changed.notify_one();
         }
+    }
+
+    fn live(&self) -> &Counters {
+        self.job.live.of(self.number)
     }
 
     fn count(&self, change: impl FnOnce(&mut Tally)) {

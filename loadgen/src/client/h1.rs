@@ -3,22 +3,22 @@
 //! httparse reads heads and chunk sizes; what is ours is the counting of written bytes and that the
 //! first write needs no turn of the event loop.
 
-use std::io::{self, Write as _};
-use std::mem::MaybeUninit;
-use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+mod answer;
 
-use httparse::Status;
+use std::future::poll_fn;
+use std::io::{self, Write as _};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker, ready};
+
 use hyper::Method;
 use hyper::header::{HOST, HeaderName};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::io::{AsyncRead as _, AsyncWrite as _, AsyncWriteExt as _, ReadBuf};
 
 use super::stream::Stream;
 use super::{Broken, Headers, MAX_ANSWER, Whole, announces_body};
-use crate::mapping::{Write, fields};
+use crate::mapping::Write;
+use answer::{End, Parsed};
 
-/// Most headers of an answer.
-const MAX_HEADERS: usize = 96;
 /// Space for an answer, before it proves to be longer.
 const USUAL_ANSWER: usize = 2 * 1024;
 /// The same for a request.
@@ -28,7 +28,12 @@ const USUAL_REQUEST: usize = 512;
 #[derive(Debug)]
 pub(super) struct Connection {
     stream: Stream,
+    /// What was read of the answer, and room for more.
     buffer: Vec<u8>,
+    /// How much was read.
+    filled: usize,
+    /// Nothing more can be read.
+    end: Option<End>,
     /// Bytes of the current request that the stream took.
     taken: usize,
     /// What was written to the stream before the current request.
@@ -85,16 +90,13 @@ impl Write for Message<'_> {
 
 impl Connection {
     pub(super) fn new(stream: Stream) -> Self {
-        let buffer = Vec::with_capacity(USUAL_ANSWER);
-        Self { stream, buffer, taken: 0, before: 0, dead: false }
+        let buffer = vec![0; USUAL_ANSWER];
+        Self { stream, buffer, filled: 0, end: None, taken: 0, before: 0, dead: false }
     }
 
     /// An idle connection has nothing to say: what it says is a goodbye.
     pub(super) fn is_alive(&mut self) -> bool {
-        let mut byte = [0; 1];
-        let mut buffer = ReadBuf::new(&mut byte);
-        let mut context = Context::from_waker(Waker::noop());
-        Pin::new(&mut self.stream).poll_read(&mut context, &mut buffer).is_pending()
+        !self.stream.has_some()
     }
 
     pub(super) fn has_written(&self) -> bool {
@@ -108,15 +110,10 @@ impl Connection {
         self.taken == request.len() && is_noted
     }
 
-    /// The answer is probably there when it is asked for.
-    pub(super) fn expect(&mut self) {
-        self.stream.expect();
-    }
-
     pub(super) fn begin(&mut self, request: &[u8]) {
         self.taken = 0;
         self.before = self.stream.written().get();
-        self.buffer.clear();
+        self.filled = 0;
         let mut context = Context::from_waker(Waker::noop());
         match Pin::new(&mut self.stream).poll_write(&mut context, request) {
             Poll::Ready(Ok(taken)) => self.taken = taken,
@@ -130,12 +127,10 @@ impl Connection {
             return Err(if self.has_written() { Broken::Disconnected } else { Broken::NotWritten });
         }
         loop {
-            let head = self.head().await?;
-            // 100 and 103 announce an answer; they are none.
-            if !(100..200).contains(&head.status) || head.status == 101 {
-                return self.body(head).await;
+            if let Some(whole) = self.whole()? {
+                return Ok(whole);
             }
-            self.buffer.drain(..head.length);
+            poll_fn(|context| self.poll_read(context)).await;
         }
     }
 
@@ -148,191 +143,50 @@ impl Connection {
         self.stream.flush().await
     }
 
-    /// Reads until the head is whole.
-    async fn head(&mut self) -> Result<Head, Broken> {
-        loop {
-            if let Some(head) = Head::parse(&self.buffer)? {
-                return Ok(head);
-            }
-            if self.more().await? == 0 {
-                return Err(Broken::Disconnected);
-            }
-        }
-    }
-
-    async fn body(&mut self, head: Head) -> Result<Whole, Broken> {
-        let Head { length: start, status, headers, framing, keeps_alive } = head;
-        let mut reusable = keeps_alive;
-        let body = match framing {
-            Framing::Length(length) => {
-                let end = start.saturating_add(length);
-                if end > MAX_ANSWER {
-                    return Err(Broken::Unreadable);
-                }
-                while self.buffer.len() < end {
-                    self.some_more().await?;
-                }
-                // More than was promised belongs to no request.
-                reusable &= self.buffer.len() == end;
-                self.buffer[start..end].to_vec()
-            }
-            Framing::Chunked => self.chunks(start, &mut reusable).await?,
-            Framing::UntilClosed => {
-                reusable = false;
-                // Its head is whole: what breaks now has cut it.
-                while self.more().await.map_err(|_| Broken::Unreadable)? > 0 {}
-                self.buffer.split_off(start)
-            }
+    /// The answer, if it was read to its end.
+    pub(super) fn whole(&mut self) -> Result<Option<Whole>, Broken> {
+        let Some(answer) = answer::parse(&self.buffer[..self.filled], self.end)? else {
+            let is_too_long = self.filled >= MAX_ANSWER;
+            return if is_too_long { Err(Broken::Unreadable) } else { Ok(None) };
         };
-        self.buffer.clear();
+        self.filled = 0;
+        let Parsed { status, head, body, reusable } = answer;
         let received = self.stream.received();
-        Ok(Whole { status, headers: Headers::H1(headers), body, reusable, received })
+        Ok(Some(Whole { status, headers: Headers::H1(head), body, reusable, received }))
     }
 
-    async fn chunks(&mut self, start: usize, reusable: &mut bool) -> Result<Vec<u8>, Broken> {
-        let (mut at, mut body) = (start, Vec::new());
-        loop {
-            let (length, size) = loop {
-                match httparse::parse_chunk_size(&self.buffer[at..]) {
-                    Ok(Status::Complete(found)) => break found,
-                    Ok(Status::Partial) => self.some_more().await?,
-                    Err(_) => return Err(Broken::Unreadable),
-                }
-            };
-            at += length;
-            if size == 0 {
-                break;
-            }
-            let end = usize::try_from(size).ok().and_then(|size| at.checked_add(size));
-            let end = end.filter(|end| *end <= MAX_ANSWER).ok_or(Broken::Unreadable)?;
-            while self.buffer.len() < end + 2 {
-                self.some_more().await?;
-            }
-            body.extend_from_slice(&self.buffer[at..end]);
-            if !self.buffer[end..].starts_with(b"\r\n") {
-                return Err(Broken::Unreadable);
-            }
-            at = end + 2;
-        }
-        // Trailers, if there are any, end with an empty line.
-        loop {
-            let rest = &self.buffer[at..];
-            let end = match rest.starts_with(b"\r\n") {
-                true => Some(2),
-                false => rest.windows(4).position(|w| w == b"\r\n\r\n").map(|p| p + 4),
-            };
-            if let Some(end) = end {
-                *reusable &= at + end == self.buffer.len();
-                return Ok(body);
-            }
-            self.some_more().await?;
+    /// Reads on, once the event loop says that there is something.
+    pub(super) fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let mut room = ReadBuf::new(room(&mut self.buffer, self.filled));
+        let read = ready!(Pin::new(&mut self.stream).poll_read(context, &mut room));
+        let length = room.filled().len();
+        self.note(read.map(|()| length));
+        Poll::Ready(())
+    }
+
+    /// Reads what is there by now, whatever the event loop knows.
+    pub(super) fn read(&mut self) {
+        let room = room(&mut self.buffer, self.filled);
+        if let Some(length) = self.stream.read(room) {
+            self.note(Ok(length));
         }
     }
 
-    /// Reads on; the end of the connection cuts the answer.
-    async fn some_more(&mut self) -> Result<(), Broken> {
-        match self.more().await {
-            Ok(1..) => Ok(()),
-            Ok(0) | Err(_) => Err(Broken::Unreadable),
+    fn note(&mut self, read: io::Result<usize>) {
+        match read {
+            Ok(0) => self.end = Some(End::Closed),
+            Ok(length) => self.filled += length,
+            Err(_) => self.end = Some(End::Broken),
         }
-    }
-
-    async fn more(&mut self) -> Result<usize, Broken> {
-        if self.buffer.len() >= MAX_ANSWER {
-            return Err(Broken::Unreadable);
-        }
-        self.buffer.reserve(USUAL_ANSWER);
-        self.stream.read_buf(&mut self.buffer).await.map_err(|_| Broken::Disconnected)
     }
 }
 
-/// Where an answer's body ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Framing {
-    Length(usize),
-    Chunked,
-    UntilClosed,
-}
-
-struct Head {
-    /// Bytes of it.
-    length: usize,
-    status: u16,
-    headers: fields::Head,
-    framing: Framing,
-    keeps_alive: bool,
-}
-
-impl Head {
-    fn parse(bytes: &[u8]) -> Result<Option<Self>, Broken> {
-        // Not filled in first: three kilobytes for each answer.
-        let mut space = [const { MaybeUninit::uninit() }; MAX_HEADERS];
-        let mut response = httparse::Response::new(&mut []);
-        let config = httparse::ParserConfig::default();
-        let parsed = config.parse_response_with_uninit_headers(&mut response, bytes, &mut space);
-        let length = match parsed {
-            Ok(Status::Complete(length)) => length,
-            Ok(Status::Partial) => return Ok(None),
-            Err(_) => return Err(Broken::Unreadable),
-        };
-        let status = response.code.unwrap_or_default();
-        let said = Said::of(response.headers);
-        let empty = matches!(status, 100..200 | 204 | 304);
-        let framing = if empty { Framing::Length(0) } else { said.framing()? };
-        let keeps_alive = match response.version {
-            Some(1) => !said.closes,
-            Some(_) | None => said.keeps_alive,
-        };
-        let headers = fields::Head::of(&bytes[..length]);
-        Ok(Some(Self { length, status, headers, framing, keeps_alive }))
+/// Where more of an answer is read to. It is not cleared for each.
+fn room(buffer: &mut Vec<u8>, filled: usize) -> &mut [u8] {
+    if buffer.len() - filled < USUAL_ANSWER / 2 {
+        buffer.resize(buffer.len() + USUAL_ANSWER, 0);
     }
-}
-
-/// What the headers say of the connection and of the body's end.
-#[derive(Default)]
-struct Said<'a> {
-    coding: Option<&'a str>,
-    length: Option<&'a str>,
-    /// There are several lengths, and they differ.
-    is_at_odds: bool,
-    closes: bool,
-    keeps_alive: bool,
-}
-
-impl<'a> Said<'a> {
-    /// One look at each header; a value that is no text is none.
-    fn of(headers: &[httparse::Header<'a>]) -> Self {
-        let mut said = Self::default();
-        for header in headers {
-            let is = |name: &str| header.name.eq_ignore_ascii_case(name);
-            let text = || std::str::from_utf8(header.value).ok();
-            if is("transfer-encoding") {
-                said.coding = said.coding.or_else(text);
-            } else if is("content-length") {
-                let Some(length) = text() else { continue };
-                said.is_at_odds |= said.length.is_some_and(|other| other != length);
-                said.length = Some(length);
-            } else if is("connection") {
-                for option in text().unwrap_or_default().split(',').map(str::trim) {
-                    said.closes |= option.eq_ignore_ascii_case("close");
-                    said.keeps_alive |= option.eq_ignore_ascii_case("keep-alive");
-                }
-            }
-        }
-        said
-    }
-
-    fn framing(&self) -> Result<Framing, Broken> {
-        match (self.coding, self.length) {
-            (Some(coding), _) if coding.eq_ignore_ascii_case("chunked") => Ok(Framing::Chunked),
-            (Some(_), _) => Err(Broken::Unreadable),
-            (None, Some(_)) if self.is_at_odds => Err(Broken::Unreadable),
-            (None, Some(length)) => {
-                length.parse().map(Framing::Length).map_err(|_| Broken::Unreadable)
-            }
-            (None, None) => Ok(Framing::UntilClosed),
-        }
-    }
+    &mut buffer[filled..]
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::io::{self, IoSliceMut};
 use std::os::fd::{AsRawFd as _, RawFd};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, cmsg_space, recvmsg, setsockopt, sockopt};
 use nix::sys::time::TimeSpec;
@@ -44,8 +44,6 @@ pub(super) struct Counted {
     written: Written,
     /// When the kernel received what was read last, Unix nanoseconds.
     received: Option<i64>,
-    /// Whether something is probably there by now, whatever the event loop knows.
-    expects: bool,
 }
 
 impl Stream {
@@ -58,7 +56,7 @@ impl Stream {
         // A system that paces its sockets (BBR) would add moments of its own to those of the plan, at the
         // price of a timer for each request. Reno never does, and is always there.
         let _ = set_tcp_congestion(&tcp, "reno");
-        let plain = Counted { tcp, written: Rc::default(), received: None, expects: false };
+        let plain = Counted { tcp, written: Rc::default(), received: None };
         match target.scheme {
             Scheme::Http => Ok(Self::Plain(plain)),
             Scheme::Https => {
@@ -90,10 +88,27 @@ impl Stream {
         }
     }
 
-    /// The next read looks itself before it asks the event loop.
-    pub(super) fn expect(&mut self) {
-        if let Self::Plain(counted) = self {
-            counted.expects = true;
+    /// Reads what is there by now, whatever the event loop knows; gives how much that is, if anything is. What
+    /// TLS has is left to the event loop.
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> Option<usize> {
+        let Self::Plain(counted) = self else { return None };
+        let (read, received) = receive(counted.tcp.as_raw_fd(), buffer).ok()?;
+        counted.received = received;
+        Some(read)
+    }
+
+    /// Whether the event loop knows of something to read.
+    pub(super) fn has_some(&mut self) -> bool {
+        let mut byte = [0];
+        match self {
+            Self::Plain(counted) => {
+                let read = counted.tcp.try_read(&mut byte);
+                !read.is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock)
+            }
+            Self::Tls(tls) => {
+                let mut context = Context::from_waker(Waker::noop());
+                Pin::new(tls).poll_read(&mut context, &mut ReadBuf::new(&mut byte)).is_ready()
+            }
         }
     }
 
@@ -178,13 +193,6 @@ impl Counted {
         }
     }
 
-    /// Reads what is there, if anything is.
-    fn look(&mut self, buffer: &mut [u8]) -> Option<usize> {
-        let (read, received) = receive(self.tcp.as_raw_fd(), buffer).ok()?;
-        self.received = received;
-        Some(read)
-    }
-
     fn count(&self, taken: usize) -> Poll<io::Result<usize>> {
         self.written.set(self.written.get() + taken as u64);
         Poll::Ready(Ok(taken))
@@ -198,12 +206,6 @@ impl AsyncRead for Counted {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if std::mem::take(&mut this.expects)
-            && let Some(read) = this.look(buffer.initialize_unfilled())
-        {
-            buffer.advance(read);
-            return Poll::Ready(Ok(()));
-        }
         loop {
             ready!(this.tcp.poll_read_ready(context))?;
             match this.read_on(buffer.initialize_unfilled()) {

@@ -36,12 +36,16 @@ impl Head {
 
     /// The values of a header that are text, in their order.
     pub fn named<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
-        let lines = self.0.split(|b| *b == b'\n').skip(1);
+        let ends = memchr::memchr_iter(b'\n', &self.0);
+        let lines = ends.map(|end| &self.0[end + 1..]);
         lines.filter_map(move |line| {
             let (found, value) = (line.get(..name.len())?, line.get(name.len()..)?);
             let value = value.strip_prefix(b":")?;
-            let is_named = found.eq_ignore_ascii_case(name.as_bytes());
-            is_named.then(|| std::str::from_utf8(value.trim_ascii()).ok()).flatten()
+            if !found.eq_ignore_ascii_case(name.as_bytes()) {
+                return None;
+            }
+            let value = &value[..memchr::memchr(b'\n', value)?];
+            std::str::from_utf8(value.trim_ascii()).ok()
         })
     }
 }

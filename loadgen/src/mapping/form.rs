@@ -239,7 +239,7 @@ impl Encode {
                 // As JSON spells it: `007` and `+5` are no numbers there.
                 number.to_string().into()
             }
-            Self::Json { .. } if value.chars().all(is_plain) => format!("\"{value}\"").into(),
+            Self::Json { .. } if value.chars().all(is_plain) => ["\"", value, "\""].concat().into(),
             Self::Json { .. } => Value::from(value).to_string().into(),
         }
     }

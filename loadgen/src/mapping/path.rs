@@ -115,6 +115,14 @@ impl Path {
         }
     }
 
+    /// The one value it finds as a whole number, where it is spelled as one.
+    pub(super) fn integer(&self, json: &Json<'_>) -> Option<i64> {
+        match &self.way {
+            Way::Plain(names) => walk(&json.borrowed, names)?.as_i64(),
+            Way::Query(query) => query.query(json.owned()).exactly_one().ok()?.as_i64(),
+        }
+    }
+
     /// All values it finds; `None` where something on the way to one of them is missing. Members
     /// and indexes have to be there, in each entry that the path comes by, and what `[*]` goes
     /// through has to be a list or an object, which may be empty.

@@ -77,7 +77,11 @@ impl Source {
 
     /// The value as a whole number, also where it is one inside a text, as 64-bit numbers often are.
     pub fn read_number(&self, answer: &Answer<'_>) -> Option<i64> {
-        self.find(answer)?.parse().ok()
+        let spelled = match &self.place {
+            Place::Json(path) => path.integer(answer.json()?),
+            Place::Header(_) | Place::Cookie(_) | Place::Body => None,
+        };
+        spelled.or_else(|| self.find(answer)?.parse().ok())
     }
 }
 

@@ -4,13 +4,14 @@
 use std::future::pending;
 use std::io;
 use std::rc::Rc;
+use std::task::{Context, Poll as Polled};
 
 use contract::history::Kind;
 use contract::outcome::{Doubt, Failure, Outcome};
 
 use super::wire::{Left, Reply, UnderWay, Wanted};
 use super::{Later, Worker};
-use crate::client::{Packed, Whole};
+use crate::client::{Link, Packed, Whole};
 use crate::mapping::rule::Captured;
 use crate::mapping::{Confirm, Form, Forms, Poll, Read, Rule, Told};
 use crate::record::{Ending, Timing};
@@ -30,9 +31,20 @@ pub(super) struct Journey {
     worker: Rc<Worker>,
     prepared: Prepared,
     timing: Timing,
-    left: Option<Left>,
+    stage: Stage,
     hang_up: Option<i64>,
-    under_way: UnderWay,
+    /// Until it is answered.
+    under_way: Option<UnderWay>,
+}
+
+/// How far it has come.
+enum Stage {
+    /// No connection was idle.
+    Waits,
+    /// The request left on this link.
+    Left(Left),
+    /// It was answered, and that was not the last word.
+    Told(Reply),
 }
 
 impl Worker {
@@ -94,7 +106,7 @@ impl Journey {
         prepared: Prepared,
         timing: Timing,
     ) -> io::Result<Self> {
-        let under_way = UnderWay::begins(worker);
+        let under_way = Some(UnderWay::begins(worker));
         let hang_up = worker.job.workload.behaviour(&prepared.order).hang_up;
         let hang_up = hang_up.map(|after| timing.woken + after.span().nanos());
         let Prepared { order, packed, .. } = &prepared;
@@ -103,48 +115,106 @@ impl Journey {
             worker.count(|tally| tally.dropped += 1);
         })?;
         worker.count(|tally| tally.sent += 1);
-        worker.job.live.sent();
-        Ok(Self { worker: Rc::clone(worker), prepared, timing, left, hang_up, under_way })
+        worker.live().sent();
+        let stage = left.map_or(Stage::Waits, Stage::Left);
+        Ok(Self { worker: Rc::clone(worker), prepared, timing, stage, hang_up, under_way })
     }
 
-    /// Says that nobody is in a hurry to see the answer, if the request left whole.
-    pub(super) fn rest(&mut self) {
-        let packed = &self.prepared.packed;
-        let has_left = |left: &mut Left| left.link.has_left(packed);
-        // Whoever is going to hang up is in a hurry.
-        if self.hang_up.is_none() && self.left.as_mut().is_some_and(has_left) {
-            self.under_way.rests();
+    /// Its link, if the request left on one.
+    fn link(&mut self) -> Option<&mut Link> {
+        match &mut self.stage {
+            Stage::Left(left) => Some(&mut left.link),
+            Stage::Waits | Stage::Told(_) => None,
         }
     }
 
-    /// Waits for what comes of it, and writes that down.
-    pub(super) async fn follow_through(self) -> io::Result<()> {
-        let Self { worker, prepared, timing, left, hang_up, under_way } = self;
-        let Prepared { order, packed, tried } = prepared;
-        let wanted = Wanted { order: &order, kind: Kind::Issue, packed: &packed, timing, hang_up };
-        let recorded = left.is_some();
-        let reply = match worker.exchange(&wanted, left, &worker.job.mapping.outcomes).await {
-            Ok(reply) => reply,
-            Err(error) => {
-                // It could not be written down, so it was not sent.
-                if !recorded {
-                    worker.count(|tally| {
-                        (tally.sent, tally.dropped) = (tally.sent - 1, tally.dropped + 1)
-                    });
-                }
-                return Err(error);
-            }
+    /// Whether nobody is in a hurry to see the answer, for the request left whole.
+    pub(super) fn can_rest(&self) -> bool {
+        // Whoever is going to hang up is in a hurry.
+        let Stage::Left(left) = &self.stage else { return false };
+        self.hang_up.is_none() && left.link.has_left(&self.prepared.packed)
+    }
+
+    /// Says so, if it is.
+    pub(super) fn rest(&mut self) {
+        if self.can_rest() {
+            self.under_way.iter_mut().for_each(UnderWay::rests);
+        }
+    }
+
+    /// Reads what has come of the answer, once the event loop says that something has; only for one that
+    /// can rest.
+    pub(super) fn poll_read(&mut self, context: &mut Context<'_>) -> Polled<()> {
+        self.link().map_or(Polled::Ready(()), |link| link.poll_read(context))
+    }
+
+    /// Reads what is there of the answer by now, whatever the event loop knows.
+    pub(super) fn read(&mut self) {
+        self.link().into_iter().for_each(Link::read);
+    }
+
+    /// Looks whether what was read is the answer. If it is the last word, that is written down, and nothing
+    /// is left to do.
+    pub(super) fn look(&mut self) -> io::Result<bool> {
+        let Some(reply) = self.answered() else { return Ok(false) };
+        self.under_way = None;
+        if self.worker.is_settled(&reply) {
+            let retry_after = reply.retry_after;
+            return self.end(reply.ending(), retry_after).map(|()| true);
+        }
+        self.stage = Stage::Told(reply);
+        Ok(false)
+    }
+
+    /// What the answer says, if it was read to its end.
+    fn answered(&mut self) -> Option<Reply> {
+        let whole = self.link()?.whole().ok()??;
+        let Stage::Left(left) = std::mem::replace(&mut self.stage, Stage::Waits) else {
+            return None;
         };
-        drop(under_way);
+        let worker = &self.worker;
+        let told = worker.understand(&whole, &worker.job.mapping.outcomes);
+        Some(worker.reply(self.prepared.order.target, left, &whole, told))
+    }
+
+    /// Waits for what comes of it, and writes that down.
+    pub(super) async fn follow_through(mut self) -> io::Result<()> {
+        let reply = match std::mem::replace(&mut self.stage, Stage::Waits) {
+            Stage::Waits => self.ask(None).await?,
+            Stage::Left(left) => self.ask(Some(left)).await?,
+            Stage::Told(reply) => reply,
+        };
+        self.under_way = None;
         let retry_after = reply.retry_after;
-        let ending = Rc::clone(&worker).settle(&order, reply).await?;
-        let since = timing.due.unwrap_or(timing.woken);
-        let at = ending.at;
-        worker.job.live.done(&ending.outcome, at - since);
-        let retry = worker.retry(&order, tried, &ending.outcome);
+        let ending = Rc::clone(&self.worker).settle(&self.prepared.order, reply).await?;
+        self.end(ending, retry_after)
+    }
+
+    /// Waits for the first answer.
+    async fn ask(&self, left: Option<Left>) -> io::Result<Reply> {
+        let Self { worker, prepared: Prepared { order, packed, .. }, timing, hang_up, .. } = self;
+        let (timing, hang_up, recorded) = (*timing, *hang_up, left.is_some());
+        let wanted = Wanted { order, kind: Kind::Issue, packed, timing, hang_up };
+        let asked = worker.exchange(&wanted, left, &worker.job.mapping.outcomes).await;
+        asked.inspect_err(|_| {
+            // It could not be written down, so it was not sent.
+            if !recorded {
+                worker.count(|tally| {
+                    (tally.sent, tally.dropped) = (tally.sent - 1, tally.dropped + 1)
+                });
+            }
+        })
+    }
+
+    /// Writes down how it ended, and lets the buyer ask again.
+    fn end(&self, ending: Ending, retry_after: Option<i64>) -> io::Result<()> {
+        let Self { worker, prepared: Prepared { order, tried, .. }, timing, .. } = self;
+        let (at, since) = (ending.at, timing.due.unwrap_or(timing.woken));
+        worker.live().done(&ending.outcome, at - since);
+        let retry = worker.retry(order, *tried, &ending.outcome);
         worker.recorder.complete(order.op, ending)?;
         if let Some(retry) = retry {
-            let again = worker.again(&order, retry);
+            let again = worker.again(order, retry);
             let wait = retry.wait(tried + 1, worker.job.workload.luck(again.op), retry_after);
             worker.later(Later { due: at + wait, order: again, tried: tried + 1 });
         }
@@ -153,6 +223,15 @@ impl Journey {
 }
 
 impl Worker {
+    /// Whether an answer leaves nothing to do.
+    fn is_settled(&self, reply: &Reply) -> bool {
+        match &reply.told {
+            Told::Outcome(_) | Told::Pending => true,
+            Told::Accepted(_) => self.job.mapping.poll.is_none(),
+            Told::Reserved(_) => self.job.mapping.confirm.is_none(),
+        }
+    }
+
     /// What comes of a request after its first answer.
     async fn settle(self: Rc<Self>, order: &Order, reply: Reply) -> io::Result<Ending> {
         let accepted = Some(reply.at);
@@ -161,11 +240,11 @@ impl Worker {
             Told::Accepted(told) => match &self.job.mapping.poll {
                 // Rare and large: apart, so that what is common stays small.
                 Some(poll) => Box::pin(self.clone().poll(order, told, poll)).await?,
-                None => reply.ending(),
+                None => return Ok(reply.ending()),
             },
             Told::Reserved(told) => match &self.job.mapping.confirm {
                 Some(confirm) => Box::pin(self.clone().confirm(order, told, confirm)).await?,
-                None => reply.ending(),
+                None => return Ok(reply.ending()),
             },
         };
         Ok(Ending { accepted, ..settled })

@@ -3,11 +3,10 @@
 //! them, and the moment of each was noted by the kernel.
 
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
 
+use super::Worker;
 use super::ahead::AT_ONCE;
 use super::journey::Journey;
-use super::{Task, Worker};
 
 /// Answers are looked at, and the event loop has its turn, at least this often: nanoseconds.
 const EVERY: i64 = 40_000_000;
@@ -55,13 +54,12 @@ impl Worker {
     /// it is not yet `until`. Those whose answer is there are done with, and took no turn of the event loop;
     /// the others become tasks, which have their turn.
     fn sweep(self: &Rc<Self>, now: i64, until: i64) {
-        while let Some(journey) = self.next_to_look_at(now, until) {
-            let mut context = Context::from_waker(Waker::noop());
-            let mut task: Task = Box::pin(journey.follow_through());
-            match task.as_mut().poll(&mut context) {
-                Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(error)) => self.break_off(error),
-                Poll::Pending => self.travel(task),
+        while let Some(mut journey) = self.next_to_look_at(now, until) {
+            journey.read();
+            match journey.look() {
+                Ok(true) => {}
+                Ok(false) => self.travel(Box::pin(journey.follow_through())),
+                Err(error) => self.break_off(error),
             }
         }
     }

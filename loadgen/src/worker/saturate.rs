@@ -2,10 +2,13 @@
 //! saturating run, where each connection sends the next request once the last is answered.
 
 use std::collections::BTreeMap;
+use std::future::poll_fn;
 use std::io;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::Poll;
+use std::vec::Drain;
 
-use futures_util::FutureExt as _;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 
 use super::journey::{Journey, Prepared};
@@ -17,9 +20,12 @@ use crate::record::Timing;
 use crate::scenario::{Saturate, WarmUp};
 use crate::schedule::Arrival;
 
+/// What has not been answered within this time is no matter of a round any more: nanoseconds.
+const LOOK: i64 = 40_000_000;
+
 impl Worker {
     /// Opens connections at a steady rate, and proves with a whole answer that each is alive.
-    pub(super) async fn warm_up(this: &Rc<Self>, number: usize, pacer: &Pacer) -> io::Result<()> {
+    pub(super) async fn warm_up(this: &Rc<Self>, pacer: &Pacer) -> io::Result<()> {
         let Some(warm_up) = &this.job.load.warm_up else { return Ok(()) };
         let (threads, lanes) = (this.job.threads, this.lanes.len());
         let all = u32::from(warm_up.connections) as usize * lanes;
@@ -27,7 +33,7 @@ impl Worker {
         let first = this.job.start + this.job.schedule.begin();
         let mut stop = this.job.stop.subscribe();
         // Each thread gets its share of the connections to every target.
-        let is_mine = |k: &usize| (k / lanes + k % lanes) % threads == number;
+        let is_mine = |k: &usize| (k / lanes + k % lanes) % threads == this.number;
         let mine: Vec<usize> = (0..all).filter(is_mine).collect();
         this.count(|tally| tally.wanted_connections = mine.len() as u64);
         for k in mine {
@@ -70,7 +76,6 @@ impl Worker {
     /// As much as this thread's connections carry.
     pub(super) async fn saturate(
         this: &Rc<Self>,
-        number: usize,
         wanted: Saturate,
         pacer: &Pacer,
     ) -> io::Result<()> {
@@ -83,10 +88,10 @@ impl Worker {
             waited = pacer.until(begin) => waited?,
         }
         let all = u32::from(wanted.connections) as usize;
-        let mine = (number..all).step_by(this.job.threads).collect();
+        let mine = (this.number..all).step_by(this.job.threads).collect();
         let worker = Rc::clone(this);
         this.travel(Box::pin(async move { Self::keep_busy(&worker, mine, end).await }));
-        for due in this.reads(number) {
+        for due in this.reads() {
             tokio::select! {
                 biased;
                 _ = stop.wait_for(|s| *s != Stop::Not) => break,
@@ -97,38 +102,123 @@ impl Worker {
         Ok(())
     }
 
-    /// Keeps connections of these numbers busy until the end, in rounds: whatever was answered is recorded,
-    /// then as many requests are packed, and then they are sent. So the code of each step is fetched into the
-    /// caches once for many requests.
-    async fn keep_busy(this: &Rc<Self>, mut free: Vec<usize>, end: i64) -> io::Result<()> {
-        let mut busy = FuturesUnordered::new();
-        let mut packed = Vec::with_capacity(free.len());
+    /// Keeps connections of these numbers busy until the end, in rounds: as many requests are packed as
+    /// connections are free, they are sent, what came meanwhile is read, and then looked at. So the code of
+    /// each step is fetched into the caches once for many requests.
+    async fn keep_busy(this: &Rc<Self>, mine: Vec<usize>, end: i64) -> io::Result<()> {
+        let mut free: Vec<usize> = (0..mine.len()).collect();
+        let mut round = Round::of(mine);
         loop {
             if this.job.clock.now() < end && *this.job.stop.borrow() == Stop::Not {
-                packed.extend(free.drain(..).map(|k| (k, this.prepare_for(k))));
+                for (seat, prepared) in this.prepare_for(&round, free.drain(..)) {
+                    let timing = Timing { due: None, woken: this.job.clock.now() };
+                    round.add(seat, Journey::begin(this, prepared, timing)?);
+                }
             }
-            for (k, prepared) in packed.drain(..) {
-                let timing = Timing { due: None, woken: this.job.clock.now() };
-                let journey = Journey::begin(this, prepared, timing)?;
-                busy.push(async move { journey.follow_through().await.map(|()| k) });
+            if round.is_over() {
+                return Ok(());
             }
-            match busy.next().await {
-                Some(done) => free.push(done?),
-                None => return Ok(()),
+            let waited = this.patience.wait(round.goes_on(), this.job.clock.now() + LOOK).await;
+            match waited {
+                Ok(done) => free.extend(done?),
+                Err(_) => round.lose_patience(),
             }
-            while let Some(Some(done)) = busy.next().now_or_never() {
-                free.push(done?);
-            }
+            round.look(&mut free)?;
         }
     }
 
-    /// The next request of connection `k`.
-    fn prepare_for(&self, k: usize) -> Prepared {
-        let index = self.job.new_op() - 1;
-        let mut order = self.job.workload.order(&Arrival::of_buyer(index));
-        order.target = k % self.lanes.len();
-        self.prepare(order, 0)
+    /// The next requests over the connections of these seats.
+    fn prepare_for(&self, round: &Round, free: Drain<'_, usize>) -> Vec<(usize, Prepared)> {
+        let first = self.job.new_ops(free.len() as u64) - 1;
+        let prepare = |(index, seat): (u64, usize)| {
+            let mut order = self.job.workload.order(&Arrival::of_buyer(index));
+            order.target = round.seats[seat].connection % self.lanes.len();
+            (seat, self.prepare(order, 0))
+        };
+        (first..).zip(free).map(prepare).collect()
     }
+}
+
+/// What is under way in a saturating load.
+struct Round {
+    seats: Vec<Seat>,
+    /// What needs more than one look; gives the number of its seat.
+    slow: FuturesUnordered<Slow>,
+}
+
+/// One connection's place.
+struct Seat {
+    connection: usize,
+    /// What waits for its answer and for nothing else.
+    journey: Option<Journey>,
+    /// Something has come.
+    has_some: bool,
+}
+
+type Slow = Pin<Box<dyn Future<Output = io::Result<usize>>>>;
+
+impl Round {
+    fn of(connections: Vec<usize>) -> Self {
+        let seat = |connection| Seat { connection, journey: None, has_some: false };
+        Self { seats: connections.into_iter().map(seat).collect(), slow: FuturesUnordered::new() }
+    }
+
+    fn add(&mut self, seat: usize, journey: Journey) {
+        match journey.can_rest() {
+            true => self.seats[seat].journey = Some(journey),
+            false => self.slow.push(follow(seat, journey)),
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.slow.is_empty() && self.seats.iter().all(|seat| seat.journey.is_none())
+    }
+
+    /// Until something was read, or something slow is done; gives the seats of the latter.
+    async fn goes_on(&mut self) -> io::Result<Vec<usize>> {
+        poll_fn(|context| {
+            let mut has_some = false;
+            for seat in &mut self.seats {
+                let Some(journey) = &mut seat.journey else { continue };
+                seat.has_some = journey.poll_read(context).is_ready();
+                has_some |= seat.has_some;
+            }
+            let mut done = Vec::new();
+            while let Poll::Ready(Some(seat)) = self.slow.poll_next_unpin(context) {
+                done.push(seat?);
+            }
+            match has_some || !done.is_empty() {
+                true => Poll::Ready(Ok(done)),
+                false => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    /// Whatever is not answered is waited for as long as a request is.
+    fn lose_patience(&mut self) {
+        for (number, seat) in self.seats.iter_mut().enumerate() {
+            self.slow.extend(seat.journey.take().map(|journey| follow(number, journey)));
+        }
+    }
+
+    /// Looks what has come; frees the seats of what is over.
+    fn look(&mut self, free: &mut Vec<usize>) -> io::Result<()> {
+        for (number, seat) in self.seats.iter_mut().enumerate() {
+            let Some(journey) = seat.journey.as_mut().filter(|_| seat.has_some) else { continue };
+            if journey.look()? {
+                seat.journey = None;
+                free.push(number);
+            } else {
+                self.slow.extend(seat.journey.take().map(|journey| follow(number, journey)));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn follow(seat: usize, journey: Journey) -> Slow {
+    Box::pin(async move { journey.follow_through().await.map(|()| seat) })
 }
 
 /// When connection `k` is opened, nanoseconds from the beginning.

@@ -79,13 +79,14 @@ impl Reply {
     /// How a request ended whose answer is the last word.
     pub(super) fn ending(self) -> Ending {
         let (at, status, stamp) = (self.at, self.status, self.stamp);
+        let accepted = matches!(self.told, Told::Accepted(_) | Told::Reserved(_)).then_some(at);
         let outcome = match self.told {
             Told::Outcome(outcome) => outcome,
             Told::Pending => Outcome::Pending,
             Told::Accepted(_) => Outcome::Indeterminate(Doubt::Undecided),
             Told::Reserved(_) => Outcome::Indeterminate(Doubt::Unconfirmed),
         };
-        Ending { at, outcome, accepted: None, status, stamp }
+        Ending { at, outcome, accepted, status, stamp }
     }
 }
 
@@ -128,8 +129,7 @@ impl Worker {
         understand: impl Fn(&Whole) -> Told,
     ) -> io::Result<Reply> {
         let give_up = wanted.timing.woken + self.job.timeout();
-        let lane = &self.lanes[wanted.order.target];
-        let Left { mut link, at: left } = match begun {
+        let mut left = match begun {
             Some(left) => left,
             // Rare, and large with TLS in it: apart, so that what is common stays small.
             None => match Box::pin(self.open(wanted, give_up)).await? {
@@ -138,20 +138,12 @@ impl Worker {
             },
         };
         let until = wanted.hang_up.map_or(give_up, |at| at.min(give_up));
-        let answered = self.patience.wait(link.answer(wanted.packed), until).await;
+        let answered = self.patience.wait(left.link.answer(wanted.packed), until).await;
         let now = || self.job.clock.now();
         Ok(match answered {
-            Ok(Ok(whole)) => {
-                let told = understand(&whole);
-                let at = whole.received.map_or_else(now, |stamp| self.stamps.place(stamp));
-                let (status, stamp) = (Some(whole.status), whole.stamp());
-                if whole.reusable() {
-                    lane.keep(link);
-                }
-                Reply { at: at.max(left), told, status, stamp, retry_after: whole.retry_after() }
-            }
+            Ok(Ok(whole)) => self.reply(wanted.order.target, left, &whole, understand(&whole)),
             Ok(Err(broken)) => Reply::unanswered(now(), broken.outcome()),
-            Err(_) if !link.has_written() => {
+            Err(_) if !left.link.has_written() => {
                 Reply::unanswered(now(), Outcome::Failed(Failure::NotWritten))
             }
             Err(doubt) => {
@@ -160,6 +152,18 @@ impl Worker {
                 Reply::unanswered(now(), Outcome::Indeterminate(doubt))
             }
         })
+    }
+
+    /// What came of a request that was answered. Its link is kept for the next one, if the answer leaves that
+    /// open.
+    pub(super) fn reply(&self, target: usize, left: Left, whole: &Whole, told: Told) -> Reply {
+        let now = || self.job.clock.now();
+        let at = whole.received.map_or_else(now, |stamp| self.stamps.place(stamp));
+        let (at, status, stamp) = (at.max(left.at), Some(whole.status), whole.stamp());
+        if whole.reusable() {
+            self.lanes[target].keep(left.link);
+        }
+        Reply { at, told, status, stamp, retry_after: whole.retry_after() }
     }
 
     /// A link for a request, which is written down once there is one, or there will be none.
@@ -185,7 +189,7 @@ impl Worker {
     }
 
     /// What an answer says by the rules. One that no rule matches is kept as a sample.
-    fn understand(&self, whole: &Whole, rules: &[Rule]) -> Told {
+    pub(super) fn understand(&self, whole: &Whole, rules: &[Rule]) -> Told {
         let told = classify(rules, &whole.answer());
         if told == Told::Outcome(Outcome::Indeterminate(Doubt::Unclassified)) {
             self.job.samples.add(whole.status, &whole.body);
