@@ -79,7 +79,7 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "PROMISE", value_enum)]
     pub(crate) durability: Option<Durability>,
 
-    /// PostgreSQL: decide each request in a transaction of its own, instead of all that wait in one
+    /// Decide each request in a step of the store of its own, instead of all that wait in one; to compare with
     #[arg(long)]
     pub(crate) alone: bool,
 

@@ -19,10 +19,10 @@ use coupon_server::mutant::store::Mutated;
 use coupon_server::mutant::{Luck, Mutant, Sabotage};
 use coupon_server::schedule;
 use coupon_server::serve::{Ending, Limits, Listener, Signals, serve};
-use coupon_server::store::Queue;
-use coupon_server::store::postgres::{self, PostgresStore, Sharing};
+use coupon_server::store::postgres::{self, PostgresStore};
 use coupon_server::store::redis::{self, Durability, RedisStore};
-use coupon_server::store::sqlite::SqliteStore;
+use coupon_server::store::sqlite::{self, SqliteStore};
+use coupon_server::store::{Queue, Sharing};
 use coupon_server::telemetry;
 use coupon_server::tls::{self, TlsError};
 use coupon_server::traces;
@@ -59,9 +59,6 @@ fn start(flags: &Flags) -> anyhow::Result<()> {
     let access = access(flags)?;
     let tls = tls(flags)?;
     let place = Place::of(flags.store.as_deref())?;
-    if flags.alone && !matches!(place, Place::Postgres(_)) {
-        bail!("--alone is for PostgreSQL: leave it out, or pass --store postgres://…");
-    }
     if flags.durability.is_some() && !matches!(place, Place::Redis(_)) {
         bail!("--durability is for Redis: leave it out, or pass --store redis://…");
     }
@@ -101,6 +98,7 @@ async fn run(flags: &Flags, place: Place, entrance: Entrance) -> anyhow::Result<
     let mut front = Front { signals, listener, access };
     let patience = flags.queue_time.unwrap_or(flags.request_timeout);
     let queue = Queue { capacity: usize::try_from(flags.queue)?, patience };
+    let sharing = if flags.alone { Sharing::Alone } else { Sharing::Gathered };
     let ca = place.authority(flags.store_ca.as_deref())?;
     match place {
         Place::Redis(url) => {
@@ -108,6 +106,7 @@ async fn run(flags: &Flags, place: Place, entrance: Entrance) -> anyhow::Result<
                 queue,
                 timeout: flags.request_timeout,
                 durability: flags.durability.unwrap_or(Durability::Memory),
+                sharing,
                 ca,
             };
             let connecting = RedisStore::connect(&url, settings);
@@ -119,7 +118,6 @@ async fn run(flags: &Flags, place: Place, entrance: Entrance) -> anyhow::Result<
             run_with(store, flags, front, &redacted(&url)).await
         }
         Place::Postgres(url) => {
-            let sharing = if flags.alone { Sharing::Alone } else { Sharing::Gathered };
             let settings =
                 postgres::Settings { queue, timeout: flags.request_timeout, sharing, ca };
             let connecting = PostgresStore::connect(&url, settings);
@@ -132,7 +130,8 @@ async fn run(flags: &Flags, place: Place, entrance: Entrance) -> anyhow::Result<
         }
         Place::Sqlite(path) => {
             let name = format!("sqlite:{}", path.display());
-            let opening = tokio::task::spawn_blocking(move || SqliteStore::open(&path, queue));
+            let settings = sqlite::Settings { queue, sharing };
+            let opening = tokio::task::spawn_blocking(move || SqliteStore::open(&path, settings));
             let Some(store) = unless_stopped(&mut front.signals, opening).await else {
                 return Ok(());
             };

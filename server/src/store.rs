@@ -88,6 +88,25 @@ pub struct Lead {
     pub next: Option<DateTime<Utc>>,
 }
 
+/// Who shares a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sharing {
+    /// All requests that wait for the campaign at that moment.
+    Gathered,
+    /// Nobody: each request has a step of its own.
+    Alone,
+}
+
+impl Sharing {
+    /// Most requests of one step, where a store takes up to `batch`.
+    fn at_most(self, batch: usize) -> usize {
+        match self {
+            Self::Gathered => batch,
+            Self::Alone => 1,
+        }
+    }
+}
+
 /// A request for a coupon.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ask {

@@ -16,10 +16,10 @@ use super::slip::Slip;
 use super::store::Mutated;
 use super::{Luck, Mutant, Nature, Sabotage};
 use crate::code::CampaignNumber;
-use crate::store::postgres::{PostgresStore, Settings, Sharing};
+use crate::store::postgres::{PostgresStore, Settings};
 use crate::store::redis::{self, RedisStore};
-use crate::store::sqlite::SqliteStore;
-use crate::store::{Ask, CampaignState, Coupon, Decision, Lead, Queue, Store, StoreError};
+use crate::store::sqlite::{self, SqliteStore};
+use crate::store::{Ask, CampaignState, Coupon, Decision, Lead, Queue, Sharing, Store, StoreError};
 use crate::user::User;
 
 /// What can be said of a launch, and is the same for every one without a bug.
@@ -199,7 +199,8 @@ const QUEUE: Queue = Queue { capacity: 1_000, patience: Duration::MAX };
 /// Two instances on a store of their own, of number `n`.
 fn sqlite(dir: &Path, n: usize) -> [SqliteStore; 2] {
     let path = dir.join(format!("{n}.db"));
-    std::array::from_fn(|_| SqliteStore::open(&path, QUEUE).unwrap())
+    let settings = sqlite::Settings { queue: QUEUE, sharing: Sharing::Gathered };
+    std::array::from_fn(|_| SqliteStore::open(&path, settings).unwrap())
 }
 
 /// Two instances on a database of their own, of number `n`.
@@ -209,6 +210,7 @@ async fn redis(server: &e2e::Redis, n: usize) -> [RedisStore; 2] {
         queue: QUEUE,
         timeout: Duration::from_secs(5),
         durability: redis::Durability::Memory,
+        sharing: Sharing::Gathered,
         ca: None,
     };
     let connect = || RedisStore::connect(&url, settings.clone());

@@ -31,7 +31,7 @@ pub(crate) use reply::{decision, failed, number};
 
 use super::gather::{Attempt, Job, Served, Tails, Waiting, tell_all, tell_each, with_free_codes};
 use super::{
-    Ask, CampaignState, Decision, LEASE, Lead, Queue, Store, StoreError, limit_flag, time,
+    Ask, CampaignState, Decision, LEASE, Lead, Queue, Sharing, Store, StoreError, limit_flag, time,
 };
 use crate::code::CampaignNumber;
 
@@ -71,19 +71,10 @@ pub struct Settings {
     pub queue: Queue,
     /// An answer that takes longer counts as none.
     pub timeout: Duration,
-    /// Who shares a step.
+    /// Who shares a step. Alone, each locks the row for itself, over a connection of its own.
     pub sharing: Sharing,
     /// Certificates in PEM: whom they sign is trusted, besides whom the system trusts.
     pub ca: Option<Vec<u8>>,
-}
-
-/// Who shares a step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sharing {
-    /// All requests that wait for the campaign at that moment.
-    Gathered,
-    /// Nobody: each request locks the row for itself, over a connection of its own.
-    Alone,
 }
 
 impl PostgresStore {
@@ -108,9 +99,9 @@ impl PostgresStore {
             ("statement_timeout", timeout.as_str()),
             ("default_transaction_isolation", "read committed"),
         ]);
-        let (steps, batch) = match settings.sharing {
-            Sharing::Gathered => (STEPS, BATCH),
-            Sharing::Alone => (STEPS_ALONE, 1),
+        let steps = match settings.sharing {
+            Sharing::Gathered => STEPS,
+            Sharing::Alone => STEPS_ALONE,
         };
         let readers = pool(READERS, Duration::ZERO, settings.timeout, options.clone());
         // A database that refuses these settings is no store.
@@ -118,7 +109,7 @@ impl PostgresStore {
         Ok(Self(Arc::new(Inner {
             steps: pool(steps, TRUSTED, settings.timeout, options),
             readers,
-            waiting: Waiting::new(settings.queue, batch),
+            waiting: Waiting::new(settings.queue, settings.sharing.at_most(BATCH)),
             settings,
         })))
     }

@@ -28,7 +28,7 @@ pub(crate) use script::Script;
 use super::gather::{
     Attempt, CANDIDATES, Job, Served, Tails, Waiting, tell_all, tell_each, with_free_codes,
 };
-use super::{Ask, CampaignState, Coupon, Decision, Lead, Queue, Store, StoreError, time};
+use super::{Ask, CampaignState, Coupon, Decision, Lead, Queue, Sharing, Store, StoreError, time};
 use crate::code::CampaignNumber;
 
 /// Most requests that share one call. More would make Redis deaf to others for too long.
@@ -51,6 +51,7 @@ pub struct RedisStore(Arc<Inner>);
 struct Inner {
     link: Link,
     waiting: Waiting,
+    sharing: Sharing,
 }
 
 /// How a store is used.
@@ -62,6 +63,8 @@ pub struct Settings {
     pub timeout: Duration,
     /// What is promised of an answered coupon.
     pub durability: Durability,
+    /// Who shares a call. Alone, each has one of its own, and all are under way at once.
+    pub sharing: Sharing,
     /// Certificates in PEM: whom they sign is trusted, and nobody else; the system's where there are none.
     pub ca: Option<Vec<u8>>,
 }
@@ -89,7 +92,9 @@ impl RedisStore {
     pub async fn connect(url: &str, settings: Settings) -> Result<Self, OpenError> {
         let place = contract::redis::place(url).map_err(OpenError::Url)?;
         let link = Link::connect(&place, &settings).await?;
-        Ok(Self(Arc::new(Inner { link, waiting: Waiting::new(settings.queue, BATCH) })))
+        let sharing = settings.sharing;
+        let waiting = Waiting::new(settings.queue, sharing.at_most(BATCH));
+        Ok(Self(Arc::new(Inner { link, waiting, sharing })))
     }
 
     async fn look(&self, number: CampaignNumber) -> Result<Look, StoreError> {
@@ -104,7 +109,8 @@ impl RedisStore {
 
     fn enqueue(&self, job: Job) -> Result<(), StoreError> {
         let campaign = job.ask.campaign;
-        if self.0.waiting.add(job)? == Served::ByNobody {
+        let served = self.0.waiting.add(job)?;
+        if served == Served::ByNobody || self.0.sharing == Sharing::Alone {
             tokio::spawn(self.clone().work_off(campaign));
         }
         Ok(())

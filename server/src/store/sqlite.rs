@@ -30,7 +30,9 @@ use step::read_terms;
 pub(crate) use step::{Campaigns, decide};
 
 use super::pace::Pace;
-use super::{Ask, CampaignState, Decision, Lead, Queue, Store, StoreError, limit_flag, time};
+use super::{
+    Ask, CampaignState, Decision, Lead, Queue, Sharing, Store, StoreError, limit_flag, time,
+};
 use crate::code::{CampaignNumber, random_tail};
 use crate::metrics::metrics;
 
@@ -46,6 +48,17 @@ pub struct SqliteStore {
     reader: mpsc::Sender<ReadJob>,
     pace: SharedPace,
     patience: Duration,
+    /// Most requests that share one transaction.
+    batch: usize,
+}
+
+/// How a store is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// How many requests may wait, and for how long.
+    pub queue: Queue,
+    /// Who shares a transaction.
+    pub sharing: Sharing,
 }
 
 /// The pace of the writer.
@@ -107,11 +120,11 @@ impl SqliteStore {
     /// # Errors
     /// When the file cannot be used or belongs to something else, or when another process holds its
     /// lock for more than ten seconds.
-    pub fn open(path: &Path, queue: Queue) -> Result<Self, OpenError> {
-        Self::open_within(path, queue, LOCK_TIMEOUT)
+    pub fn open(path: &Path, settings: Settings) -> Result<Self, OpenError> {
+        Self::open_within(path, settings, LOCK_TIMEOUT)
     }
 
-    fn open_within(path: &Path, queue: Queue, patience: Duration) -> Result<Self, OpenError> {
+    fn open_within(path: &Path, settings: Settings, patience: Duration) -> Result<Self, OpenError> {
         let fail =
             |e: &dyn fmt::Display| OpenError::Io { path: path.into(), reason: e.to_string() };
         refuse_unusable(path)?;
@@ -131,10 +144,13 @@ impl SqliteStore {
         let files = OpenFiles::of(path);
         drop(writing);
 
+        let Settings { queue, sharing } = settings;
         let (write_jobs, to_write) = mpsc::channel(queue.capacity.max(1));
         let (read_jobs, mut to_read) = mpsc::channel::<ReadJob>(queue.capacity.max(1));
         let pace = SharedPace::default();
-        let writer = Writer { connection: writer, lock, files: files.clone(), pace: pace.clone() };
+        let batch = sharing.at_most(BATCH);
+        let writer =
+            Writer { connection: writer, lock, files: files.clone(), pace: pace.clone(), batch };
         spawn("sqlite-writer", move || writer.work_off(to_write)).map_err(|e| fail(&e))?;
         spawn("sqlite-reader", move || {
             while let Some(job) = to_read.blocking_recv() {
@@ -142,7 +158,7 @@ impl SqliteStore {
             }
         })
         .map_err(|e| fail(&e))?;
-        Ok(Self { writer: write_jobs, reader: read_jobs, pace, patience: queue.patience })
+        Ok(Self { writer: write_jobs, reader: read_jobs, pace, patience: queue.patience, batch })
     }
 
     /// Runs `work` inside the writer's transaction; answers once that is on disk.
@@ -161,9 +177,8 @@ impl SqliteStore {
     fn admit(&self) -> Outcome<()> {
         let waiting = self.writer.max_capacity() - self.writer.capacity();
         // An empty queue never refuses: otherwise a file that was slow once would be so for ever.
-        let long =
-            waiting > 0 && self.pace.lock().wait(waiting, BATCH, Instant::now()) > self.patience;
-        if long { Err(StoreError::Overloaded) } else { Ok(()) }
+        let wait = || self.pace.lock().wait(waiting, self.batch, Instant::now());
+        if waiting > 0 && wait() > self.patience { Err(StoreError::Overloaded) } else { Ok(()) }
     }
 
     async fn read<T: Send + 'static>(
@@ -204,6 +219,7 @@ struct Writer {
     lock: File,
     files: OpenFiles,
     pace: SharedPace,
+    batch: usize,
 }
 
 impl Writer {
@@ -214,7 +230,7 @@ impl Writer {
             let writing = Lock::take(&self.lock);
             // What came while this process waited for its turn belongs to this turn.
             let mut batch = vec![first];
-            while batch.len() < BATCH
+            while batch.len() < self.batch
                 && let Ok(job) = jobs.try_recv()
             {
                 batch.push(job);

@@ -55,12 +55,6 @@ fn an_unreachable_postgres_is_refused_in_one_line_without_its_password() {
 }
 
 #[test]
-fn a_flag_for_postgres_is_refused_for_other_stores() {
-    let line = refused(command("sqlite:coupons.db").arg("--alone"));
-    assert!(line.contains("--alone is for PostgreSQL"), "{line}");
-}
-
-#[test]
 fn a_redis_addr_that_is_no_host_and_port_is_refused_in_one_line() {
     for address in [
         "redis://foo:1",

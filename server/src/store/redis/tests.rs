@@ -1,5 +1,7 @@
 //! What only this store has to do; `tests/suite/conformance.rs` has what every store has to.
 
+use futures_util::future::join_all;
+
 use super::*;
 
 const QUEUE: Queue = Queue { capacity: 1_000, patience: Duration::MAX };
@@ -7,6 +9,7 @@ const SETTINGS: Settings = Settings {
     queue: QUEUE,
     timeout: Duration::from_secs(5),
     durability: Durability::Memory,
+    sharing: Sharing::Gathered,
     ca: None,
 };
 
@@ -73,6 +76,33 @@ async fn a_request_whose_sender_is_gone_is_skipped() {
     store.enqueue(Job { ask: ask.clone(), tails: tails(["a", "b", "c"]), reply }).unwrap();
     let Decision::Issued(coupon) = store.issue(ask).await.unwrap() else { panic!("no coupon") };
     assert_eq!(coupon.seq, 1);
+}
+
+/// Calls of scripts that 40 requests take which come at once.
+async fn calls(sharing: Sharing) -> u64 {
+    let redis = e2e::Redis::start();
+    let store = RedisStore::connect(&redis.url(), Settings { sharing, ..SETTINGS }).await.unwrap();
+    let campaign = campaign(&store, 100).await;
+    let mut operator = operator(&redis).await;
+    let mut until_now = async || {
+        let asked = redis::cmd("INFO").arg("commandstats").to_owned();
+        let statistics: String = asked.query_async(&mut operator).await.unwrap();
+        let calls = statistics.split_once("cmdstat_evalsha:calls=").unwrap().1;
+        calls.split_once(',').unwrap().0.parse::<u64>().unwrap()
+    };
+    // The first call finds a Redis that does not know the script.
+    store.issue(ask(campaign, "first")).await.unwrap();
+    let before = until_now().await;
+    let users: Vec<String> = (0..40).map(|user| format!("u{user}")).collect();
+    let told = join_all(users.iter().map(|user| store.issue(ask(campaign, user)))).await;
+    assert!(told.iter().all(|told| matches!(told, Ok(Decision::Issued(_)))), "{told:?}");
+    until_now().await - before
+}
+
+#[tokio::test]
+async fn requests_that_wait_share_a_call_unless_they_are_to_be_alone() {
+    assert_eq!(calls(Sharing::Gathered).await, 1);
+    assert_eq!(calls(Sharing::Alone).await, 40);
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use super::*;
 
 const QUEUE: Queue = Queue { capacity: 100, patience: Duration::MAX };
+const SETTINGS: Settings = Settings { queue: QUEUE, sharing: Sharing::Gathered };
 
 fn new_campaign(coupons: u64) -> wire::NewCampaign {
     wire::NewCampaign {
@@ -16,7 +17,7 @@ fn new_campaign(coupons: u64) -> wire::NewCampaign {
 #[tokio::test]
 async fn a_collision_draws_another_code_and_never_a_coupon() {
     let dir = tempfile::tempdir().unwrap();
-    let store = SqliteStore::open(&dir.path().join("coupons.db"), QUEUE).unwrap();
+    let store = SqliteStore::open(&dir.path().join("coupons.db"), SETTINGS).unwrap();
     let campaign = store.create(new_campaign(10), None).await.unwrap().number;
     let ask = Ask { campaign, user: None, key: None };
     let draw = |tails: &'static [&'static str]| {
@@ -60,7 +61,7 @@ fn a_request_is_found_by_its_user_however_many_coupons_are_issued() {
 #[tokio::test]
 async fn a_failure_takes_the_whole_batch_back() {
     let dir = tempfile::tempdir().unwrap();
-    let store = SqliteStore::open(&dir.path().join("coupons.db"), QUEUE).unwrap();
+    let store = SqliteStore::open(&dir.path().join("coupons.db"), SETTINGS).unwrap();
     let campaign = store.create(new_campaign(10), None).await.unwrap().number;
     let failed: Outcome<()> = store
         .write(move |transaction, campaigns| {
@@ -93,11 +94,33 @@ async fn hold(store: &SqliteStore) -> std::sync::mpsc::Sender<()> {
     release
 }
 
+/// Whether a request gets a coupon that waits beside a job which fails.
+async fn survives_a_failure(sharing: Sharing) -> bool {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("coupons.db");
+    let store = SqliteStore::open(&path, Settings { sharing, ..SETTINGS }).unwrap();
+    let campaign = store.create(new_campaign(10), None).await.unwrap().number;
+    let release = hold(&store).await;
+    let failing = store.write(|_, _| -> Outcome<()> { Err(lost()) });
+    let issuing = store.issue(Ask { campaign, user: None, key: None });
+    let (failed, issued, ()) = tokio::join!(failing, issuing, async {
+        release.send(()).unwrap();
+    });
+    assert!(failed.is_err());
+    issued.is_ok()
+}
+
+#[tokio::test]
+async fn requests_that_wait_share_a_transaction_unless_they_are_to_be_alone() {
+    assert!(!survives_a_failure(Sharing::Gathered).await);
+    assert!(survives_a_failure(Sharing::Alone).await);
+}
+
 #[tokio::test]
 async fn a_full_queue_refuses_and_an_abandoned_request_is_skipped() {
     let dir = tempfile::tempdir().unwrap();
-    let store =
-        SqliteStore::open(&dir.path().join("coupons.db"), Queue { capacity: 1, ..QUEUE }).unwrap();
+    let settings = Settings { queue: Queue { capacity: 1, ..QUEUE }, ..SETTINGS };
+    let store = SqliteStore::open(&dir.path().join("coupons.db"), settings).unwrap();
     let campaign = store.create(new_campaign(10), None).await.unwrap().number;
     let ask = Ask { campaign, user: None, key: None };
     let release = hold(&store).await;
@@ -121,7 +144,8 @@ async fn a_full_queue_refuses_and_an_abandoned_request_is_skipped() {
 async fn who_would_wait_too_long_is_refused_and_who_comes_later_is_not() {
     let dir = tempfile::tempdir().unwrap();
     let queue = Queue { patience: Duration::ZERO, ..QUEUE };
-    let store = SqliteStore::open(&dir.path().join("coupons.db"), queue).unwrap();
+    let settings = Settings { queue, ..SETTINGS };
+    let store = SqliteStore::open(&dir.path().join("coupons.db"), settings).unwrap();
     let campaign = store.create(new_campaign(10), None).await.unwrap().number;
     let ask = Ask { campaign, user: None, key: None };
     let release = hold(&store).await;
@@ -140,7 +164,7 @@ async fn who_would_wait_too_long_is_refused_and_who_comes_later_is_not() {
 async fn numbers_end_where_codes_cannot_tell_campaigns_apart() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("coupons.db");
-    let store = SqliteStore::open(&path, QUEUE).unwrap();
+    let store = SqliteStore::open(&path, SETTINGS).unwrap();
     store.create(new_campaign(1), None).await.unwrap();
     Connection::open(&path)
         .unwrap()
@@ -153,9 +177,9 @@ async fn numbers_end_where_codes_cannot_tell_campaigns_apart() {
 fn a_newer_layout_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("coupons.db");
-    drop(SqliteStore::open(&path, QUEUE).unwrap());
+    drop(SqliteStore::open(&path, SETTINGS).unwrap());
     Connection::open(&path).unwrap().pragma_update(None, "user_version", 3).unwrap();
-    let error = SqliteStore::open(&path, QUEUE).unwrap_err();
+    let error = SqliteStore::open(&path, SETTINGS).unwrap_err();
     assert!(matches!(error, OpenError::Layout { found: 3, .. }), "{error}");
 }
 
@@ -163,7 +187,7 @@ fn a_newer_layout_is_refused() {
 async fn being_ready_is_a_write_that_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("coupons.db");
-    let store = SqliteStore::open(&path, QUEUE).unwrap();
+    let store = SqliteStore::open(&path, SETTINGS).unwrap();
     let other = Connection::open(&path).unwrap();
     let data_version =
         || other.query_row("PRAGMA data_version", [], |row| row.get::<_, i64>(0)).unwrap();
@@ -180,7 +204,7 @@ async fn a_file_that_is_not_where_it_was_takes_no_coupon_until_it_is_back() {
     for lost in ["coupons.db", "coupons.db-wal", "coupons.db-shm"] {
         let dir = tempfile::tempdir().unwrap();
         let path = |name: &str| dir.path().join(name);
-        let store = SqliteStore::open(&path("coupons.db"), QUEUE).unwrap();
+        let store = SqliteStore::open(&path("coupons.db"), SETTINGS).unwrap();
         let campaign = store.create(new_campaign(10), None).await.unwrap().number;
         let ask = Ask { campaign, user: None, key: None };
         store.issue(ask.clone()).await.unwrap();
@@ -217,7 +241,7 @@ fn mode(path: &Path) -> u32 {
 #[tokio::test]
 async fn files_are_their_owners_alone() {
     let dir = tempfile::tempdir().unwrap();
-    let store = SqliteStore::open(&dir.path().join("coupons.db"), QUEUE).unwrap();
+    let store = SqliteStore::open(&dir.path().join("coupons.db"), SETTINGS).unwrap();
     store.create(new_campaign(1), None).await.unwrap();
     for name in ["coupons.db", "coupons.db-wal", "coupons.db-shm", "coupons.db-lock"] {
         assert_eq!(mode(&dir.path().join(name)), 0o600, "{name}");
@@ -241,7 +265,7 @@ fn nothing_is_left_beside_what_cannot_be_a_store() {
     };
     let before = names();
     for name in ["folder", "text", "foreign", "nowhere/coupons.db", "text/coupons.db"] {
-        assert!(SqliteStore::open(&path(name), QUEUE).is_err(), "{name}");
+        assert!(SqliteStore::open(&path(name), SETTINGS).is_err(), "{name}");
         assert_eq!(names(), before, "{name}");
     }
 }
@@ -252,7 +276,7 @@ fn a_lock_that_another_holds_is_waited_for_and_named() {
     let path = dir.path().join("coupons.db");
     let other = create_private(&lock_path(&path)).unwrap();
     let held = Lock::take(&other).unwrap();
-    let open = |ms| SqliteStore::open_within(&path, QUEUE, Duration::from_millis(ms));
+    let open = |ms| SqliteStore::open_within(&path, SETTINGS, Duration::from_millis(ms));
     let error = open(20).unwrap_err();
     let expected = format!("another process holds {}-lock", path.display());
     assert_eq!(error.to_string(), expected);
@@ -270,7 +294,7 @@ fn many_can_create_one_file_at_once() {
     let path = dir.path().join("coupons.db");
     std::thread::scope(|scope| {
         let opening: Vec<_> =
-            (0..8).map(|_| scope.spawn(|| SqliteStore::open(&path, QUEUE).map(drop))).collect();
+            (0..8).map(|_| scope.spawn(|| SqliteStore::open(&path, SETTINGS).map(drop))).collect();
         for one in opening {
             one.join().unwrap().unwrap();
         }
