@@ -21,7 +21,15 @@ impl Postgres {
     /// # Panics
     /// When PostgreSQL is not installed or does not come up; the message says what to do.
     pub fn start() -> Self {
-        Self::start_in(Folder::of(&["postgres"]), &[])
+        Self::start_with(&[])
+    }
+
+    /// Starts one with further settings, such as `["fsync=on"]`.
+    ///
+    /// # Panics
+    /// When PostgreSQL is not installed or does not come up; the message says what to do.
+    pub fn start_with(settings: &[&str]) -> Self {
+        Self::start_in(Folder::of(&["postgres"]), settings)
     }
 
     /// Starts one that speaks TLS as well.
@@ -32,16 +40,12 @@ impl Postgres {
         let dir = Folder::of(&["postgres"]);
         dir.keep(tls);
         let at = |name: &str| dir.path().join(name).display().to_string();
-        let (certificate, key) = (at(CERTIFICATE), at(KEY));
-        let settings = [
-            format!("ssl_cert_file={certificate}"),
-            format!("ssl_key_file={key}"),
-            "ssl=on".to_owned(),
-        ];
-        Self::start_in(dir, &settings)
+        let certificate = format!("ssl_cert_file={}", at(CERTIFICATE));
+        let key = format!("ssl_key_file={}", at(KEY));
+        Self::start_in(dir, &[&certificate, &key, "ssl=on"])
     }
 
-    fn start_in(dir: Folder, more: &[String]) -> Self {
+    fn start_in(dir: Folder, settings: &[&str]) -> Self {
         let port = free_port();
         let data = dir.path().join("data");
         let mut initdb = dir.command(&program("initdb"));
@@ -51,7 +55,7 @@ impl Postgres {
         let mut server = dir.command(&program("postgres"));
         server.arg("-D").arg(&data).args(["-p", &port.to_string()]);
         let socket = format!("unix_socket_directories={}", dir.path().display());
-        let settings = [
+        let usual = [
             "listen_addresses=127.0.0.1",
             &socket,
             "fsync=off",
@@ -59,8 +63,8 @@ impl Postgres {
             "full_page_writes=off",
             "max_connections=200",
         ];
-        server.args(settings.iter().flat_map(|setting| ["-c", setting]));
-        server.args(more.iter().flat_map(|setting| ["-c", setting.as_str()]));
+        // The last word counts.
+        server.args(usual.iter().chain(settings).flat_map(|setting| ["-c", setting]));
         let is_ready = program("pg_isready");
         let up = |dir: &Folder| {
             let mut ask = dir.command(&is_ready);

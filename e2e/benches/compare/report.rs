@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::measure::{Memory, Sample};
-use super::table::{Table, shown};
+use super::table::{Goals, Limit, Table, cpu_model, grouped, ratio, shown};
 use super::tools::{CONNECTIONS, Load, Tool};
 use super::{Effort, RATES, Series};
 
@@ -182,20 +182,10 @@ fn memory(figures: &Figures) -> String {
 
 /// What is aimed at, and whether it is there.
 fn goals(figures: &Figures) -> Table {
-    let mut table = Table::new(&["goal", "limit", "measured", "holds"]);
+    let mut goals = Goals::new();
     let mut goal = |what: &str, at_most: bool, limit: f64, unit: &str, measured: Option<f64>| {
-        let holds = measured.map(|m| if at_most { m <= limit } else { m >= limit });
-        let sign = if at_most { "≤" } else { "≥" };
-        table.row(vec![
-            what.into(),
-            format!("{sign} {limit} {unit}").trim_end().into(),
-            shown(measured, if unit == "x" { 2 } else { 0 }),
-            match holds {
-                Some(true) => "✓".into(),
-                Some(false) => "✗".into(),
-                None => "not measured".into(),
-            },
-        ]);
+        let limit = if at_most { Limit::AtMost(limit) } else { Limit::AtLeast(limit) };
+        goals.add(what, limit, unit, measured);
     };
     let [slow, fast, full] = &figures.series;
     for (series, rate) in [(slow, RATES[0]), (fast, RATES[1])] {
@@ -229,37 +219,14 @@ fn goals(figures: &Figures) -> Table {
     goal("memory at 1,000/s", true, 64.0, "MiB", peak);
     let connection = figures.connection.as_ref().ok().map(|bytes| bytes / 1024.0);
     goal("memory of a connection", true, 32.0, "KiB", connection);
-    table
+    goals.table()
 }
 
 fn cpu_of(series: &Series, tool: Tool) -> Option<f64> {
     series.figure(tool, |s| Some(s.cpu_us))
 }
 
-fn ratio(a: Option<f64>, b: Option<f64>) -> Option<f64> {
-    Some(a? / b?)
-}
-
-/// 12345.6 as 12,346.
-fn grouped(figure: f64) -> String {
-    let digits = format!("{figure:.0}");
-    let mut text = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 fn capitalized(text: &str) -> String {
     let mut letters = text.chars();
     letters.next().map_or_else(String::new, |l| l.to_uppercase().chain(letters).collect())
-}
-
-fn cpu_model() -> String {
-    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = text.lines().find_map(|l| l.strip_prefix("model name")?.split_once(':'));
-    model.map_or("an unnamed processor", |(_, name)| name.trim()).to_owned()
 }

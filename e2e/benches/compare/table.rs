@@ -1,4 +1,4 @@
-//! A table that is read as well in a terminal as in Markdown.
+//! A table that is read as well in a terminal as in Markdown, and what else reports of benchmarks share.
 
 /// Rows of cells; the first row is the head. All columns but the first are figures.
 #[derive(Debug, Default)]
@@ -62,4 +62,66 @@ pub(crate) fn median(figures: impl IntoIterator<Item = f64>) -> Option<f64> {
         n if n % 2 == 0 => Some(f64::midpoint(figures[middle - 1], figures[middle])),
         _ => Some(figures[middle]),
     }
+}
+
+/// What is aimed at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Limit {
+    AtMost(f64),
+    AtLeast(f64),
+}
+
+/// What is aimed at, and whether it is there.
+#[derive(Debug)]
+pub(crate) struct Goals(Table);
+
+impl Goals {
+    pub(crate) fn new() -> Self {
+        Self(Table::new(&["goal", "limit", "measured", "holds"]))
+    }
+
+    /// A ratio has the unit `x`.
+    pub(crate) fn add(&mut self, what: &str, limit: Limit, unit: &str, measured: Option<f64>) {
+        let (sign, bound, holds) = match limit {
+            Limit::AtMost(bound) => ("≤", bound, measured.map(|m| m <= bound)),
+            Limit::AtLeast(bound) => ("≥", bound, measured.map(|m| m >= bound)),
+        };
+        self.0.row(vec![
+            what.into(),
+            format!("{sign} {bound} {unit}").trim_end().into(),
+            shown(measured, if unit == "x" { 2 } else { 0 }),
+            match holds {
+                Some(true) => "✓".into(),
+                Some(false) => "✗".into(),
+                None => "not measured".into(),
+            },
+        ]);
+    }
+
+    pub(crate) fn table(self) -> Table {
+        self.0
+    }
+}
+
+pub(crate) fn ratio(a: Option<f64>, b: Option<f64>) -> Option<f64> {
+    Some(a? / b?)
+}
+
+/// 12345.6 as 12,346.
+pub(crate) fn grouped(figure: f64) -> String {
+    let digits = format!("{figure:.0}");
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+pub(crate) fn cpu_model() -> String {
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = text.lines().find_map(|l| l.strip_prefix("model name")?.split_once(':'));
+    model.map_or("an unnamed processor", |(_, name)| name.trim()).to_owned()
 }

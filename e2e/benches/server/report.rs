@@ -1,0 +1,235 @@
+//! The tables, and what is said around them.
+
+use std::fmt::Write as _;
+
+use super::load::{CONNECTIONS, Launch, Overload, RATE, Sample};
+use super::table::{Goals, Limit, Table, cpu_model, grouped, median, ratio, shown};
+use super::{Effort, Filled, INSTANCES, QUEUE, Series};
+
+pub(crate) const SQLITE: &str = "SQLite";
+pub(crate) const SQLITE_ALONE: &str = "SQLite, --alone";
+pub(crate) const REDIS: &str = "Redis";
+pub(crate) const REDIS_ALONE: &str = "Redis, --alone";
+pub(crate) const POSTGRES: &str = "PostgreSQL";
+pub(crate) const POSTGRES_ALONE: &str = "PostgreSQL, --alone";
+/// Longest from the start to the first coupon, milliseconds.
+const PROMPT: f64 = 5.0;
+
+/// All that was measured.
+pub(crate) struct Figures {
+    pub(crate) effort: Effort,
+    /// One instance on each store; the first is the bare answer.
+    pub(crate) one: Vec<Series<Sample>>,
+    /// Calls a second of redis-benchmark.
+    pub(crate) calls: Vec<f64>,
+    /// Five processes on one SQLite file.
+    pub(crate) five: Vec<Series<Sample>>,
+    pub(crate) launches: Vec<Series<Launch>>,
+    pub(crate) filled: Filled,
+    pub(crate) overload: Overload,
+}
+
+const METHOD: &str = "\
+loadgen asks, on the same cores as all that it asks: a user and a key of its own in each request, each
+attempt in its history, each answer read. So a share of every figure but the processor time is
+loadgen's. Each request gets a new coupon, of a campaign that does not sell out.
+
+- **bare hyper answer** is a hyper in a process of its own, in as many threads as the server has, that
+  answers with a constant of the same size. No server on hyper can be above it.
+- **--alone** is the server without its trick: each request has a transaction, or a call of the
+  script, of its own. On Redis all calls are under way at once over one connection; on PostgreSQL they
+  wait for the campaign's row over 16 connections; on SQLite they take turns.
+- **redis-benchmark** calls the server's own script (EVALSHA) over as many connections, for one request
+  a call: no HTTP, no loadgen, nobody who looks at answers. A server that asked so could be half as fast at best.
+- **CPU** is user and system time of the servers for each coupon, *store* that of the store's own processes.
+- SQLite and PostgreSQL have each coupon on the disk before it is answered (`synchronous=FULL`; `fsync`
+  and `synchronous_commit` on). Redis keeps nothing on the disk.
+";
+
+pub(crate) fn text(figures: &Figures) -> String {
+    let effort = figures.effort;
+    let mut text = String::from("# Benchmarks of the server\n\n");
+    let _ = writeln!(
+        text,
+        "Written by `cargo bench -p e2e --bench server`. Ratios hold on this machine in this run \
+         ({} cores, {});\nabsolute figures are the machine's. Medians of {} interleaved round(s) of \
+         {} s; {CONNECTIONS} connections.\n\n{METHOD}",
+        std::thread::available_parallelism().map_or(1, usize::from),
+        cpu_model(),
+        effort.rounds,
+        effort.saturating.as_secs(),
+    );
+    let _ = writeln!(text, "## Goals\n\n{}", goals(figures));
+    let _ = writeln!(text, "## One instance\n\n{}", saturating(&figures.one, Some(&figures.calls)));
+    let _ = writeln!(
+        text,
+        "## {INSTANCES} processes on one SQLite file\n\n{}",
+        saturating(&figures.five, None)
+    );
+    let _ = writeln!(
+        text,
+        "## A launch, {} requests/s over {INSTANCES} instances\n\n{}\n{}",
+        grouped(f64::from(RATE)),
+        launches(&figures.launches),
+        LAUNCH
+    );
+    let _ = writeln!(text, "## A full campaign\n\n{}", filled(&figures.filled));
+    let _ = write!(text, "## Twice the capacity\n\n{}", overload(figures.overload));
+    text
+}
+
+const LAUNCH: &str = "\
+From one second before the start on, so everybody before it has to be told so. *first* is from the start
+to the first answer with a coupon; the first request after the start is up to a millisecond later than
+it. *start ±* is how well the start is known on the clock of the history. *valid* is what the verifier says of history
+and store: exactly as many, each user once, none before the start.
+";
+
+fn saturating(all: &[Series<Sample>], calls: Option<&[f64]>) -> Table {
+    let mut head = vec!["store", "coupons/s", "CPU µs", "store µs", "p50 µs", "p99 µs"];
+    if calls.is_some() {
+        head.insert(2, "x bare");
+    }
+    let mut table = Table::new(&head);
+    let bare = all[0].figure(|s| Some(s.rate));
+    for series in all {
+        let figure = |f: &dyn Fn(&Sample) -> Option<f64>, digits| shown(series.figure(f), digits);
+        let rate = series.figure(|s| Some(s.rate));
+        let mut row = vec![
+            series.subject.name.into(),
+            rate.map_or_else(|| "–".into(), grouped),
+            figure(&|s| Some(s.cpu_us), 1),
+            figure(&|s| s.store_us, 1),
+            figure(&|s| Some(s.p50_us), 0),
+            figure(&|s| Some(s.p99_us), 0),
+        ];
+        if calls.is_some() {
+            row.insert(2, shown(ratio(rate, bare), 2));
+        }
+        table.row(row);
+    }
+    if let Some(rate) = calls.and_then(|calls| median(calls.iter().copied())) {
+        let x = shown(ratio(Some(rate), bare), 2);
+        let mut row = vec!["redis-benchmark, the script alone".into(), grouped(rate), x];
+        row.resize(7, "–".into());
+        table.row(row);
+    }
+    table
+}
+
+fn launches(all: &[Series<Launch>]) -> Table {
+    let mut table = Table::new(&[
+        "store",
+        "p50 µs",
+        "p99 µs",
+        "CPU µs",
+        "store µs",
+        "first ms",
+        "start ± ms",
+        "valid",
+    ]);
+    for series in all {
+        let figure = |f: &dyn Fn(&Launch) -> Option<f64>, digits| shown(series.figure(f), digits);
+        let valid = series.rounds.iter().filter(|l| l.valid).count();
+        table.row(vec![
+            series.subject.name.into(),
+            figure(&|l| Some(l.p50_us), 0),
+            figure(&|l| Some(l.p99_us), 0),
+            figure(&|l| Some(l.cpu_us), 1),
+            figure(&|l| l.store_us, 1),
+            figure(&|l| Some(l.first_us / 1e3), 2),
+            figure(&|l| Some(l.uncertainty_us / 1e3), 2),
+            format!("{valid} of {}", series.rounds.len()),
+        ]);
+    }
+    table
+}
+
+fn filled(filled: &Filled) -> String {
+    let mut text = String::new();
+    let mut table = Table::new(&["coupons issued by it", "server's heap MiB"]);
+    let every = filled.memory.len().div_ceil(8);
+    let last = filled.memory.last().filter(|_| !(filled.memory.len() - 1).is_multiple_of(every));
+    for (issued, kib) in filled.memory.iter().step_by(every).chain(last) {
+        table.row(vec![grouped(*issued as f64), format!("{:.1}", kib / 1024.0)]);
+    }
+    let _ = writeln!(
+        text,
+        "One server on Redis. Its memory while it issued the first {} coupons of a campaign:\n\n\
+         {table}\nThen that campaign and empty ones, turn about:\n",
+        grouped(filled.issued as f64)
+    );
+    let mut table = Table::new(&["campaign", "coupons/s", "CPU µs", "store µs"]);
+    for (name, samples) in [("full", &filled.full), ("empty", &filled.empty)] {
+        let figure = |f: &dyn Fn(&Sample) -> Option<f64>| median(samples.iter().filter_map(f));
+        table.row(vec![
+            name.into(),
+            figure(&|s| Some(s.rate)).map_or_else(|| "–".into(), grouped),
+            shown(figure(&|s| Some(s.cpu_us)), 1),
+            shown(figure(&|s| s.store_us), 1),
+        ]);
+    }
+    let _ = writeln!(text, "{table}");
+    text
+}
+
+fn overload(overload: Overload) -> String {
+    let mut table = Table::new(&["third of the time", "median ms of those with a coupon"]);
+    for (third, us) in ["first", "second", "last"].iter().zip(overload.thirds) {
+        table.row(vec![(*third).into(), format!("{:.1}", us / 1e3)]);
+    }
+    format!(
+        "{} requests/s at {POSTGRES_ALONE}, the slowest, with `--queue {QUEUE}`: {} coupons/s. \
+         The others were\nrefused at once (503 `overloaded`). No other store can be asked twice as \
+         much by a loadgen on the same cores.\n\n{table}",
+        grouped(overload.asked),
+        grouped(overload.rate)
+    )
+}
+
+/// Memory after all coupons, to that after the first of them, when what a server needs for
+/// its connections is there.
+fn growth(filled: &Filled) -> Option<f64> {
+    let (_, first) = filled.memory.get(1)?;
+    let (_, last) = filled.memory.last()?;
+    Some(last / first)
+}
+
+fn goals(figures: &Figures) -> Table {
+    let mut goals = Goals::new();
+    let rate = |all: &[Series<Sample>], name: &str| {
+        all.iter().find(|s| s.subject.name == name)?.figure(|s| Some(s.rate))
+    };
+    let one = |name| rate(&figures.one, name);
+    let five = |name| rate(&figures.five, name);
+    let bare = figures.one[0].figure(|s| Some(s.rate));
+    let mut at_least = |what: &str, limit, measured| {
+        goals.add(what, Limit::AtLeast(limit), "x", measured);
+    };
+    at_least("Redis, to the bare answer", 0.6, ratio(one(REDIS), bare));
+    at_least("Redis, to a call of the script each", 3.0, ratio(one(REDIS), one(REDIS_ALONE)));
+    let ten = ratio(one(POSTGRES), one(POSTGRES_ALONE));
+    at_least("PostgreSQL, to a row lock each", 10.0, ten);
+    let eight = ratio(five(SQLITE), five(SQLITE_ALONE));
+    at_least("SQLite, five processes, to a transaction each", 8.0, eight);
+    let of = |samples: &[Sample]| median(samples.iter().map(|s| s.rate));
+    let Filled { full, empty, issued, .. } = &figures.filled;
+    let issued = grouped(*issued as f64);
+    let full = ratio(of(full), of(empty));
+    at_least(&format!("Redis with {issued} coupons issued, to an empty campaign"), 0.95, full);
+    let growth = growth(&figures.filled);
+    let what = format!("memory after {issued} coupons, to that after the first round");
+    goals.add(&what, Limit::AtMost(1.1), "x", growth);
+    for series in &figures.launches {
+        let first = series.figure(|l| Some(l.first_us / 1e3));
+        let what = format!("first coupon, {}", series.subject.name);
+        goals.add(&what, Limit::AtMost(PROMPT), "ms", first);
+        let valid = series.rounds.iter().filter(|l| l.valid).count() as f64;
+        let what = format!("launches that are valid, {}", series.subject.name);
+        goals.add(&what, Limit::AtLeast(series.rounds.len() as f64), "", Some(valid));
+    }
+    let [first, _, last] = figures.overload.thirds;
+    let what = "latency at twice the capacity, last third to first";
+    goals.add(what, Limit::AtMost(1.5), "x", Some(last / first));
+    goals.table()
+}
