@@ -99,18 +99,29 @@ pub(crate) struct Launch {
     /// From the start to the first answer with a coupon, and how well the start is known.
     pub(crate) first_us: f64,
     pub(crate) uncertainty_us: f64,
-    /// What the verifier said.
-    pub(crate) valid: bool,
+    pub(crate) verdict: Verdict,
 }
 
-/// A launch over all servers of the subject, from a second before its start on.
+/// What the verifier said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Valid,
+    /// Nothing was wrong, but the launch was not dense enough to prove it.
+    Unknown,
+    Invalid,
+}
+
+/// A launch over all servers of the subject, from a second before its start to a second after its last
+/// coupon. A few ask in the very moment of the start: without them nobody could tell what it was like.
 pub(crate) fn launch(subject: &Subject, time: Duration) -> Launch {
     let dir = tempfile::tempdir().unwrap();
     let store = subject.store.as_ref().unwrap();
     let text = format!(
-        "name: launch\ncampaign: {{ coupons: 1000000, starts_in: 2s, per_user_limit: 1 }}\n\
+        "name: launch\ncampaign: {{ coupons: {}, starts_in: 2s, per_user_limit: 1 }}\n\
          system: {{ store: '{}', targets: {} }}\n\
-         load: {{ begin: -1s, stages: [{{ for: {}s, rate: {RATE} }}] }}\n",
+         load:\n  begin: -1s\n  stages: [{{ for: {}s, rate: {RATE} }}]\n\
+         \x20 bursts: [{{ at: -5ms, requests: 20, over: 10ms }}]\n",
+        (time.as_secs() - 1) * u64::from(RATE),
         store.url(),
         targets(&subject.servers),
         time.as_secs() + 1,
@@ -127,7 +138,7 @@ pub(crate) fn launch(subject: &Subject, time: Duration) -> Launch {
         store_us: after.1.zip(before.1).map(|(after, before)| each(after.saturating_sub(before))),
         first_us: figure(&summary, "/launch/start_delay_us"),
         uncertainty_us: figure(&summary, "/launch/start_uncertainty_us"),
-        valid: is_valid(dir.path()),
+        verdict: verdict(dir.path()),
     }
 }
 
@@ -143,13 +154,18 @@ fn mapping(store: &Store) -> String {
     }
 }
 
-fn is_valid(dir: &Path) -> bool {
+fn verdict(dir: &Path) -> Verdict {
     let mut verifier = Command::new(e2e::binary("verifier"));
     let output = verifier.args(["check", "--run"]).arg(dir.join("run")).output().unwrap();
-    if !output.status.success() {
-        eprintln!("{}", String::from_utf8_lossy(&output.stdout));
+    match output.status.code() {
+        Some(0) => Verdict::Valid,
+        Some(3) => Verdict::Unknown,
+        Some(1) => {
+            eprintln!("{}", String::from_utf8_lossy(&output.stdout));
+            Verdict::Invalid
+        }
+        _ => panic!("{}: {}", output.status, String::from_utf8_lossy(&output.stderr)),
     }
-    output.status.success()
 }
 
 /// Latency of those that got a coupon, from when they were due, in each third of an open load.
