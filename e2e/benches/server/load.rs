@@ -11,8 +11,9 @@ use serde_json::Value;
 use super::parts::{Server, Store, Subject};
 use super::table::median;
 
-/// Connections of everything that asks as fast as it can.
-pub(crate) const CONNECTIONS: u32 = 50;
+/// Connections of everything that asks as fast as it can. So many ask that a step has somebody to be shared
+/// with: of 50 no more than ten would ever wait at one of five processes.
+pub(crate) const CONNECTIONS: u32 = 250;
 /// The rate of a launch, requests a second.
 pub(crate) const RATE: u32 = 1_000;
 /// The reference's step.
@@ -29,6 +30,8 @@ pub(crate) struct Sample {
     pub(crate) cpu_us: f64,
     /// The same of the store's own processes.
     pub(crate) store_us: Option<f64>,
+    /// Coupons of one step of the store.
+    pub(crate) shared: Option<f64>,
     /// From asking to the answer with a coupon, microseconds.
     pub(crate) p50_us: f64,
     pub(crate) p99_us: f64,
@@ -38,7 +41,7 @@ pub(crate) struct Sample {
 pub(crate) fn saturate(subject: &Subject, time: Duration) -> Sample {
     let dir = tempfile::tempdir().unwrap();
     let load = format!("saturate: {{ connections: {CONNECTIONS}, for: {}ms }}", time.as_millis());
-    let before = subject.cpu();
+    let (before, steps) = (subject.cpu(), subject.steps());
     let summary = run(&scenario(subject, &load), dir.path());
     let after = subject.cpu();
     let issued = figure(&summary, "/outcomes/issued");
@@ -47,6 +50,7 @@ pub(crate) fn saturate(subject: &Subject, time: Duration) -> Sample {
         rate: issued / figure(&summary, "/seconds"),
         cpu_us: each(after.0 - before.0),
         store_us: after.1.zip(before.1).map(|(after, before)| each(after.saturating_sub(before))),
+        shared: subject.steps().zip(steps).map(|(after, before)| issued / (after - before)),
         p50_us: figure(&summary, "/times/response_of_issued/p50_us"),
         p99_us: figure(&summary, "/times/response_of_issued/p99_us"),
     }

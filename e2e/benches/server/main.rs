@@ -50,8 +50,8 @@ struct Effort {
 }
 
 const FULL: Effort = Effort {
-    rounds: 3,
-    saturating: Duration::from_secs(3),
+    rounds: 5,
+    saturating: Duration::from_secs(2),
     launch: Duration::from_secs(4),
     overload: Duration::from_secs(9),
     calls: 100_000,
@@ -138,7 +138,7 @@ fn measure(effort: Effort) -> report::Figures {
 /// One server on each store, as fast as it goes, and the calls a second that redis-benchmark makes.
 fn one_instance(effort: Effort) -> (Vec<Series<Sample>>, Vec<f64>) {
     let mut series = [
-        Subject::bare(),
+        Subject::bare(report::BARE),
         Subject::new(report::SQLITE, Store::sqlite(), 1, &[]),
         Subject::new(report::REDIS, Store::redis(), 1, &[]),
         Subject::new(report::REDIS_ALONE, Store::redis(), 1, &["--alone"]),

@@ -51,7 +51,7 @@ impl Store {
             Self::Redis(redis) => redis.pid(),
             Self::Postgres(postgres) => postgres.pid(),
         };
-        Some(cpu(pid) + children(pid).into_iter().map(cpu).sum())
+        Some(cpu(pid) + children(pid).into_iter().map(cpu).sum::<Duration>())
     }
 }
 
@@ -105,6 +105,13 @@ impl Server {
         Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
     }
 
+    /// A figure that it tells of itself.
+    fn metric(&self, name: &str) -> f64 {
+        let (_, metrics) = self.ask("GET", "/metrics", "").unwrap();
+        let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no {name} in {metrics}")).parse().unwrap()
+    }
+
     /// Memory that is no file's, KiB.
     pub(crate) fn memory(&self) -> f64 {
         let path = format!("/proc/{}/status", self.process.id());
@@ -125,9 +132,9 @@ pub(crate) struct Subject {
 }
 
 impl Subject {
-    pub(crate) fn bare() -> Self {
+    pub(crate) fn bare(name: &'static str) -> Self {
         let path = "/campaigns/1/coupons".to_owned();
-        Self { name: "bare hyper answer", servers: vec![Server::bare()], store: None, path }
+        Self { name, servers: vec![Server::bare()], store: None, path }
     }
 
     /// `instances` servers with these flags.
@@ -163,6 +170,12 @@ impl Subject {
     pub(crate) fn issued_of(&self, campaign: &str) -> u64 {
         let (_, body) = self.servers[0].ask("GET", campaign, "").unwrap();
         serde_json::from_str::<Value>(&body).unwrap()["issued"].as_u64().unwrap()
+    }
+
+    /// Steps of the store until now, where there is one.
+    pub(crate) fn steps(&self) -> Option<f64> {
+        self.store.as_ref()?;
+        Some(self.servers.iter().map(|server| server.metric("coupon_batch_count")).sum())
     }
 
     /// Processor time of the servers until now, and of the store where it has processes of its own.
