@@ -89,7 +89,14 @@ impl Goals {
         self.0.row(vec![
             what.into(),
             format!("{sign} {bound} {unit}").trim_end().into(),
-            shown(measured, if unit == "x" { 2 } else { 0 }),
+            shown(
+                measured,
+                match unit {
+                    "x" => 2,
+                    "ms" => 1,
+                    _ => 0,
+                },
+            ),
             match holds {
                 Some(true) => "✓".into(),
                 Some(false) => "✗".into(),

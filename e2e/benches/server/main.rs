@@ -83,6 +83,14 @@ impl<T> Series<T> {
     }
 }
 
+/// Calls of the script that redis-benchmark made.
+struct Calls {
+    /// A second.
+    rate: f64,
+    /// Processor time of Redis for each, microseconds.
+    store_us: f64,
+}
+
 /// Issues through one server while it fills a campaign, and its memory, KiB, from time to time.
 type Memory = Vec<(u64, f64)>;
 
@@ -136,7 +144,7 @@ fn measure(effort: Effort) -> report::Figures {
 }
 
 /// One server on each store, as fast as it goes, and the calls a second that redis-benchmark makes.
-fn one_instance(effort: Effort) -> (Vec<Series<Sample>>, Vec<f64>) {
+fn one_instance(effort: Effort) -> (Vec<Series<Sample>>, Vec<Calls>) {
     let mut series = [
         Subject::bare(report::BARE),
         Subject::new(report::SQLITE, Store::sqlite(), 1, &[]),
@@ -163,14 +171,16 @@ fn saturate(series: &mut [Series<Sample>], effort: Effort, round: usize) {
 }
 
 /// In a campaign of its own, whose counter tells whether coupons were issued.
-fn script_calls(subject: &Subject, calls: u32) -> f64 {
+fn script_calls(subject: &Subject, calls: u32) -> Calls {
     let Some(Store::Redis(redis)) = &subject.store else { panic!("no Redis") };
     let campaign = subject.campaign();
+    let before = subject.cpu().1.unwrap();
     let rate = load::script_calls(redis, &campaign, calls);
+    let cpu = subject.cpu().1.unwrap() - before;
     let issued = subject.issued_of(&campaign);
     // Some numbers are drawn twice, and answered with the coupon that is there.
     assert!(issued > u64::from(calls) * 99 / 100, "{issued} coupons for {calls} calls");
-    rate
+    Calls { rate, store_us: cpu.as_secs_f64() * 1e6 / f64::from(calls) }
 }
 
 /// Five processes on one file, each transaction on the disk before anybody is answered.

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::load::{CONNECTIONS, Launch, Overload, RATE, Sample, Verdict};
 use super::table::{Goals, Limit, Table, cpu_model, grouped, median, ratio, shown};
-use super::{Effort, Filled, INSTANCES, QUEUE, Series};
+use super::{Calls, Effort, Filled, INSTANCES, QUEUE, Series};
 
 pub(crate) const BARE: &str = "bare hyper answer";
 pub(crate) const SQLITE: &str = "SQLite";
@@ -21,8 +21,8 @@ pub(crate) struct Figures {
     pub(crate) effort: Effort,
     /// One instance on each store, and the bare answer.
     pub(crate) one: Vec<Series<Sample>>,
-    /// Calls a second of redis-benchmark.
-    pub(crate) calls: Vec<f64>,
+    /// Of redis-benchmark.
+    pub(crate) calls: Vec<Calls>,
     /// Five processes on one SQLite file.
     pub(crate) five: Vec<Series<Sample>>,
     pub(crate) launches: Vec<Series<Launch>>,
@@ -89,7 +89,7 @@ verifier says of history and store, which is invalid where one coupon is too man
 *Unknown* has nothing wrong in it, but nobody whose request was under way at the very start.
 ";
 
-fn saturating(all: &[Series<Sample>], calls: Option<&[f64]>) -> Table {
+fn saturating(all: &[Series<Sample>], calls: Option<&[Calls]>) -> Table {
     let mut head = vec!["store", "coupons/s", "a step", "CPU µs", "store µs", "p50 µs", "p99 µs"];
     if calls.is_some() {
         head.insert(2, "x bare");
@@ -113,11 +113,13 @@ fn saturating(all: &[Series<Sample>], calls: Option<&[f64]>) -> Table {
         }
         table.row(row);
     }
-    if let Some(rate) = calls.and_then(|calls| median(calls.iter().copied())) {
-        let x = shown(ratio(Some(rate), bare), 2);
-        let mut row = vec!["redis-benchmark, the script alone".into(), grouped(rate), x];
-        row.resize(8, "–".into());
-        table.row(row);
+    if let Some(calls) = calls {
+        let rate = median(calls.iter().map(|calls| calls.rate));
+        let store = shown(median(calls.iter().map(|calls| calls.store_us)), 1);
+        let [name, none] = ["redis-benchmark, the script alone", "–"].map(String::from);
+        let (shown_rate, x) =
+            (rate.map_or_else(|| none.clone(), grouped), shown(ratio(rate, bare), 2));
+        table.row(vec![name, shown_rate, x, "1.0".into(), none.clone(), store, none.clone(), none]);
     }
     table
 }
@@ -221,12 +223,13 @@ fn times(all: &[Series<Sample>], name: &str, other: &str) -> Option<f64> {
 fn ceiling(figures: &Figures) -> String {
     let bare = rate(&figures.one, BARE);
     let to = |other| shown(ratio(bare, other), 2);
-    let calls = median(figures.calls.iter().copied());
+    let calls = median(figures.calls.iter().map(|calls| calls.rate));
     let one = shown(ratio(Some(1e6), rate(&figures.five, SQLITE_ALONE)), 0);
     format!(
         "The bare answer itself is {} x Redis with a call each, and {} x what redis-benchmark gets \
          out of Redis:\nthese are the most that sharing calls can be worth where server, Redis and \
-         loadgen have these cores.\nWhat sharing transactions is worth depends on how long the disk \
+         loadgen have these cores. With cores\nof its own for each of them Redis is what all wait for, \
+         and its own time for a coupon decides (*store µs*).\nWhat sharing transactions is worth depends on how long the disk \
          takes: SQLite with one coupon a\ntransaction needs {one} µs for each.\n",
         to(rate(&figures.one, REDIS_ALONE)),
         to(calls)
@@ -241,6 +244,10 @@ fn goals(figures: &Figures) -> Table {
     };
     at_least("Redis, to the bare answer", 0.6, one(REDIS, BARE));
     at_least("Redis, to a call of the script each", 3.0, one(REDIS, REDIS_ALONE));
+    let redis = figures.one.iter().find(|s| s.subject.name == REDIS);
+    let rounds = redis.into_iter().flat_map(|s| &s.rounds).zip(&figures.calls);
+    let spared = median(rounds.filter_map(|(all, each)| Some(each.store_us / all.store_us?)));
+    at_least("Redis' own time for a coupon, a call each to shared calls", 3.0, spared);
     at_least("PostgreSQL, to a row lock each", 10.0, one(POSTGRES, POSTGRES_ALONE));
     let eight = times(&figures.five, SQLITE, SQLITE_ALONE);
     at_least("SQLite, five processes, to a transaction each", 8.0, eight);
