@@ -32,6 +32,8 @@ usage: cargo bench -p e2e --bench server [-- [--quick] [--filled COUPONS]]
   --filled   coupons that are issued before a full campaign is measured [default: 1000000]";
 /// Instances of a launch.
 const INSTANCES: usize = 5;
+/// How much longer a campaign is filled for than anything is measured for.
+const FILLING: u32 = 5;
 /// Requests that may wait where more come than are carried.
 const QUEUE: &str = "100";
 
@@ -215,7 +217,7 @@ fn filled(effort: Effort) -> Filled {
     let mut memory = vec![(0, subject.servers[0].memory())];
     while subject.issued() < effort.filled {
         eprintln!("{} of {} coupons issued", subject.issued(), effort.filled);
-        load::saturate(&subject, effort.saturating);
+        load::saturate(&subject, FILLING * effort.saturating);
         memory.push((subject.issued(), subject.servers[0].memory()));
     }
     let issued = subject.issued();
