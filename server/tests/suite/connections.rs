@@ -2,38 +2,73 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use contract::wire::{ProblemCode, coupons_path};
+use futures_util::stream::{self, BoxStream};
+use futures_util::{FutureExt, StreamExt};
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::Frame;
+use hyper::client::conn::http2;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::oneshot;
 
 use crate::instance::{Instance, PATIENCE, Store, Told, told, until};
 
+/// A body that is not sent before it may be, and breaks off where nobody says so.
+fn held_back(body: &str, may: oneshot::Receiver<()>) -> Late {
+    let body = Bytes::copy_from_slice(body.as_bytes());
+    let sent = async move { may.await.map(|()| Frame::data(body)) };
+    StreamBody::new(stream::once(sent).boxed())
+}
+
+type Late = StreamBody<BoxStream<'static, Result<Frame<Bytes>, oneshot::error::RecvError>>>;
+
+/// HTTP/2 takes an answer before the body for a fault of the peer, and may end the connection after many of
+/// them. So the body is awaited even of who is refused anyhow.
 #[tokio::test]
 async fn one_http2_connection_survives_thousands_of_early_refusals() {
     let instance = Instance::alone(&[]);
     let id = instance.create(1, 60_000, false).await.id;
-    let client = reqwest::Client::builder()
-        .http2_prior_knowledge()
-        .retry(reqwest::retry::never())
-        .no_proxy()
-        .timeout(PATIENCE)
-        .build()
-        .unwrap();
-    let url = format!("{}{}", instance.url, coupons_path(&id));
-    for body in ["{\"user\":\"u\"}".to_owned(), "x".repeat(17 * 1024)] {
+    let stream = TokioIo::new(TcpStream::connect(instance.address()).await.unwrap());
+    let (mut sender, connection) =
+        http2::Builder::new(TokioExecutor::new()).handshake(stream).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let request = |method, path: &str, body: Late| {
+        let url = format!("{}{path}", instance.url);
+        Request::builder().method(method).uri(url).body(body).unwrap()
+    };
+    for (body, code) in [
+        ("{\"user\":\"u\"}", ProblemCode::NotStarted),
+        (&"x".repeat(17 * 1024), ProblemCode::TooLarge),
+    ] {
         for round in 0..60 {
-            let requests: Vec<_> = (0..20)
-                .map(|_| tokio::spawn(client.post(&url).body(body.clone()).send()))
-                .collect();
-            for request in requests {
-                let answer = request.await.unwrap();
-                let answer = answer.unwrap_or_else(|e| panic!("round {round}: {e:?}"));
-                assert_eq!(answer.version(), reqwest::Version::HTTP_2);
-                let code = told(answer).await.code();
-                assert!(matches!(code, ProblemCode::NotStarted | ProblemCode::TooLarge));
+            let (may, mut answers): (Vec<_>, Vec<_>) = (0..20)
+                .map(|_| {
+                    let (may, begin) = oneshot::channel();
+                    let post = request("POST", &coupons_path(&id), held_back(body, begin));
+                    (may, sender.send_request(post).boxed())
+                })
+                .unzip();
+            // Once this is answered all heads before it are there, and none of the bodies.
+            let nothing = StreamBody::new(stream::empty().boxed());
+            let healthy = sender.send_request(request("GET", "/healthz", nothing)).await;
+            assert!(healthy.is_ok_and(|answer| answer.status() == 200), "round {round}");
+            for answer in &mut answers {
+                assert!(answer.now_or_never().is_none(), "an answer before the body");
+            }
+            may.into_iter().for_each(|may| may.send(()).unwrap());
+            for answer in answers {
+                let (head, body) = answer.await.unwrap().into_parts();
+                let body = body.collect().await.unwrap().to_bytes();
+                let answer = reqwest::Response::from(Response::from_parts(head, body));
+                assert_eq!(told(answer).await.code(), code, "round {round}");
             }
         }
     }
+    assert!(!connection.is_finished());
 }
 
 #[tokio::test]

@@ -1,7 +1,8 @@
 //! Traces go to whom the standard variables name, as the standard says.
 
 use std::collections::HashMap;
-use std::net::TcpListener;
+use std::io::Write as _;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::Receiver;
 
 use contract::wire::{coupons_path, header};
@@ -17,22 +18,44 @@ use crate::instance::{Instance, Store, binary, command, refused, take_request};
 
 const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
-/// A stand-in for a collector: its URL, and whatever it is sent.
-fn collector() -> (String, Receiver<ExportTraceServiceRequest>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let (tell, told) = std::sync::mpsc::channel();
-    std::thread::spawn(move || {
-        loop {
-            let (head, body) = take_request(&listener, "");
+/// A stand-in for a collector.
+struct Collector {
+    address: SocketAddr,
+    told: Receiver<(String, Vec<u8>)>,
+}
+
+impl Collector {
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (tell, told) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            loop {
+                let (head, body) = take_request(&listener, "");
+                if head.starts_with("POST /the/end ") {
+                    return;
+                }
+                tell.send((head, body)).unwrap();
+            }
+        });
+        Self { address, told }
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// All that was sent until now: requests are taken in their order, and this one ends it.
+    fn sent(self) -> Vec<ExportTraceServiceRequest> {
+        let mut last = TcpStream::connect(self.address).unwrap();
+        last.write_all(b"POST /the/end HTTP/1.1\r\ncontent-length: 0\r\n\r\n").unwrap();
+        let request = |(head, body): (String, Vec<u8>)| {
             assert!(head.starts_with("POST /v1/traces "), "{head}");
             assert!(head.contains("x-shop: sesame"), "{head}");
-            if tell.send(ExportTraceServiceRequest::decode(body.as_slice()).unwrap()).is_err() {
-                return;
-            }
-        }
-    });
-    (url, told)
+            ExportTraceServiceRequest::decode(body.as_slice()).unwrap()
+        };
+        self.told.into_iter().map(request).collect()
+    }
 }
 
 fn attributes(all: &[KeyValue]) -> HashMap<&str, String> {
@@ -46,10 +69,10 @@ fn attributes(all: &[KeyValue]) -> HashMap<&str, String> {
 
 #[tokio::test]
 async fn each_request_is_a_span_below_the_one_of_whoever_asks() {
-    let (url, told) = collector();
+    let collector = Collector::start();
     let store = Store::redis();
     let mut command = command(&store.flag());
-    command.env("OTEL_EXPORTER_OTLP_ENDPOINT", url);
+    command.env("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url());
     command.env("OTEL_EXPORTER_OTLP_HEADERS", "x-shop=sesame");
     command.env("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test");
     let mut instance = Instance::start(&mut command);
@@ -65,7 +88,7 @@ async fn each_request_is_a_span_below_the_one_of_whoever_asks() {
     let lines = instance.stop();
     assert!(lines.iter().all(|line| !line.contains("sesame")), "{lines:?}");
 
-    let requests: Vec<_> = told.try_iter().collect();
+    let requests = collector.sent();
     let resources: Vec<_> = requests.iter().flat_map(|request| &request.resource_spans).collect();
     for resource in &resources {
         let of_all = attributes(&resource.resource.as_ref().unwrap().attributes);
@@ -121,13 +144,14 @@ fn what_is_not_spoken_is_refused_in_one_line() {
 #[tokio::test]
 async fn nothing_is_sent_where_the_variables_say_so() {
     for (name, value) in [("OTEL_SDK_DISABLED", "true"), ("OTEL_TRACES_EXPORTER", "none")] {
-        let (url, told) = collector();
+        let collector = Collector::start();
         let store = Store::sqlite();
         let mut command = command(&store.flag());
-        let mut instance =
-            Instance::start(command.env("OTEL_EXPORTER_OTLP_ENDPOINT", url).env(name, value));
+        command.env("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url());
+        command.env("OTEL_EXPORTER_OTLP_HEADERS", "x-shop=sesame");
+        let mut instance = Instance::start(command.env(name, value));
         instance.create(3, -1, false).await;
         instance.stop();
-        assert_eq!(told.try_iter().count(), 0, "{name}");
+        assert_eq!(collector.sent(), [], "{name}");
     }
 }
