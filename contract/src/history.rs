@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::borrowed;
 use crate::campaign::{PerUser, Window};
 use crate::outcome::Outcome;
 
@@ -70,10 +71,10 @@ pub struct Invocation<'a> {
     /// Which target it goes to, an index into the run's targets; absent where that is not known.
     pub target: Option<u16>,
     /// Who asks.
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "borrowed::option")]
     pub user: Option<Cow<'a, str>>,
     /// The idempotency key it carries.
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "borrowed::option")]
     pub key: Option<Cow<'a, str>>,
     /// The operation that this one belongs to: of a poll or a confirmation the request to issue,
     /// of a repeated request the same buyer's first.

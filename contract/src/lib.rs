@@ -4,6 +4,7 @@
 //! No rule lives here. The server decides, the verifier judges, and neither can see the other's
 //! code: a shared rule would share its bugs.
 
+mod borrowed;
 pub mod campaign;
 pub mod history;
 pub mod outcome;

@@ -8,6 +8,8 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
+use crate::borrowed;
+
 /// The outcome of one operation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome<'a> {
@@ -18,7 +20,9 @@ pub enum Outcome<'a> {
     /// The campaign had not started at some moment of the request.
     NotStarted,
     /// This user already held a coupon, the one with this code.
-    AlreadyIssued(#[serde(borrow)] Option<Cow<'a, str>>),
+    AlreadyIssued(
+        #[serde(borrow, deserialize_with = "borrowed::option")] Option<Cow<'a, str>>,
+    ),
     /// The request certainly had no effect.
     Failed(Failure),
     /// The request may have had an effect, once, at any moment after it was sent.
@@ -64,7 +68,7 @@ pub struct Coupon<'a> {
     pub remaining: Option<i64>,
     /// What the system calls this issue, where it names it (an order id): another way to find it in
     /// the store.
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "borrowed::option")]
     pub order: Option<Cow<'a, str>>,
 }
 
@@ -119,7 +123,7 @@ pub enum Observation<'a> {
     /// Coupons left.
     Remaining(i64),
     /// Exactly the codes issued so far, in any order.
-    Codes(#[serde(borrow)] Vec<Cow<'a, str>>),
+    Codes(#[serde(borrow, deserialize_with = "borrowed::list")] Vec<Cow<'a, str>>),
 }
 
 impl Observation<'_> {

@@ -241,7 +241,7 @@ pub fn read_apart<S: Send>(
         let (mut sink, mut found) = (new(), Vec::new());
         control.promises().for_each(|(promise, _)| take(&mut sink, Event::Campaign(promise)));
         for at in numbers {
-            found.push((at, read_one(&segments[at], &mut |event| take(&mut sink, event))?));
+            found.push((at, read_one(&segments[at], |event| take(&mut sink, event))?));
         }
         Ok((sink, found))
     };
@@ -257,10 +257,10 @@ pub fn read_apart<S: Send>(
 }
 
 /// Reads a segment alone.
-fn read_one(path: &Path, each: &mut dyn FnMut(Event<'_>)) -> Result<Integrity, HistoryError> {
+fn read_one(path: &Path, mut each: impl FnMut(Event<'_>)) -> Result<Integrity, HistoryError> {
     let mut integrity = Integrity::default();
     let mut cursor = Cursor::open(path.to_owned())?;
-    cursor.each(&mut |record| match record {
+    cursor.each(|record| match record {
         Record::Invoke(i) => each(Event::Invoke(i)),
         Record::Complete(c) => each(Event::Complete(c)),
         Record::Campaign(_) | Record::Probe(_) | Record::Trailer { .. } => {}

@@ -18,7 +18,9 @@ use launch::{Launch, Told};
 
 const USAGE: &str = "\
 usage: cargo bench -p e2e --bench scale [-- MILLIONS...]
-  MILLIONS  millions of requests of each history (72 bytes each on disk) [default: 1 10]";
+       cargo bench -p e2e --bench scale -- write DIR MILLIONS CAMPAIGNS
+  MILLIONS   millions of requests of each history (72 bytes each on disk) [default: 1 10]
+  write      only writes such a history, of so many campaigns, and its store into an empty folder";
 
 fn main() {
     let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
@@ -32,6 +34,13 @@ fn main() {
         && search == "search"
     {
         std::process::exit(peers::search(story, size.parse().unwrap()));
+    }
+    if let [write, dir, millions, campaigns] = asked.as_slice()
+        && write == "write"
+    {
+        let requests = millions.parse::<u64>().unwrap() * 1_000_000;
+        let launch = Launch { requests, campaigns: campaigns.parse().unwrap(), told: Told::Rank };
+        return launch.write(Path::new(dir));
     }
     let sizes: Result<Vec<u64>, _> = asked.iter().map(|size| size.parse()).collect();
     let Ok(sizes) = sizes else {

@@ -31,7 +31,8 @@ pub struct Collector {
     open: HashMap<u64, Open, FixedState>,
     /// Completions that were read before their invocation.
     early: HashMap<u64, (i64, Outcome<'static>)>,
-    done: RoaringTreemap,
+    /// The numbers of all operations that were read, open or not.
+    asked: RoaringTreemap,
     aside: Aside,
     /// So many coupons may be held in memory.
     most: usize,
@@ -118,7 +119,7 @@ impl Collector {
             );
             return;
         };
-        if self.done.contains(i.op) || self.open.contains_key(&i.op) {
+        if !self.asked.insert(i.op) {
             note(&mut self.campaigns[campaign].broken, "an operation number is used twice", i.op);
             return;
         }
@@ -131,10 +132,15 @@ impl Collector {
             user: owned(i.user),
             key: owned(i.key),
         };
-        match self.early.remove(&i.op) {
-            Some((at, outcome)) => self.join(i.op, open, at, &outcome),
+        self.open(i.op, open);
+    }
+
+    /// Joins an operation with its completion, or waits for it.
+    fn open(&mut self, op: u64, open: Open) {
+        match self.early.remove(&op) {
+            Some((at, outcome)) => self.join(op, open, at, &outcome),
             None => {
-                self.open.insert(i.op, open);
+                self.open.insert(op, open);
             }
         }
     }
@@ -151,7 +157,7 @@ impl Collector {
     fn complete(&mut self, c: Completion<'_>) {
         if let Some(open) = self.open.remove(&c.op) {
             self.join(c.op, open, c.at, &c.outcome);
-        } else if self.done.contains(c.op) || self.early.contains_key(&c.op) {
+        } else if self.asked.contains(c.op) || self.early.contains_key(&c.op) {
             note(&mut self.broken, "an operation was completed twice", c.op);
         } else {
             self.early.insert(c.op, (c.at, c.outcome.into_owned()));
@@ -159,7 +165,6 @@ impl Collector {
     }
 
     fn join(&mut self, op: u64, open: Open, at: i64, outcome: &Outcome<'_>) {
-        self.done.insert(op);
         let campaign = open.campaign;
         let refusal = matches!(outcome, Outcome::SoldOut | Outcome::NotStarted);
         if let Some(key) = open.key.as_deref().filter(|_| refusal) {
@@ -199,11 +204,11 @@ impl Collector {
 
     /// Takes what another collector found, that read another part of the same history.
     pub fn absorb(&mut self, other: Self) {
-        self.torn |= other.torn || !self.done.is_disjoint(&other.done);
+        self.torn |= other.torn || !self.asked.is_disjoint(&other.asked);
         for (own, other) in self.campaigns.iter_mut().zip(other.campaigns) {
             own.absorb(other);
         }
-        self.done |= other.done;
+        self.asked |= other.asked;
         self.held += other.held;
         self.aside.absorb(other.aside);
         if self.held > self.most {
@@ -213,7 +218,7 @@ impl Collector {
             absorb_note(&mut self.broken, what, (times, op));
         }
         for (op, open) in other.open {
-            self.reopen(op, open);
+            self.open(op, open);
         }
         for (op, (at, outcome)) in other.early {
             self.complete(Completion {
@@ -230,19 +235,6 @@ impl Collector {
     /// Whether parts have operations of one number, so that they must be read in one order.
     pub fn is_torn(&self) -> bool {
         self.torn
-    }
-
-    fn reopen(&mut self, op: u64, open: Open) {
-        if self.done.contains(op) || self.open.contains_key(&op) {
-            self.torn = true;
-            return;
-        }
-        match self.early.remove(&op) {
-            Some((at, outcome)) => self.join(op, open, at, &outcome),
-            None => {
-                self.open.insert(op, open);
-            }
-        }
     }
 
     /// Everything was read.
@@ -281,7 +273,7 @@ impl Default for Collector {
             last: 0,
             open: HashMap::default(),
             early: HashMap::new(),
-            done: RoaringTreemap::new(),
+            asked: RoaringTreemap::new(),
             aside: Aside::default(),
             most: MOST_HELD,
             held: 0,
@@ -656,6 +648,29 @@ mod tests {
             let mut gaps = evidence.gaps;
             gaps.extend(evidence.campaigns.into_iter().flat_map(|c| c.gaps));
             assert!(gaps.iter().any(|g| g.contains(want)), "{gaps:?} lacks {want}");
+        }
+    }
+
+    #[test]
+    fn a_number_that_two_parts_use_is_seen_whatever_came_of_it() {
+        let part = |events: Vec<Event<'static>>| {
+            let mut collector = Collector::default();
+            events.into_iter().for_each(|event| collector.take(event));
+            collector
+        };
+        let open = || part(vec![promise("c"), invoke(1, 5)]);
+        let over = || part(vec![promise("c"), invoke(1, 7), complete(1, 9, issued())]);
+        let end = || part(vec![promise("c"), complete(1, 9, issued())]);
+        for (mut one, other, torn) in [
+            (open(), over(), true),
+            (over(), open(), true),
+            (open(), open(), true),
+            (over(), over(), true),
+            (open(), end(), false),
+            (end(), open(), false),
+        ] {
+            one.absorb(other);
+            assert_eq!(one.is_torn(), torn, "{one:?}");
         }
     }
 

@@ -144,7 +144,7 @@ impl Cursor {
     }
 
     /// Takes all records in turn, without a look at their moments.
-    pub(super) fn each(&mut self, each: &mut dyn FnMut(Record<'_>)) -> Result<(), HistoryError> {
+    pub(super) fn each(&mut self, mut each: impl FnMut(Record<'_>)) -> Result<(), HistoryError> {
         let mut next = self.head.take().map(|head| head.size);
         while let Some(size) = next {
             let Ok(record) = postcard::from_bytes(&self.input.held()[FRAME_HEAD..size]) else {
