@@ -20,9 +20,7 @@ pub enum Outcome<'a> {
     /// The campaign had not started at some moment of the request.
     NotStarted,
     /// This user already held a coupon, the one with this code.
-    AlreadyIssued(
-        #[serde(borrow, deserialize_with = "borrowed::option")] Option<Cow<'a, str>>,
-    ),
+    AlreadyIssued(#[serde(borrow, deserialize_with = "borrowed::option")] Option<Cow<'a, str>>),
     /// The request certainly had no effect.
     Failed(Failure),
     /// The request may have had an effect, once, at any moment after it was sent.

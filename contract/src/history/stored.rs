@@ -235,11 +235,13 @@ pub fn read_apart<S: Send>(
     let (mut control, mut cursor) = (Control::default(), Cursor::open(dir.join(CONTROL))?);
     control.read(&mut cursor)?;
     cursor.finish(&mut integrity)?;
-    integrity.gaps.extend(control.promises().filter_map(|(_, gap)| gap));
+    let promises: Vec<(Promise<'_>, Option<String>)> = control.promises().collect();
+    integrity.gaps.extend(promises.iter().filter_map(|(_, gap)| gap.clone()));
     let segments = segments(dir)?;
     let work = |numbers: &mut dyn Iterator<Item = usize>| {
         let (mut sink, mut found) = (new(), Vec::new());
-        control.promises().for_each(|(promise, _)| take(&mut sink, Event::Campaign(promise)));
+        let each = promises.iter().map(|(promise, _)| promise.clone());
+        each.for_each(|promise| take(&mut sink, Event::Campaign(promise)));
         for at in numbers {
             found.push((at, read_one(&segments[at], |event| take(&mut sink, event))?));
         }

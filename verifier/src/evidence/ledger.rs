@@ -151,7 +151,7 @@ impl Ledgers {
     /// Takes the rows of a ledger out of memory.
     fn mix(&mut self, ledger: &mut Ledger) {
         self.held -= ledger.rows.len();
-        for row in ledger.rows.drain(..) {
+        for row in std::mem::take(&mut ledger.rows) {
             self.mixed.push(hash(&row.code), &(self.of.len(), row));
             ledger.mixed += 1;
         }
@@ -179,7 +179,7 @@ impl Ledgers {
     pub(super) fn put_aside(&mut self) {
         for (at, ledger) in self.of.iter_mut().enumerate() {
             let Some(ledger) = ledger else { continue };
-            for row in ledger.rows.drain(..) {
+            for row in std::mem::take(&mut ledger.rows) {
                 self.mixed.push(hash(&row.code), &(at, row));
             }
             ledger.mixed = 0;
@@ -279,7 +279,8 @@ impl Ledger {
     /// Takes the rows out of memory.
     fn put_aside(&mut self) {
         let Aside(aside) = self.aside.get_or_insert_with(|| Aside(Spill::default()));
-        self.rows.drain(..).for_each(|row| aside.push(hash(&row.code), &row));
+        let rows = std::mem::take(&mut self.rows).into_iter();
+        rows.for_each(|row| aside.push(hash(&row.code), &row));
     }
 
     /// These rows are left, and plain ones besides.
@@ -316,5 +317,36 @@ impl Ledger {
     /// How many rows there are, also those that cannot be understood.
     pub fn size(&self) -> usize {
         self.count() + self.unreadable.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ledger(rows: i64) -> Ledger {
+        let mut ledger = Ledger::default();
+        let row = |seq| Row { seq, code: "가".into(), user: None, key: None, at_us: 0 };
+        (0..rows).for_each(|seq| ledger.add(row(seq)));
+        ledger
+    }
+
+    /// Of ten thousand campaigns, the room of their rows alone would be more than all else.
+    #[test]
+    fn rows_that_were_put_aside_leave_no_room_behind() {
+        let many = i64::try_from(MOST_HELD).unwrap() + 1;
+        assert_eq!(ledger(many).rows.capacity(), 0);
+        let names = ["a"; 12];
+        let mut ledgers = Ledgers::read(&names, |_| Ok(Some(ledger(many / 10)))).unwrap();
+        let room = |all: &Ledgers| -> Vec<usize> {
+            all.of.iter().flatten().map(|ledger| ledger.rows.capacity()).collect()
+        };
+        let mixed: Vec<_> = ledgers.of.iter().flatten().map(|ledger| ledger.mixed).collect();
+        assert!(mixed[0] == 0 && mixed[11] > 0, "{mixed:?}");
+        assert_eq!(room(&ledgers)[11], 0);
+        ledgers.put_aside();
+        assert_eq!(room(&ledgers), [0; 12]);
+        ledgers.take_back().unwrap();
+        assert!(ledgers.of.iter().flatten().all(|l| l.rows.len() == MOST_HELD / 10));
     }
 }

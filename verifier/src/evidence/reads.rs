@@ -13,8 +13,9 @@ use super::{Op, Said};
 /// What the reads of one campaign saw.
 #[derive(Debug, Default)]
 pub struct Reads {
-    /// Reads of a number, by how many coupons it says were issued.
-    pub counts: BTreeMap<i128, Seen>,
+    /// Reads of a number, by how many coupons it says were issued. A map has room for eleven at least,
+    /// and most of many campaigns are asked once or twice.
+    pub counts: BTreeMap<i128, Box<Seen>>,
     /// Lists of codes, by how many different codes are on them.
     pub lists: BTreeMap<usize, List>,
     /// The number of each code that was on a list.
@@ -96,7 +97,7 @@ impl Reads {
         match self.counts.get_mut(&count) {
             Some(seen) => seen.add(op),
             None => {
-                self.counts.insert(count, Seen::new(op));
+                self.counts.insert(count, Box::new(Seen::new(op)));
             }
         }
     }

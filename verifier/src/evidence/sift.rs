@@ -205,6 +205,7 @@ impl<'a> Sieve<'a> {
             read_part(&named, at, &mut named_here)?;
             read_part(&self.aside.refused, at, &mut refused)?;
             let mut once = Names::default();
+            once.reserve(Name::all(at, &named_here).len());
             for name in Name::all(at, &named_here) {
                 if !once.insert(name) || self.others.contains(&name) {
                     found.insert(name);

@@ -108,7 +108,7 @@ impl<'a, 'p> Windows<'a, 'p> {
         }
         let lag = if rules.hold(Condition::Lag) { e.read_lag } else { 0 };
         let lists = e.reads.lists.iter().map(|(size, list)| (*size as i128, &list.seen));
-        let counts = e.reads.counts.iter().map(|(count, seen)| (*count, seen));
+        let counts = e.reads.counts.iter().map(|(count, seen)| (*count, seen.as_ref()));
         for (count, seen) in counts.chain(lists) {
             let Some(count) = u64::try_from(count).ok().filter(|count| *count <= e.coupons) else {
                 let witness = vec![seen.first_over.clone()];

@@ -118,14 +118,16 @@ fn counts_of(
     let Ok(number) = campaign.parse::<i64>() else { return Ok(None) };
     let query = "SELECT issued, (SELECT count(*) FROM coupons WHERE campaign = number) \
                  FROM campaigns WHERE number = ?1";
-    transaction.query_row(query, [number], |row| Ok((row.get(0)?, row.get(1)?))).optional()
+    let mut statement = transaction.prepare_cached(query)?;
+    statement.query_row([number], |row| Ok((row.get(0)?, row.get(1)?))).optional()
 }
 
 fn ledger_of(transaction: &Transaction<'_>, campaign: &str) -> rusqlite::Result<Option<Ledger>> {
     let Ok(number) = campaign.parse::<i64>() else { return Ok(None) };
     let query = "SELECT coupons, starts_at_us, per_user_limit, issued \
                  FROM campaigns WHERE number = ?1";
-    let found = transaction.query_row(query, [number], |row| {
+    let mut statement = transaction.prepare_cached(query)?;
+    let found = statement.query_row([number], |row| {
         Ok(Ledger {
             coupons: Some(row.get(0)?),
             starts_at_us: Some(row.get(1)?),
@@ -138,7 +140,7 @@ fn ledger_of(transaction: &Transaction<'_>, campaign: &str) -> rusqlite::Result<
     let Some(mut ledger) = found.optional()? else { return Ok(None) };
     let query = "SELECT seq, code, \"user\", \"key\", issued_at_us FROM coupons \
                  WHERE campaign = ?1 ORDER BY seq, code";
-    let mut statement = transaction.prepare(query)?;
+    let mut statement = transaction.prepare_cached(query)?;
     let mut found = statement.query([number])?;
     let mut at = 0;
     while let Some(row) = found.next()? {

@@ -29,7 +29,7 @@ impl Default for Demand {
 impl Demand {
     /// A request was sent to this target, so many nanoseconds after the start.
     pub(super) fn add(&mut self, target: u16, after: i64) {
-        if after < 0 || !self.targets.contains_key(&target) && self.targets.len() >= TARGETS {
+        if after < 0 || self.targets.len() >= TARGETS && !self.targets.contains_key(&target) {
             return;
         }
         while self.bucket(after).is_none() {

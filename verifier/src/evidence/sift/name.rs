@@ -35,7 +35,7 @@ impl Name {
     }
 
     /// All of a part.
-    pub(super) fn all(part: usize, bytes: &[u8]) -> impl Iterator<Item = Self> {
+    pub(super) fn all(part: usize, bytes: &[u8]) -> impl ExactSizeIterator<Item = Self> {
         let first = (part as u64) << 56;
         let name = move |kept: &[u8]| {
             let kept = kept.iter().fold(0, |all, byte| all << 8 | u64::from(*byte));

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::acknowledged::{Coupon, Numbers, Rank};
 use super::super::ledger::Row;
-use super::super::spill::records;
+use super::super::spill::{hash, records};
 use super::super::{Op, Said};
 use super::rule::Rule;
 use super::{Name, Sifted};
@@ -125,8 +125,8 @@ impl Bytes {
     pub(super) fn part(&self, selected: &[usize]) -> Part<'_> {
         let mut rows: Vec<_> = self.stored().map(|(at, row)| (selected[at], row)).collect();
         let mut told: Vec<Slip<'_>> = records(&self.told).collect();
-        rows.sort_unstable_by_key(|(_, row)| row.code);
-        told.sort_unstable_by_key(|slip| slip.code);
+        rows.sort_by_cached_key(|(_, row)| place(row.code));
+        told.sort_by_cached_key(|slip| place(slip.code));
         Part { told, rows }
     }
 }
@@ -137,13 +137,18 @@ impl<'b> Part<'b> {
         let (mut told, mut rows) = (self.told.as_slice(), self.rows.as_slice());
         std::iter::from_fn(move || {
             let codes = [told.first().map(|t| t.code), rows.first().map(|(_, row)| row.code)];
-            let code = codes.into_iter().flatten().min()?;
+            let (_, code) = codes.into_iter().flatten().map(place).min()?;
             let (own, others) = told.split_at(run(told, |slip| slip.code == code));
             let (own_rows, other_rows) = rows.split_at(run(rows, |(_, row)| row.code == code));
             (told, rows) = (others, other_rows);
             Some(Group { told: own, rows: own_rows })
         })
     }
+}
+
+/// Where a code stands among others. Its hash decides, for that is a number.
+fn place(code: &str) -> (u64, &str) {
+    (hash(code), code)
 }
 
 /// How many at the beginning.
