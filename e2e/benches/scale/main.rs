@@ -57,8 +57,12 @@ fn main() {
 
 fn scale(sizes: &[u64]) {
     println!("\n## Scale\n");
-    println!("| requests | coupons | campaigns | told | store | s | CPU s | x bare pass | peak MiB |");
-    println!("| -------: | ------: | --------: | ---- | ----- | -: | ----: | ----------: | -------: |");
+    println!(
+        "| requests | coupons | campaigns | told | store | s | CPU s | x bare pass | peak MiB |"
+    );
+    println!(
+        "| -------: | ------: | --------: | ---- | ----- | -: | ----: | ----------: | -------: |"
+    );
     for &millions in sizes {
         for (campaigns, told) in [(1, Told::Rank), (millions * 100, Told::Rank), (1, Told::Code)] {
             let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
