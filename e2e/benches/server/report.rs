@@ -201,12 +201,12 @@ fn overload(overload: Overload) -> String {
     )
 }
 
-/// Memory after all coupons, to that after the first of them, when what a server needs for
-/// its connections is there.
+/// Memory after all coupons, to that after half of them, when what a server needs for its connections
+/// is there.
 fn growth(filled: &Filled) -> Option<f64> {
-    let (_, first) = filled.memory.get(1)?;
+    let (_, half) = filled.memory.iter().find(|(issued, _)| issued * 2 >= filled.issued)?;
     let (_, last) = filled.memory.last()?;
-    Some(last / first)
+    Some(last / half)
 }
 
 fn rate(all: &[Series<Sample>], name: &str) -> Option<f64> {
@@ -256,7 +256,7 @@ fn goals(figures: &Figures) -> Table {
     let full = median(full.iter().zip(empty).map(|(full, empty)| full.rate / empty.rate));
     at_least(&format!("Redis with {issued} coupons issued, to an empty campaign"), 0.95, full);
     let growth = growth(&figures.filled);
-    let what = format!("memory after {issued} coupons, to that after the first round");
+    let what = format!("memory after {issued} coupons, to that after half of them");
     goals.add(&what, Limit::AtMost(1.1), "x", growth);
     for series in &figures.launches {
         let first = series.figure(|l| Some(l.first_us / 1e3));
