@@ -519,15 +519,11 @@ pub struct WarmUp {
     /// How many connections to each target.
     pub connections: InFlight,
     /// How many are opened a second, over all targets.
-    #[serde(default = "default_opening")]
-    pub rate: Rate,
+    #[serde(default)]
+    pub rate: Opening,
     /// What is asked on each with GET; any whole answer proves that it is alive.
     #[serde(default = "root")]
     pub path: UrlPath,
-}
-
-fn default_opening() -> Rate {
-    Rate(500.0)
 }
 
 fn root() -> UrlPath {
@@ -590,6 +586,17 @@ number! {
     /// How many attempts may be under way at once.
     InFlight, 65_536, "65,536"
 }
+number! {
+    /// How many connections are opened a second.
+    Opening, 1_000_000, "1,000,000"
+}
+
+impl Default for Opening {
+    fn default() -> Self {
+        Self(500)
+    }
+}
+
 number! {
     /// How many campaigns a run has.
     Count, 10_000, "10,000"

@@ -57,7 +57,7 @@ fn reads(load: &Load, schedule: &Schedule) -> Option<String> {
 
 fn warm_up(warm_up: &WarmUp, targets: u64) -> String {
     let (all, length) = (opened(warm_up, targets), length(warm_up, targets));
-    let rate = warm_up.rate.per_second();
+    let rate = thousands(warm_up.rate.get().into());
     format!("{} connections are opened before, {rate} a second: {length}", thousands(all))
 }
 
@@ -69,7 +69,7 @@ pub(super) fn opened(warm_up: &WarmUp, targets: u64) -> u64 {
 /// How long a warm-up takes, to the next millisecond.
 pub(super) fn length(warm_up: &WarmUp, targets: u64) -> Span {
     #[expect(clippy::cast_precision_loss, reason = "65 million connections are exact")]
-    let seconds = opened(warm_up, targets) as f64 / warm_up.rate.per_second().max(1.0);
+    let seconds = opened(warm_up, targets) as f64 / f64::from(warm_up.rate.get());
     #[expect(clippy::cast_possible_truncation, reason = "at most two years")]
     let ms = (seconds * 1e3).ceil() as i64;
     Span::from_millis(ms)

@@ -223,12 +223,6 @@ fn follow(seat: usize, journey: Journey) -> Slow {
 
 /// When connection `k` is opened, nanoseconds from the beginning.
 fn opened_at(k: usize, warm_up: &WarmUp) -> i64 {
-    let rate = warm_up.rate.per_second().max(1.0);
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_precision_loss,
-        reason = "times are far below 2^53"
-    )]
-    let at = (k as f64 * 1e9 / rate) as i64;
-    at
+    let ns = i64::try_from(k).unwrap_or(i64::MAX).saturating_mul(1_000_000_000);
+    ns / i64::from(warm_up.rate.get())
 }
