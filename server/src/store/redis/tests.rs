@@ -65,6 +65,49 @@ async fn a_collision_takes_the_next_code_and_never_a_coupon() {
     assert!(matches!(&next, Some(Decision::Issued(c)) if c.seq == 2 && c.code.ends_with(b)));
 }
 
+/// What one call tells these requests: user, key and the last part of the only code of each.
+async fn told_in_one_call(
+    store: &RedisStore,
+    campaign: CampaignNumber,
+    requests: &[(&str, &str, &str)],
+) -> Vec<Option<Decision>> {
+    let (batch, answers): (Vec<_>, Vec<_>) = requests
+        .iter()
+        .map(|&(user, key, tail)| {
+            let (reply, answer) = oneshot::channel();
+            let ask = Ask { key: Some(key.to_owned()), ..ask(campaign, user) };
+            (Job { ask, tails: tails([tail; CANDIDATES]), reply }, answer)
+        })
+        .unzip();
+    store.0.run(campaign, batch).await;
+    join_all(answers).await.into_iter().map(|told| told.unwrap().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn requests_of_one_call_see_what_it_did_for_those_before_them() {
+    let redis = e2e::Redis::start();
+    let store = store(&redis).await;
+    let campaign = campaign_with(&store, 10, Some(1)).await;
+    let requests = [
+        ("u", "k", "가가가가가가가"),
+        ("u", "k", "나나나나나나나"),
+        ("u", "l", "나나나나나나나"),
+        ("v", "k", "가가가가가가가"),
+        ("v", "k", "나나나나나나나"),
+    ];
+    let told = told_in_one_call(&store, campaign, &requests).await;
+    let [Some(Decision::Issued(first)), .., Some(Decision::Issued(second))] = &told[..] else {
+        panic!("{told:?}");
+    };
+    assert_eq!((first.seq, second.seq), (1, 2));
+    assert_eq!(told[1], told[0], "the same key");
+    assert_eq!(told[2], Some(Decision::AlreadyIssued { code: first.code.clone() }));
+    assert_eq!(told[3], None, "the code is taken");
+    // Were its parts not in agreement, nothing more would be issued.
+    let next = store.issue(ask(campaign, "w")).await;
+    assert!(matches!(&next, Ok(Decision::Issued(coupon)) if coupon.seq == 3), "{next:?}");
+}
+
 #[tokio::test]
 async fn a_request_whose_sender_is_gone_is_skipped() {
     let redis = e2e::Redis::start();
