@@ -2,6 +2,8 @@
 //! `0` to `9`. Decomposed Hangul, single jamo, full-width digits and characters without width look
 //! the same on a screen and are none of these.
 
+use std::ops::RangeInclusive;
+
 use contract::store::Column;
 
 use super::{Check, Claim, Needs, Violation, Weight, capped};
@@ -30,14 +32,30 @@ fn find(e: &CampaignEvidence) -> Vec<Violation> {
     capped(told.chain(stored).collect())
 }
 
-/// Whether a code is one: one look at each character, for every code of a campaign is looked at.
+/// Whether a code is one. Bytes are looked at, for every code of a campaign is: those of UTF-8 stand in the
+/// order of the characters, so a syllable is what lies between the first and the last of them.
 pub fn is_well_formed(code: &str) -> bool {
-    let mut length = 0;
-    code.chars().all(|c| {
-        length += 1;
-        length <= LONGEST && is_allowed(c)
-    }) && length > 0
+    let (mut rest, mut length) = (code.as_bytes(), 0);
+    while let Some(behind) = behind_one(rest) {
+        (rest, length) = (behind, length + 1);
+    }
+    rest.is_empty() && (1..=LONGEST).contains(&length)
 }
+
+/// What follows the first character, where that one is allowed.
+fn behind_one(bytes: &[u8]) -> Option<&[u8]> {
+    match bytes {
+        [b'0'..=b'9', behind @ ..] => Some(behind),
+        [a, b, c, behind @ ..] => {
+            let character = u32::from_be_bytes([0, *a, *b, *c]);
+            SYLLABLES.contains(&character).then_some(behind)
+        }
+        _ => None,
+    }
+}
+
+/// U+AC00 to U+D7A3 in UTF-8.
+const SYLLABLES: RangeInclusive<u32> = 0xEA_B0_80..=0xED_9E_A3;
 
 /// Most characters of a code.
 const LONGEST: usize = 10;
@@ -86,6 +104,8 @@ fn kind(c: char) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::super::sample::campaign;
     use super::*;
 
@@ -95,9 +115,10 @@ mod tests {
             assert_eq!(flaw(code), None, "{code}");
             assert_eq!(find(&campaign(1).issued(code, 110, 120).evidence()), []);
         }
-        let all = ('\u{AC00}'..='\u{D7A3}').chain('0'..='9');
-        assert_eq!(all.clone().count(), 11_182);
-        assert!(all.into_iter().all(|c| is_well_formed(&c.to_string())));
+        let all: Vec<char> = ('\u{AC00}'..='\u{D7A3}').chain('0'..='9').collect();
+        assert_eq!(all.len(), 11_182);
+        let every = ('\0'..=char::MAX).filter(|c| is_well_formed(&format!("가{c}")));
+        assert_eq!(all.iter().copied().collect::<BTreeSet<_>>(), every.collect());
     }
 
     /// One of each kind, and what is said of it.
