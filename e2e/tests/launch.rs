@@ -53,8 +53,21 @@ impl Launch {
     /// A launch under a load that was the planned one. A machine that was busy with something else for
     /// a while says so, which is no fault of the launch: again, a few times.
     fn drive(&self, scenario: &str, set: &[&str], more: &[&str]) {
+        self.drive_while(scenario, set, more, |_| ());
+    }
+
+    /// The same, while something happens to it.
+    fn drive_while(
+        &self,
+        scenario: &str,
+        set: &[&str],
+        more: &[&str],
+        happens: impl Fn(&mut Child),
+    ) {
         for _ in 0..ATTEMPTS {
-            let output = self.loadgen(scenario, set, more).output().unwrap();
+            let mut child = self.loadgen(scenario, set, more).spawn().unwrap();
+            happens(&mut child);
+            let output = child.wait_with_output().unwrap();
             if output.status.success() {
                 return;
             }
@@ -233,16 +246,15 @@ fn kill(signal: &str, pid: u32) {
 /// Kills one of five instances in mid-run; what it had committed and not answered is found.
 fn survives_a_kill(scenario: &str, more: &[&str]) {
     let launch = Launch::new();
-    let mut child = launch.loadgen(scenario, &SHORT, more).spawn().unwrap();
-    let targets = wait_for_load(&launch, &mut child);
-    // Past the start, in the middle of the rush.
-    std::thread::sleep(Duration::from_millis(1_500));
-    // Held up first, so that requests are on their way to it when it dies: they stay without answer.
-    kill("-STOP", targets[2].pid.unwrap());
-    std::thread::sleep(Duration::from_millis(100));
-    kill("-KILL", targets[2].pid.unwrap());
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success(), "{}", text(&output));
+    launch.drive_while(scenario, &SHORT, more, |loadgen| {
+        let targets = wait_for_load(&launch, loadgen);
+        // Past the start, in the middle of the rush.
+        std::thread::sleep(Duration::from_millis(1_500));
+        // Held up first, so that requests are on their way to it when it dies: they stay without answer.
+        kill("-STOP", targets[2].pid.unwrap());
+        std::thread::sleep(Duration::from_millis(100));
+        kill("-KILL", targets[2].pid.unwrap());
+    });
     let summary = launch.summary();
     let killed = |outcome: &str| summary["targets"][2]["outcomes"][outcome].as_u64().unwrap();
     assert!(killed("failed") > 0, "the killed instance was still asked");
