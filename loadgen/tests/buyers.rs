@@ -12,6 +12,7 @@ mod standins;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -605,6 +606,24 @@ fn a_saturating_load_is_as_much_as_its_connections_carry() {
     let reads = system.seen().len() - claims.len();
     assert!((7..=8).contains(&reads), "{reads}");
     assert!(system.most_at_once() <= 6, "{}", system.most_at_once());
+}
+
+#[test]
+fn a_silent_target_is_given_up_in_time_while_others_keep_their_connections_busy() {
+    let asked = AtomicU64::new(0);
+    let system = StandIns::start(3, move |seen| {
+        // It falls silent once it has answered over each of its connections.
+        match seen.target == 0 && asked.fetch_add(1, Ordering::Relaxed) >= 10 {
+            true => Reaction::Silence,
+            false => Reaction::Late(Duration::from_millis(5), 409, String::new()),
+        }
+    });
+    // Two of the connections lead to the silent one, each beside one of the same load thread that does not.
+    let saturate = "load.saturate={connections: 4, for: 2s}";
+    let ran = run(&system, &["load.stages=[]", saturate, "load.timeout=100ms"]);
+    let late = Outcome::Indeterminate(Doubt::Timeout);
+    let silent = ran.operations().into_iter().filter(|(_, c)| c.outcome == late).count();
+    assert!(silent > 2, "a connection asks again once it was given up: {silent}");
 }
 
 #[test]

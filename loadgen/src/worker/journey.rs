@@ -120,6 +120,11 @@ impl Journey {
         Ok(Self { worker: Rc::clone(worker), prepared, timing, stage, hang_up, under_way })
     }
 
+    /// When the load thread got to it.
+    pub(super) fn began(&self) -> i64 {
+        self.timing.woken
+    }
+
     /// Its link, if the request left on one.
     fn link(&mut self) -> Option<&mut Link> {
         match &mut self.stage {

@@ -20,7 +20,7 @@ use crate::record::Timing;
 use crate::scenario::{Saturate, WarmUp};
 use crate::schedule::Arrival;
 
-/// What has not been answered within this time is no matter of a round any more: nanoseconds.
+/// What is not answered within this time is no matter of a round any more: nanoseconds.
 const LOOK: i64 = 40_000_000;
 
 impl Worker {
@@ -118,10 +118,12 @@ impl Worker {
             if round.is_over() {
                 return Ok(());
             }
-            let waited = this.patience.wait(round.goes_on(), this.job.clock.now() + LOOK).await;
-            match waited {
+            let now = this.job.clock.now();
+            round.lose_patience(now - LOOK);
+            match this.patience.wait(round.goes_on(), now + LOOK).await {
                 Ok(done) => free.extend(done?),
-                Err(_) => round.lose_patience(),
+                // Nothing came for so long, or the run is given up.
+                Err(_) => round.lose_patience(i64::MAX),
             }
             round.look(&mut free)?;
         }
@@ -195,10 +197,11 @@ impl Round {
         .await
     }
 
-    /// Whatever is not answered is waited for as long as a request is.
-    fn lose_patience(&mut self) {
+    /// What began until `before` and is not answered has its own time limit from now on, whatever the others do.
+    fn lose_patience(&mut self, before: i64) {
         for (number, seat) in self.seats.iter_mut().enumerate() {
-            self.slow.extend(seat.journey.take().map(|journey| follow(number, journey)));
+            let journey = seat.journey.take_if(|journey| journey.began() <= before);
+            self.slow.extend(journey.map(|journey| follow(number, journey)));
         }
     }
 
