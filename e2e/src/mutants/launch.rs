@@ -18,6 +18,9 @@ use crate::{Redis, binary};
 
 /// So many coupons are out when a blow falls: the rush has begun, and is not over.
 const UNDER_WAY: u64 = 60;
+/// How long nobody listens in the place of an instance that ended: well over the time between two
+/// requests to one instance, so that some meet a closed door on any machine.
+const VACANCY: Duration = Duration::from_millis(200);
 /// Longest that anything may take here.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How often something is looked at that tells nobody when it changes.
@@ -223,6 +226,7 @@ impl Successor {
     fn of(ended: &RunTarget, store: &str) -> Result<Self> {
         let address = address(ended);
         wait_for("the end of an instance", || Ok(TcpStream::connect(address).is_err()))?;
+        std::thread::sleep(VACANCY);
         let mut command = Command::new(binary("coupon-server"));
         command.args(["--store", store, "--listen", address, "--instance-id", "successor"]);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
