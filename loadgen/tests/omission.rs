@@ -189,7 +189,8 @@ impl Attempt {
         self.answered - self.intended
     }
 
-    fn lag(&self) -> i64 {
+    /// How long after its moment it was sent.
+    fn late(&self) -> i64 {
         self.sent - self.intended
     }
 
@@ -371,19 +372,20 @@ fn a_stall_of_the_generator_shows_as_it_must() {
     let waited: Vec<_> = attempts.iter().filter(|a| a.due_in(&stalled) > 0).collect();
     assert!(waited.len() > 150, "{}", waited.len());
     for attempt in &waited {
-        assert!(attempt.lag() >= attempt.due_in(&stalled) - APART, "{attempt:?}, {stalled:?}");
+        assert!(attempt.late() >= attempt.due_in(&stalled) - APART, "{attempt:?}, {stalled:?}");
     }
     let length = stalled[0].to - stalled[0].from;
-    for (name, time) in
-        [("response", Attempt::response as fn(&Attempt) -> i64), ("lag", Attempt::lag)]
-    {
-        for p in [0.9, 0.95, 0.99] {
-            let least = analytic(p, length as f64 / 1e9 / SECONDS as f64, length);
-            let measured = percentile(p, attempts.iter().map(time));
-            println!("{name} p{p}: {measured:.1} ms, at least {least:.1}");
-            assert!(measured >= least * 0.97, "{name} p{p}: {measured:.1} below {least:.1} ms");
+    let least = |p| analytic(p, length as f64 / 1e9 / SECONDS as f64, length);
+    let late = |p| percentile(p, attempts.iter().map(Attempt::late));
+    let response = |p| percentile(p, attempts.iter().map(Attempt::response));
+    for p in [0.9, 0.95, 0.99] {
+        for (name, measured) in [("late", late(p)), ("response", response(p))] {
+            println!("{name} p{p}: {measured:.1} ms, at least {:.1}", least(p));
+            assert!(measured >= least(p) * 0.97, "{name} p{p}: {measured:.1} ms");
         }
-        let p99 = percentile(0.99, attempts.iter().map(time));
-        assert_between(0.002, done.p99_ms(name), (p99, p99), "its p99 as reported, ms");
     }
+    let exact = (response(0.99), response(0.99));
+    assert_between(0.002, done.p99_ms("response"), exact, "response p99 as reported, ms");
+    // Late is lag and then queue: where cores are scarce, some of it is the latter.
+    assert_between(0.03, done.p99_ms("lag"), (least(0.99), late(0.99)), "lag p99 as reported, ms");
 }

@@ -52,7 +52,13 @@ fn reads(load: &Load, schedule: &Schedule) -> Option<String> {
     let rate = load.reads.per_second();
     #[expect(clippy::cast_precision_loss, reason = "days in nanoseconds are enough")]
     let seconds = (schedule.end() - schedule.begin()) as f64 / 1e9;
-    (rate > 0.0).then(|| format!("about {:.0} reads, {rate} a second", rate * seconds))
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "neither is negative, and people read it"
+    )]
+    let all = (rate * seconds).round() as u64;
+    (rate > 0.0).then(|| format!("about {} reads, {rate} a second", thousands(all)))
 }
 
 fn warm_up(warm_up: &WarmUp, targets: u64) -> String {

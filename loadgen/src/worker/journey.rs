@@ -47,6 +47,14 @@ enum Stage {
     Told(Reply),
 }
 
+/// What is left to do after an answer that was not the last word.
+enum FollowUp<'a> {
+    /// To ask what came of it.
+    Poll(&'a Captured, &'a Poll),
+    /// To confirm what was reserved.
+    Confirm(&'a Captured, &'a Confirm),
+}
+
 impl Worker {
     /// Fills in a request ahead of its moment.
     pub(super) fn prepare(&self, order: Order, tried: u32) -> Prepared {
@@ -163,7 +171,7 @@ impl Journey {
     pub(super) fn look(&mut self) -> io::Result<bool> {
         let Some(reply) = self.answered() else { return Ok(false) };
         self.under_way = None;
-        if self.worker.is_settled(&reply) {
+        if self.worker.follow_up(&reply).is_none() {
             let retry_after = reply.retry_after;
             return self.end(reply.ending(), retry_after).map(|()| true);
         }
@@ -228,29 +236,28 @@ impl Journey {
 }
 
 impl Worker {
-    /// Whether an answer leaves nothing to do.
-    fn is_settled(&self, reply: &Reply) -> bool {
+    /// What an answer leaves to do, if anything.
+    fn follow_up<'a>(&'a self, reply: &'a Reply) -> Option<FollowUp<'a>> {
+        let mapping = &self.job.mapping;
         match &reply.told {
-            Told::Outcome(_) | Told::Pending => true,
-            Told::Accepted(_) => self.job.mapping.poll.is_none(),
-            Told::Reserved(_) => self.job.mapping.confirm.is_none(),
+            Told::Outcome(_) | Told::Pending => None,
+            Told::Accepted(told) => Some(FollowUp::Poll(told, mapping.poll.as_ref()?)),
+            Told::Reserved(told) => Some(FollowUp::Confirm(told, mapping.confirm.as_ref()?)),
         }
     }
 
     /// What comes of a request after its first answer.
     async fn settle(self: Rc<Self>, order: &Order, reply: Reply) -> io::Result<Ending> {
         let accepted = Some(reply.at);
-        let settled = match &reply.told {
-            Told::Outcome(_) | Told::Pending => return Ok(reply.ending()),
-            Told::Accepted(told) => match &self.job.mapping.poll {
-                // Rare and large: apart, so that what is common stays small.
-                Some(poll) => Box::pin(self.clone().poll(order, told, poll)).await?,
-                None => return Ok(reply.ending()),
-            },
-            Told::Reserved(told) => match &self.job.mapping.confirm {
-                Some(confirm) => Box::pin(self.clone().confirm(order, told, confirm)).await?,
-                None => return Ok(reply.ending()),
-            },
+        // Rare and large: apart, so that what is common stays small.
+        let settled = match self.follow_up(&reply) {
+            None => return Ok(reply.ending()),
+            Some(FollowUp::Poll(told, poll)) => {
+                Box::pin(self.clone().poll(order, told, poll)).await?
+            }
+            Some(FollowUp::Confirm(told, confirm)) => {
+                Box::pin(self.clone().confirm(order, told, confirm)).await?
+            }
         };
         Ok(Ending { accepted, ..settled })
     }

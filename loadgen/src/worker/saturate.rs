@@ -108,6 +108,7 @@ impl Worker {
     async fn keep_busy(this: &Rc<Self>, mine: Vec<usize>, end: i64) -> io::Result<()> {
         let mut free: Vec<usize> = (0..mine.len()).collect();
         let mut round = Round::of(mine);
+        let mut look = this.job.clock.now() + LOOK;
         loop {
             if this.job.clock.now() < end && *this.job.stop.borrow() == Stop::Not {
                 for (seat, prepared) in this.prepare_for(&round, free.drain(..)) {
@@ -119,7 +120,10 @@ impl Worker {
                 return Ok(());
             }
             let now = this.job.clock.now();
-            round.lose_patience(now - LOOK);
+            if now >= look {
+                round.lose_patience(now - LOOK);
+                look = now + LOOK;
+            }
             match this.patience.wait(round.goes_on(), now + LOOK).await {
                 Ok(done) => free.extend(done?),
                 // Nothing came for so long, or the run is given up.

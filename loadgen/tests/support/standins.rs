@@ -127,7 +127,9 @@ async fn serve(listener: TcpListener, target: usize, shared: Arc<Shared>) {
         shared.connections.fetch_add(1, SeqCst);
         let shared = Arc::clone(&shared);
         let service = service_fn(move |request| answer(request, target, Arc::clone(&shared)));
-        let http = hyper::server::conn::http1::Builder::new();
+        let mut http = hyper::server::conn::http1::Builder::new();
+        // Who hangs up before a busy machine gets here was heard all the same.
+        http.half_close(true);
         tokio::spawn(http.serve_connection(TokioIo::new(stream), service));
     }
 }
