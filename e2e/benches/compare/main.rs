@@ -16,6 +16,7 @@
 mod bare;
 mod measure;
 mod pace;
+mod quiet;
 mod report;
 mod server;
 mod table;
@@ -26,6 +27,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use measure::{Sample, measure};
+use quiet::Rounds;
 use tools::{Load, Tool};
 
 /// Open rates that are measured, requests a second.
@@ -35,6 +37,8 @@ const RATES: [u32; 2] = [1_000, 5_000];
 #[derive(Clone, Copy, Debug)]
 struct Effort {
     rounds: usize,
+    /// Rounds of loadgen and the bare program alone, of which only the quiet ones count.
+    quiet: usize,
     open: Duration,
     saturating: Duration,
     memory: Duration,
@@ -42,12 +46,14 @@ struct Effort {
 
 const FULL: Effort = Effort {
     rounds: 3,
+    quiet: 8,
     open: Duration::from_secs(5),
     saturating: Duration::from_secs(4),
     memory: Duration::from_secs(20),
 };
 const QUICK: Effort = Effort {
     rounds: 1,
+    quiet: 2,
     open: Duration::from_secs(3),
     saturating: Duration::from_secs(3),
     memory: Duration::from_secs(6),
@@ -96,10 +102,14 @@ fn compare(effort: Effort) -> String {
             series.measure();
         }
     }
+    let quiet = RATES.map(|rate| {
+        eprintln!("{} rounds with the bare program at {rate}/s", effort.quiet);
+        Rounds::measure(rate, effort.open, effort.quiet)
+    });
     eprintln!("memory over {} s", effort.memory.as_secs());
     let memory = measure::memory(effort.memory);
     let connection = measure::memory_of_a_connection();
-    report::text(&report::Figures { effort, missing, series, memory, connection })
+    report::text(&report::Figures { effort, missing, series, quiet, memory, connection })
 }
 
 impl Series {
