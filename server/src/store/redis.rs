@@ -23,11 +23,10 @@ use tokio::sync::oneshot;
 
 pub use durability::Durability;
 use link::Link;
+use script::Call;
 pub(crate) use script::Script;
 
-use super::gather::{
-    Attempt, CANDIDATES, Job, Served, Tails, Waiting, tell_all, tell_each, with_free_codes,
-};
+use super::gather::{Attempt, Job, Served, Tails, Waiting, tell_all, tell_each, with_free_codes};
 use super::{Ask, CampaignState, Coupon, Decision, Lead, Queue, Sharing, Store, StoreError, time};
 use crate::code::CampaignNumber;
 
@@ -137,55 +136,87 @@ impl RedisStore {
         decisions
             .into_iter()
             .next()
-            .map_or(Ok(Some(Decision::UnknownCampaign)), |d| decision(d, coupons))
+            .map_or(Ok(Some(Decision::UnknownCampaign)), |told| whole_decision(told, coupons))
     }
 }
 
 /// What `look.lua` returns: how many keys of a campaign there are, its counter, the clock, its terms.
 type Look = (u8, i64, i64, Option<Terms>);
 type Terms = (String, u64, i64, u8, Option<i64>, Option<i64>);
+/// What `issue.lua` returns: coupons of the campaign, the clock, and a decision for each request.
+type Step = (i64, i64, Vec<Value>);
 
 impl Inner {
     /// One call of the script for the whole batch.
     async fn run(&self, campaign: CampaignNumber, batch: Vec<Job>) {
-        let mut call = ISSUE.over(&keys(campaign));
-        call.arg(campaign.prefix()).arg(CANDIDATES);
-        for job in &batch {
-            call.arg(job.ask.sent()).arg(job.ask.holder());
-            call.arg(job.ask.key.as_deref().unwrap_or_default());
-            call.arg(&job.tails[..]);
-        }
-        match self.link.keep(&call).await {
-            Ok((coupons, decisions)) => reply_all(batch, coupons, decisions),
+        match self.link.keep(&step(campaign, &batch)).await {
+            Ok(told) => reply_all(campaign, batch, told),
             Err(e) => tell_all(batch, &Err(e)),
         }
     }
 }
 
-fn reply_all(batch: Vec<Job>, coupons: i64, decisions: Vec<Value>) {
+/// The step for these requests, in the columns that `issue.lua` takes.
+fn step(campaign: CampaignNumber, batch: &[Job]) -> Call<'static> {
+    let mut call = ISSUE.over(&keys(campaign));
+    let asks = || batch.iter().map(|job| &job.ask);
+    asks().for_each(|ask| _ = call.arg(ask.sent()));
+    asks().for_each(|ask| _ = call.arg(ask.holder()));
+    asks().for_each(|ask| _ = call.arg(ask.key.as_deref().unwrap_or_default()));
+    asks().for_each(|ask| _ = call.arg(name_of_key(ask)));
+    let prefix = campaign.prefix();
+    let codes = || batch.iter().map(|Job { tails: [first, other], .. }| [first, other]);
+    codes().for_each(|[first, _]| _ = call.arg(format!("{prefix}{first}")));
+    codes().for_each(|[_, other]| _ = call.arg(format!("{prefix}{other}")));
+    call
+}
+
+/// What an idempotency key is found by; empty if there is none.
+fn name_of_key(ask: &Ask) -> String {
+    ask.key.as_ref().map_or_else(String::new, |key| format!("{}\0{key}", ask.holder()))
+}
+
+fn reply_all(campaign: CampaignNumber, batch: Vec<Job>, (coupons, now_us, decisions): Step) {
     if coupons == DAMAGED {
         let what = decisions.into_iter().next().map(redis::from_redis_value::<String>);
         let what = what.and_then(Result::ok).unwrap_or_default();
-        let campaign = batch.first().map(|job| job.ask.campaign.to_string()).unwrap_or_default();
         let error = StoreError::Damaged(format!(
             "the parts of campaign {campaign} disagree, so nothing of it is issued: {what}"
         ));
         return tell_all(batch, &Err(error));
     }
-    tell_each(batch, decisions.into_iter().map(|value| decision(value, coupons)));
+    let prefix = campaign.prefix();
+    let first_codes: Vec<_> =
+        batch.iter().map(|Job { tails: [first, _], .. }| format!("{prefix}{first}")).collect();
+    let mut first_codes = first_codes.into_iter();
+    let told = decisions.into_iter().map(|value| {
+        let first_code = first_codes.next().unwrap_or_default();
+        if let Value::Int(rank) = value {
+            return decision("issued", (first_code, rank, now_us), coupons);
+        }
+        if let Value::BulkString(what) = &value {
+            return decision(&String::from_utf8_lossy(what), Default::default(), coupons);
+        }
+        whole_decision(value, coupons)
+    });
+    tell_each(batch, told);
 }
 
-/// A decision as the scripts return it; `None` stands for a collision of all codes.
-fn decision(value: Value, coupons: i64) -> Attempt {
-    let (what, code, seq, at_us): (String, String, u64, i64) =
+/// A decision with all that belongs to it: `{what, code, seq, at_us}`.
+fn whole_decision(value: Value, coupons: i64) -> Attempt {
+    let (what, code, seq, at_us): (String, _, _, _) =
         redis::from_redis_value(value).map_err(|e| StoreError::Damaged(e.to_string()))?;
-    Ok(Some(match what.as_str() {
-        "issued" => Decision::Issued(Coupon {
-            code,
-            seq,
-            remaining: u64::try_from(coupons).unwrap_or(0).saturating_sub(seq),
-            issued_at: time(at_us)?,
-        }),
+    decision(&what, (code, seq, at_us), coupons)
+}
+
+/// What the scripts say of a request; `None` stands for a collision of all codes.
+fn decision(what: &str, (code, seq, at_us): (String, i64, i64), coupons: i64) -> Attempt {
+    Ok(Some(match what {
+        "issued" => {
+            let [coupons, seq] = [coupons, seq].map(|count| u64::try_from(count).unwrap_or(0));
+            let remaining = coupons.saturating_sub(seq);
+            Decision::Issued(Coupon { code, seq, remaining, issued_at: time(at_us)? })
+        }
         "already_issued" => Decision::AlreadyIssued { code },
         "sold_out" => Decision::SoldOut,
         "cancelled" => Decision::Cancelled,
