@@ -43,6 +43,7 @@ mod durability;
 mod events;
 mod failover;
 mod instance;
+mod lost_answers;
 mod metrics;
 mod mutant;
 mod openapi;
