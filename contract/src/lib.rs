@@ -10,7 +10,6 @@ pub mod history;
 pub mod outcome;
 pub mod redis;
 pub mod run;
-#[cfg(feature = "mapping")]
 pub mod secrets;
 pub mod sqlite;
 #[cfg(feature = "mapping")]

@@ -14,7 +14,7 @@ pub enum Place {
     },
     /// The primary that Sentinels know by a name.
     Sentinel {
-        /// The URLs of the Sentinels, which are asked without a login.
+        /// The URLs of the Sentinels, with a login of their own where they want one.
         sentinels: Vec<String>,
         /// The name.
         name: String,
@@ -45,10 +45,12 @@ pub const URLS: &str = "redis://HOST:PORT/DB, redis-cluster://HOST:PORT,HOST:POR
 ///
 /// `redis-cluster://[USER:PASSWORD@]HOST:PORT[,HOST:PORT…]` and
 /// `redis-sentinel://[USER:PASSWORD@]HOST:PORT[,HOST:PORT…]/NAME[/DB]`, each also with `rediss`; every
-/// other URL is one of a single server.
+/// other URL is one of a single server. The login is that of the servers. Sentinels have none, or their own:
+/// `?sentinel_user=USER&sentinel_password=PASSWORD`, escaped as in any URL.
 ///
 /// # Errors
-/// When the URL lacks a host or a name. The error never repeats the URL, which may hold a password.
+/// When the URL lacks a host or a name, or has a parameter that nobody knows. The error never repeats the
+/// URL, which may hold a password.
 pub fn place(url: &str) -> Result<Place, String> {
     let (scheme, rest) = url.split_once(':').unwrap_or((url, ""));
     let Some((scheme @ ("redis" | "rediss"), kind @ ("cluster" | "sentinel"))) =
@@ -58,6 +60,7 @@ pub fn place(url: &str) -> Result<Place, String> {
     };
     let rest = rest.strip_prefix("//").unwrap_or(rest);
     let (login, rest) = rest.rsplit_once('@').map_or(("", rest), |(login, rest)| (login, rest));
+    let (rest, parameters) = rest.split_once('?').unwrap_or((rest, ""));
     let (hosts, path) = rest.split_once('/').unwrap_or((rest, ""));
     if hosts.split(',').any(str::is_empty) {
         return Err(format!("the URL lacks a host: expected {URLS}"));
@@ -66,6 +69,9 @@ pub fn place(url: &str) -> Result<Place, String> {
     let before = format!("{scheme}://{login}{at}");
     let hosts = hosts.split(',');
     if kind == "cluster" {
+        if !parameters.is_empty() {
+            return Err("the URL of a Redis cluster has no parameters".to_owned());
+        }
         if !["", "0"].contains(&path) {
             return Err("a Redis cluster has no database but 0: leave it out of the URL".to_owned());
         }
@@ -76,11 +82,32 @@ pub fn place(url: &str) -> Result<Place, String> {
     if name.is_empty() {
         return Err(format!("the URL lacks the name that the Sentinels know: expected {URLS}"));
     }
+    let login = login_of_sentinels(parameters)?;
     Ok(Place::Sentinel {
-        sentinels: hosts.map(|host| format!("{scheme}://{host}")).collect(),
+        sentinels: hosts.map(|host| format!("{scheme}://{login}{host}")).collect(),
         name: name.to_owned(),
         servers: Reach { before, after: format!("/{database}") },
     })
+}
+
+/// What stands before the host of a Sentinel.
+fn login_of_sentinels(parameters: &str) -> Result<String, String> {
+    let (mut user, mut password) = ("", None);
+    for parameter in parameters.split('&').filter(|parameter| !parameter.is_empty()) {
+        match parameter.split_once('=') {
+            Some(("sentinel_user", told)) => user = told,
+            Some(("sentinel_password", told)) => password = Some(told),
+            Some(_) | None => {
+                let known = "the URL may end in ?sentinel_user=USER&sentinel_password=PASSWORD";
+                return Err(format!("{known}, and has another parameter"));
+            }
+        }
+    }
+    match password {
+        Some(password) => Ok(format!("{user}:{password}@")),
+        None if user.is_empty() => Ok(String::new()),
+        None => Err("the URL has a sentinel_user and no sentinel_password".to_owned()),
+    }
 }
 
 #[cfg(test)]
@@ -126,6 +153,23 @@ mod tests {
         }
     }
 
+    #[test]
+    fn sentinels_have_a_login_of_their_own() {
+        for (parameters, login) in [
+            ("", ""),
+            ("?", ""),
+            ("?sentinel_password=s%40t", ":s%40t@"),
+            ("?sentinel_user=u&sentinel_password=s", "u:s@"),
+            ("?sentinel_password=s&sentinel_user=u", "u:s@"),
+        ] {
+            let url = format!("redis-sentinel://x:p@a:1,b:2/main/3{parameters}");
+            let Place::Sentinel { sentinels, servers, .. } = read(&url) else { panic!("{url}") };
+            let expected = ["a:1", "b:2"].map(|host| format!("redis://{login}{host}"));
+            assert_eq!(sentinels, expected, "{url}");
+            assert_eq!(servers.at("c:3"), "redis://x:p@c:3/3", "{url}");
+        }
+    }
+
     fn owned(texts: &[&str]) -> Vec<String> {
         texts.iter().map(|&text| text.to_owned()).collect()
     }
@@ -139,6 +183,9 @@ mod tests {
             ("redis-sentinel://:secret@a:1", "lacks the name"),
             ("redis-sentinel://:secret@a:1//3", "lacks the name"),
             ("redis-sentinel:///main", "lacks a host"),
+            ("redis-sentinel://a:1/main?password=secret", "another parameter"),
+            ("redis-sentinel://a:1/main?sentinel_user=secret", "no sentinel_password"),
+            ("redis-cluster://a:1?password=secret", "has no parameters"),
         ] {
             let error = place(url).err().unwrap_or_default();
             assert!(error.contains(named) && !error.contains("secret"), "{url}: {error}");

@@ -16,6 +16,7 @@ pub struct Redis {
     service: Service,
     port: u16,
     tls_port: Option<u16>,
+    password: Option<String>,
 }
 
 impl Redis {
@@ -38,19 +39,35 @@ impl Redis {
         Self::run(dir, server)
     }
 
+    /// Starts one that wants this password.
+    ///
+    /// # Panics
+    /// When redis-server is not installed or does not come up; the message says what to do.
+    pub fn start_with_password(password: &str, arguments: &[&str]) -> Self {
+        let own = ["--requirepass", password, "--masterauth", password];
+        let redis = Self::start_with(&[&own, arguments].concat());
+        Self { password: Some(password.to_owned()), ..redis }
+    }
+
     /// Starts one that speaks TLS at a second port.
     ///
     /// # Panics
     /// When redis-server is not installed, knows no TLS or does not come up.
     pub fn start_with_tls(tls: &Tls) -> Self {
+        Self::start_with_tls_and(tls, &[])
+    }
+
+    /// The same with further arguments.
+    ///
+    /// # Panics
+    /// When redis-server is not installed, knows no TLS or does not come up.
+    pub fn start_with_tls_and(tls: &Tls, arguments: &[&str]) -> Self {
         let (dir, port) = (Folder::of(&["redis"]), free_port());
         dir.keep(tls);
         let mut server = dir.command(&program("redis-server"));
-        server.args(["--save", "", "--tls-port", &port.to_string(), "--tls-auth-clients", "no"]);
-        for (flag, file) in
-            [("cert-file", CERTIFICATE), ("key-file", KEY), ("ca-cert-file", AUTHORITY)]
-        {
-            server.args([&format!("--tls-{flag}"), file]);
+        server.args(["--save", ""]).args(arguments);
+        for (name, value) in tls_settings(port) {
+            server.args([format!("--{name}"), value]);
         }
         Self { tls_port: Some(port), ..Self::run(dir, server) }
     }
@@ -63,14 +80,23 @@ impl Redis {
         format!("rediss://127.0.0.1:{}/0", self.tls_port.expect("a Redis with TLS"))
     }
 
-    /// Starts a Sentinel with this configuration.
-    pub(crate) fn sentinel(configuration: &str) -> Self {
+    /// Starts a Sentinel with this configuration, which a password is a part of.
+    pub(crate) fn sentinel(configuration: &str, tls: Option<&Tls>, password: Option<&str>) -> Self {
         let dir = Folder::of(&["redis"]);
+        let mut configuration = configuration.to_owned();
+        let tls_port = tls.map(|tls| {
+            dir.keep(tls);
+            let port = free_port();
+            tls_settings(port)
+                .iter()
+                .for_each(|(n, value)| configuration += &format!("{n} {value}\n"));
+            port
+        });
         // It notes there what it learns.
-        dir.write("sentinel.conf", configuration);
+        dir.write("sentinel.conf", &configuration);
         let mut server = dir.command(&program("redis-server"));
         server.args(["sentinel.conf", "--sentinel"]);
-        Self::run(dir, server)
+        Self { tls_port, password: password.map(str::to_owned), ..Self::run(dir, server) }
     }
 
     fn run(dir: Folder, mut server: Command) -> Self {
@@ -81,6 +107,7 @@ impl Redis {
             service: Service::start(dir, server, "KILL", |_| answers(port)),
             port,
             tls_port: None,
+            password: None,
         }
     }
 
@@ -94,6 +121,11 @@ impl Redis {
         self.port
     }
 
+    /// The port that others of its kind and clients are told: the one for TLS, where it has one.
+    pub(crate) fn told_port(&self) -> u16 {
+        self.tls_port.unwrap_or(self.port)
+    }
+
     /// What it answers to a command, as `redis-cli` prints it; nothing once it is gone.
     ///
     /// # Panics
@@ -101,6 +133,7 @@ impl Redis {
     pub fn cli(&self, words: &[&str]) -> String {
         let mut cli = Command::new(program("redis-cli"));
         cli.args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "--raw"]).args(words);
+        cli.envs(self.password.as_ref().map(|password| ("REDISCLI_AUTH", password)));
         let output = cli.stdin(Stdio::null()).output().expect("redis-cli starts");
         String::from_utf8_lossy(&output.stdout).trim_end().replace('\r', "")
     }
@@ -127,6 +160,19 @@ impl Redis {
     pub fn pid(&self) -> u32 {
         self.service.pid()
     }
+}
+
+/// What a server with TLS at this port is told, files as [`Folder::keep`] writes them. The others of its kind are
+/// spoken to by TLS as well.
+fn tls_settings(port: u16) -> [(&'static str, String); 6] {
+    [
+        ("tls-port", port.to_string()),
+        ("tls-auth-clients", "no".to_owned()),
+        ("tls-replication", "yes".to_owned()),
+        ("tls-cert-file", CERTIFICATE.to_owned()),
+        ("tls-key-file", KEY.to_owned()),
+        ("tls-ca-cert-file", AUTHORITY.to_owned()),
+    ]
 }
 
 fn program(name: &str) -> PathBuf {

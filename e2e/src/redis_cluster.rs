@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::free_port;
 use crate::redis::Redis;
+use crate::tls::Tls;
 
 /// Primaries, each with one replica.
 const PRIMARIES: usize = 3;
@@ -32,14 +33,28 @@ impl RedisCluster {
     /// # Panics
     /// When Redis is not installed or the cluster does not come up.
     pub fn start_with(arguments: &[&str]) -> Self {
-        let nodes: Vec<(Redis, u16)> = (0..2 * PRIMARIES).map(|_| node(arguments)).collect();
+        Self::set_up(|own| Redis::start_with(&[own, arguments].concat()))
+    }
+
+    /// Starts one whose servers speak TLS, also with each other.
+    ///
+    /// # Panics
+    /// When Redis is not installed, knows no TLS, or the cluster does not come up.
+    pub fn start_with_tls(tls: &Tls) -> Self {
+        Self::set_up(|own| {
+            Redis::start_with_tls_and(tls, &[own, &["--tls-cluster", "yes"]].concat())
+        })
+    }
+
+    fn set_up(start: impl Fn(&[&str]) -> Redis) -> Self {
+        let nodes: Vec<(Redis, u16)> = (0..2 * PRIMARIES).map(|_| node(&start)).collect();
         let (first, _) = &nodes[0];
         for (at, (primary, _)) in nodes[..PRIMARIES].iter().enumerate() {
             let [from, to] = [at, at + 1].map(|at| SLOTS * at / PRIMARIES);
             primary.cli(&["CLUSTER", "ADDSLOTSRANGE", &from.to_string(), &(to - 1).to_string()]);
         }
         for (node, bus) in &nodes[1..] {
-            let (port, bus) = (node.port().to_string(), bus.to_string());
+            let (port, bus) = (node.told_port().to_string(), bus.to_string());
             first.cli(&["CLUSTER", "MEET", "127.0.0.1", &port, &bus]);
         }
         let cluster = Self { nodes: nodes.into_iter().map(|(node, _)| node).collect() };
@@ -65,9 +80,17 @@ impl RedisCluster {
 
     /// Its URL, which names all its servers.
     pub fn url(&self) -> String {
-        let hosts: Vec<_> =
-            self.nodes.iter().map(|node| format!("127.0.0.1:{}", node.port())).collect();
-        format!("redis-cluster://{}", hosts.join(","))
+        format!("redis-cluster://{}", self.places())
+    }
+
+    /// Its URL with TLS, likewise.
+    pub fn tls_url(&self) -> String {
+        format!("rediss-cluster://{}", self.places())
+    }
+
+    fn places(&self) -> String {
+        let hosts = self.nodes.iter().map(|node| format!("127.0.0.1:{}", node.told_port()));
+        hosts.collect::<Vec<_>>().join(",")
     }
 
     /// Its servers.
@@ -141,12 +164,12 @@ impl RedisCluster {
     }
 }
 
-fn node(arguments: &[&str]) -> (Redis, u16) {
+fn node(start: impl Fn(&[&str]) -> Redis) -> (Redis, u16) {
     let bus = free_port();
     let port = bus.to_string();
     let own =
         ["--cluster-enabled", "yes", "--cluster-port", &port, "--cluster-node-timeout", "2000"];
-    (Redis::start_with(&[&own, arguments].concat()), bus)
+    (start(&own), bus)
 }
 
 /// Asks again and again until it holds.

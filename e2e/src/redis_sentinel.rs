@@ -2,6 +2,7 @@
 
 use crate::redis::Redis;
 use crate::redis_cluster::until;
+use crate::tls::Tls;
 
 /// What the Sentinel calls them.
 const NAME: &str = "main";
@@ -19,13 +20,40 @@ impl RedisSentinel {
     /// # Panics
     /// When Redis is not installed or they do not find each other.
     pub fn start() -> Self {
-        let primary = Redis::start();
-        let port = primary.port().to_string();
-        let replica = Redis::start_with(&["--replicaof", "127.0.0.1", &port]);
-        let sentinel = Redis::sentinel(&format!(
+        Self::set_up(Redis::start_with, "", |conf| Redis::sentinel(conf, None, None))
+    }
+
+    /// The same, where the servers want one password and the Sentinel another one.
+    ///
+    /// # Panics
+    /// When Redis is not installed or they do not find each other.
+    pub fn start_with_passwords(servers: &str, sentinel: &str) -> Self {
+        let own = format!("requirepass {sentinel}\nsentinel auth-pass {NAME} {servers}\n");
+        let start = |arguments: &[&str]| Redis::start_with_password(servers, arguments);
+        Self::set_up(start, &own, |conf| Redis::sentinel(conf, None, Some(sentinel)))
+    }
+
+    /// The same, where all of them speak TLS, also with each other.
+    ///
+    /// # Panics
+    /// When Redis is not installed, knows no TLS, or they do not find each other.
+    pub fn start_with_tls(tls: &Tls) -> Self {
+        let start = |arguments: &[&str]| Redis::start_with_tls_and(tls, arguments);
+        Self::set_up(start, "", |conf| Redis::sentinel(conf, Some(tls), None))
+    }
+
+    fn set_up(
+        server: impl Fn(&[&str]) -> Redis,
+        own: &str,
+        sentinel: impl Fn(&str) -> Redis,
+    ) -> Self {
+        let primary = server(&[]);
+        let port = primary.told_port().to_string();
+        let replica = server(&["--replicaof", "127.0.0.1", &port]);
+        let sentinel = sentinel(&format!(
             "sentinel monitor {NAME} 127.0.0.1 {port} 1\n\
              sentinel down-after-milliseconds {NAME} 2000\n\
-             sentinel failover-timeout {NAME} 5000\n"
+             sentinel failover-timeout {NAME} 5000\n{own}"
         ));
         until(|| replica.cli(&["INFO", "replication"]).contains("master_link_status:up"));
         // A replica can be promoted once the Sentinel has heard of it.
@@ -34,9 +62,14 @@ impl RedisSentinel {
         Self { servers: [primary, replica], sentinel }
     }
 
-    /// Its URL, database 0.
+    /// Its URL, database 0, without logins.
     pub fn url(&self) -> String {
-        format!("redis-sentinel://127.0.0.1:{}/{NAME}", self.sentinel.port())
+        format!("redis-sentinel://{}", self.place())
+    }
+
+    /// What its URL has behind the login: Sentinel and name.
+    pub fn place(&self) -> String {
+        format!("127.0.0.1:{}/{NAME}", self.sentinel.told_port())
     }
 
     /// The primary, as the Sentinel has it.
@@ -46,7 +79,7 @@ impl RedisSentinel {
     pub fn primary(&self) -> &Redis {
         let told = self.sentinel.cli(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", NAME]);
         let port = told.lines().last().unwrap_or_default();
-        let named = self.servers.iter().find(|server| server.port().to_string() == port);
+        let named = self.servers.iter().find(|server| server.told_port().to_string() == port);
         named.unwrap_or_else(|| panic!("the Sentinel names another primary: {told}"))
     }
 

@@ -87,9 +87,11 @@ fn is_host_and_port(text: &str) -> bool {
         && port.parse::<u16>().is_ok_and(|p| p > 0)
 }
 
-/// A URL without what stands before the host.
+/// A URL without login and parameters.
 pub(crate) fn redacted(url: &str) -> String {
-    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    // First of all, for a password in the parameters may hold an @, and one before the host a question mark.
+    let url = contract::secrets::without_password(url);
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", &url));
     let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
     // Parameters may hold anything.
     format!("{scheme}://{}", place.split_once('?').map_or(place, |(place, _)| place))
@@ -102,5 +104,23 @@ pub(crate) fn environment(name: &str) -> anyhow::Result<Option<String>> {
         None => Ok(None),
         Some(Ok(value)) => Ok(Some(value).filter(|value| !value.is_empty())),
         Some(Err(_)) => bail!("{name} is not text"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_part_of_a_password_is_shown() {
+        for (url, shown) in [
+            ("redis://h:1/0", "redis://h:1/0"),
+            ("redis://me:sec@ret@h:1/0", "redis://h:1/0"),
+            ("redis://:sec?ret@h:1/0", "redis://h:1/0"),
+            ("postgres://h/db?user=me&password=sec@ret", "postgres://h/db"),
+            ("redis-sentinel://:sec@h:1/main?sentinel_password=r@t", "redis-sentinel://h:1/main"),
+        ] {
+            assert_eq!(redacted(url), shown);
+        }
     }
 }

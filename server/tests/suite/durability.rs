@@ -77,6 +77,25 @@ async fn a_coupon_is_answered_once_a_replica_has_it_and_not_before() {
     assert_eq!(instance.campaign(&id).await.issued, 2);
 }
 
+#[tokio::test]
+async fn a_planted_bug_keeps_the_promise_that_it_does_not_break() {
+    let primary = e2e::Redis::start();
+    let port = primary.port().to_string();
+    let replica = e2e::Redis::start_with(&["--replicaof", "127.0.0.1", &port]);
+    let online = async || primary.cli(&["INFO", "replication"]).contains("state=online");
+    until(online).await;
+    let flags = ["--durability", "replicated", "--request-timeout", "1s", "--mutant", "off-by-one"];
+    let instance = Instance::start(command(&primary.url()).args(flags));
+    let id = instance.create(10, -1, false).await.id;
+    until(async || matches!(instance.issue(&id, None, None).await, Told::Issued(_))).await;
+    replica.signal("STOP");
+    // What it was asked is done, and nobody else has it.
+    let doubt = instance.issue(&id, None, None).await;
+    assert_eq!(doubt.code(), ProblemCode::StoreUnavailable);
+    replica.signal("CONT");
+    until(async || matches!(instance.issue(&id, None, None).await, Told::Issued(_))).await;
+}
+
 #[test]
 fn a_promise_of_redis_is_refused_for_other_stores() {
     let line = refused(command("sqlite:coupons.db").args(["--durability", "aof"]));

@@ -38,6 +38,48 @@ async fn a_redis_is_reached_by_tls_and_has_to_be_who_it_says() {
 }
 
 #[tokio::test]
+async fn a_cluster_and_sentinels_are_reached_by_tls_and_have_to_be_who_they_say() {
+    let tls = e2e::Tls::new();
+    let ((_dir, ours), (_other_dir, other)) = (file(&tls), file(&e2e::Tls::new()));
+    let cluster = e2e::RedisCluster::start_with_tls(&tls);
+    let servers = e2e::RedisSentinel::start_with_tls(&tls);
+    for url in [cluster.tls_url(), format!("rediss-sentinel://{}", servers.place())] {
+        issues(&url, &["--store-ca", ours.to_str().unwrap()]).await;
+        for ca in [Some(&other), None] {
+            let mut command = command(&url);
+            if let Some(ca) = ca {
+                command.arg("--store-ca").arg(ca);
+            }
+            let line = refused(&mut command);
+            let place = url.split("://").next().unwrap();
+            assert!(line.contains(&format!("no store at {place}://")), "{line}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn sentinels_have_a_password_of_their_own() {
+    let servers = e2e::RedisSentinel::start_with_passwords("of@servers", "of@sentinel");
+    let url = |login: &str, parameters: &str| {
+        format!("redis-sentinel://{login}{}{parameters}", servers.place())
+    };
+    let (login, parameters) = (":of%40servers@", "?sentinel_password=of%40sentinel");
+    issues(&url(login, parameters), &[]).await;
+    let named = "?sentinel_user=default&sentinel_password=of%40sentinel";
+    issues(&url(login, named), &[]).await;
+    for (login, parameters) in [
+        (login, ""),
+        (login, "?sentinel_password=of%40servers"),
+        ("", parameters),
+        (":of%40sentinel@", parameters),
+    ] {
+        let line = refused(&mut command(&url(login, parameters)));
+        assert!(line.contains("no store at redis-sentinel://127.0.0.1"), "{line}");
+        assert!(!line.contains("of%40") && !line.contains("of@"), "{line}");
+    }
+}
+
+#[tokio::test]
 async fn a_postgres_is_reached_by_tls_and_has_to_be_who_it_says() {
     let tls = e2e::Tls::new();
     let server = e2e::Postgres::start_with_tls(&tls);

@@ -128,18 +128,27 @@ pub(super) fn client(
     primary: &redis::ConnectionInfo,
     certificates: Option<TlsCertificates>,
 ) -> RedisResult<SentinelClient> {
-    let addresses: RedisResult<Vec<_>> = sentinels
+    let asked: Vec<_> = sentinels
         .iter()
-        .map(|url| Ok(url.as_str().into_connection_info()?.addr().clone()))
-        .collect();
+        .map(|url| url.as_str().into_connection_info())
+        .collect::<RedisResult<_>>()?;
+    let addresses = asked.iter().map(|sentinel| sentinel.addr().clone());
     let login = primary.redis_settings();
-    let mut client = SentinelClientBuilder::new(addresses?, name, SentinelServerType::Master)?
+    let mut client = SentinelClientBuilder::new(addresses, name, SentinelServerType::Master)?
         .set_client_to_redis_db(login.db());
     if let Some(user) = login.username() {
         client = client.set_client_to_redis_username(user);
     }
     if let Some(password) = login.password() {
         client = client.set_client_to_redis_password(password);
+    }
+    // All of them have the same one.
+    let login = asked.first().map(redis::ConnectionInfo::redis_settings);
+    if let Some(user) = login.and_then(|login| login.username()) {
+        client = client.set_client_to_sentinel_username(user);
+    }
+    if let Some(password) = login.and_then(|login| login.password()) {
+        client = client.set_client_to_sentinel_password(password);
     }
     if matches!(primary.addr(), redis::ConnectionAddr::TcpTls { .. }) {
         client = client.set_client_to_redis_tls_mode(TlsMode::Secure);
