@@ -38,7 +38,7 @@ use crate::metrics::{self, metrics};
 use crate::serve::{Answerer, Peer};
 use crate::store::Store;
 use crate::telemetry::Throttle;
-use crate::traces::Span;
+use crate::traces::{Span, store_call};
 
 /// Longest request id of a client that is repeated to it.
 const MAX_REQUEST_ID: usize = 128;
@@ -89,13 +89,16 @@ impl<S: Store> App<S> {
         let (head, body) = request.into_parts();
         let is_head = head.method == Method::HEAD;
         let span = Span::begin(&head, template(head.uri.path()), &id);
-        let mut answer = match rpc::right(head.uri.path()) {
-            Some(right) => self.call(right, head, body, &id).await,
-            None => self.respond(&head, body).await.unwrap_or_else(|refusal| {
-                self.coupons.note(&refusal, &id);
-                refusal.into_answer()
-            }),
+        let answering = async {
+            match rpc::right(head.uri.path()) {
+                Some(right) => self.call(right, head, body, &id).await,
+                None => self.respond(&head, body).await.unwrap_or_else(|refusal| {
+                    self.coupons.note(&refusal, &id);
+                    refusal.into_answer()
+                }),
+            }
         };
+        let mut answer = span.around(answering).await;
         span.end(answer.status());
         self.sign(answer.headers_mut(), id);
         if is_head { without_body(answer) } else { answer }
@@ -165,7 +168,8 @@ impl<S: Store> App<S> {
 
     async fn ready(&self) -> Outcome<Answer> {
         let asked = self.settings.clock.now();
-        let store = self.coupons.store.ready().await.map_err(store_failed)?;
+        let store = store_call("store ready", self.coupons.store.ready()).await;
+        let store = store.map_err(store_failed)?;
         let ahead = self.settings.clock.ahead_of(store, asked);
         let mut told = serde_json::json!({ "status": "ready" });
         if ahead.abs() > TOLERATED {

@@ -1,6 +1,8 @@
-//! One span for each request, to an OpenTelemetry collector, where the standard variables name one.
+//! A span for each request and for what it asks of the store, to an OpenTelemetry collector, where the standard
+//! variables name one.
 //!
-//! The trick: without a collector there is no tracer, and a span is nothing at all.
+//! The trick: without a collector there is no tracer, and a span is nothing at all. With one, a task knows
+//! what it is answering, so nobody has to be told whose call of the store it is.
 
 use std::sync::OnceLock;
 
@@ -8,7 +10,10 @@ use hyper::header::HeaderValue;
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, StatusCode};
 use opentelemetry::propagation::{Extractor, TextMapPropagator};
-use opentelemetry::trace::{Span as _, SpanKind, Status, Tracer as _, TracerProvider as _};
+use opentelemetry::trace::{
+    Span as _, SpanContext, SpanKind, Status, TraceContextExt as _, Tracer as _,
+    TracerProvider as _,
+};
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_otlp::{ExporterBuildError, SpanExporter};
 use opentelemetry_sdk::Resource;
@@ -24,6 +29,11 @@ const PROTOCOLS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORT
 const SPOKEN: &str = "http/protobuf";
 
 static TRACER: OnceLock<SdkTracer> = OnceLock::new();
+
+tokio::task_local! {
+    /// The span that whatever this task does now is a part of, if there is a tracer.
+    static ANSWERING: Option<SpanContext>;
+}
 
 /// Spans go out while this is there, and the last ones when it is dropped.
 #[derive(Debug)]
@@ -102,6 +112,11 @@ impl Span {
         Self(Some(span.start_with_context(tracer, &parent)))
     }
 
+    /// Does what the request asks for.
+    pub async fn around<T>(&self, answering: impl Future<Output = T>) -> T {
+        ANSWERING.scope(context(self.0.as_ref()), answering).await
+    }
+
     /// Ends it with the answer's status.
     pub fn end(mut self, status: StatusCode) {
         if let Some(span) = &mut self.0 {
@@ -113,6 +128,70 @@ impl Span {
             span.end();
         }
     }
+}
+
+/// A call of the store, with all that it waits for.
+pub(crate) async fn store_call<T, E>(
+    name: &'static str,
+    call: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    let mut span = answering().and_then(|above| below(above, name, SpanKind::Client));
+    let told = ANSWERING.scope(context(span.as_ref()), call).await;
+    if let Some(span) = &mut span {
+        end(span, told.is_err());
+    }
+    told
+}
+
+/// What the store does for one request, once it gets to it: the time between a call's beginning and this
+/// one's is what the request waited for its turn.
+pub(crate) struct StepSpan {
+    above: Option<SpanContext>,
+    begun: Option<SdkSpan>,
+}
+
+impl StepSpan {
+    /// Of the call that this task is in.
+    pub(crate) fn new() -> Self {
+        Self { above: answering(), begun: None }
+    }
+
+    /// The step begins, for so many requests.
+    pub(crate) fn begin(&mut self, batch: usize) {
+        self.begun = self.above.take().and_then(|above| below(above, "step", SpanKind::Internal));
+        if let Some(span) = &mut self.begun {
+            let batch = i64::try_from(batch).unwrap_or(i64::MAX);
+            span.set_attribute(KeyValue::new("coupon.batch", batch));
+        }
+    }
+
+    /// The step is over.
+    pub(crate) fn end(mut self, failed: bool) {
+        if let Some(span) = &mut self.begun {
+            end(span, failed);
+        }
+    }
+}
+
+fn answering() -> Option<SpanContext> {
+    ANSWERING.try_with(Clone::clone).ok().flatten()
+}
+
+fn context(span: Option<&SdkSpan>) -> Option<SpanContext> {
+    span.map(|span| span.span_context().clone())
+}
+
+fn below(above: SpanContext, name: &'static str, kind: SpanKind) -> Option<SdkSpan> {
+    let tracer = TRACER.get()?;
+    let above = Context::new().with_remote_span_context(above);
+    Some(tracer.span_builder(name).with_kind(kind).start_with_context(tracer, &above))
+}
+
+fn end(span: &mut SdkSpan, failed: bool) {
+    if failed {
+        span.set_status(Status::error(""));
+    }
+    span.end();
 }
 
 struct Headers<'a>(&'a HeaderMap);

@@ -13,6 +13,7 @@ use crate::code::CampaignNumber;
 use crate::metrics::metrics;
 use crate::store::{Ask, CampaignState, Decision, Store, StoreError};
 use crate::telemetry::Throttle;
+use crate::traces::store_call;
 use crate::user::User;
 
 /// What was asked for, or why not.
@@ -32,7 +33,7 @@ impl<S: Store> Coupons<S> {
         new: NewCampaign,
         key: Option<String>,
     ) -> Outcome<wire::Campaign> {
-        let state = self.store.create(new.clone(), key).await;
+        let state = store_call("store create", self.store.create(new.clone(), key)).await;
         let state = state.map_err(store_failed)?;
         if !state.is_of(&new) {
             let detail = format!("this key created campaign {}, which is another", state.number);
@@ -46,19 +47,21 @@ impl<S: Store> Coupons<S> {
     }
 
     pub(super) async fn state(&self, id: &str) -> Outcome<CampaignState> {
-        let state = self.store.campaign(number(id)?).await.map_err(store_failed)?;
+        let state = store_call("store campaign", self.store.campaign(number(id)?)).await;
+        let state = state.map_err(store_failed)?;
         state.ok_or_else(|| unknown(id))
     }
 
     pub(super) async fn cancel(&self, id: &str) -> Outcome<wire::Campaign> {
-        let state = self.store.cancel(number(id)?).await.map_err(store_failed)?;
+        let state = store_call("store cancel", self.store.cancel(number(id)?)).await;
+        let state = state.map_err(store_failed)?;
         state.map(told).ok_or_else(|| unknown(id))
     }
 
     pub(super) async fn ledger(&self, id: &str, page: Page) -> Outcome<wire::LedgerPage> {
         // One row more than asked for tells whether there is a next page.
-        let rows = self.store.ledger(number(id)?, page.after, page.limit + 1).await;
-        let rows = rows.map_err(store_failed)?;
+        let rows = self.store.ledger(number(id)?, page.after, page.limit + 1);
+        let rows = store_call("store ledger", rows).await.map_err(store_failed)?;
         let mut coupons = rows.ok_or_else(|| unknown(id))?;
         let limit = usize::try_from(page.limit).unwrap_or(usize::MAX);
         let more = coupons.len() > limit;
@@ -75,7 +78,8 @@ impl<S: Store> Coupons<S> {
     ) -> Outcome<wire::Issued> {
         let campaign = number(id)?;
         let asked = Instant::now();
-        let decision = self.store.issue(Ask { campaign, user, key }).await;
+        let decision = self.store.issue(Ask { campaign, user, key });
+        let decision = store_call("store issue", decision).await;
         metrics().decided_in.observe(asked.elapsed().as_secs_f64());
         decided(id, decision.map_err(store_failed)?)
     }

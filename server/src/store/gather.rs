@@ -14,6 +14,7 @@ use super::pace::Pace;
 use super::{Ask, Decision, Queue, StoreError};
 use crate::code::{CampaignNumber, random_tail};
 use crate::metrics::metrics;
+use crate::traces::StepSpan;
 
 /// How many codes a request brings. Even among a hundred million coupons one in 10^8 requests needs the
 /// second, and a collision hardly ever costs another step.
@@ -31,6 +32,15 @@ pub(super) struct Job {
     pub(super) ask: Ask,
     pub(super) tails: Tails,
     pub(super) reply: oneshot::Sender<Attempt>,
+    pub(super) span: StepSpan,
+}
+
+impl Job {
+    /// A request of this task, and where it is answered.
+    pub(super) fn new(ask: Ask, tails: Tails) -> (Self, oneshot::Receiver<Attempt>) {
+        let (reply, answer) = oneshot::channel();
+        (Self { ask, tails, reply, span: StepSpan::new() }, answer)
+    }
 }
 
 /// Requests that no step has picked up. A campaign is in here as long as a task serves it.
@@ -116,6 +126,8 @@ impl Waiting {
         if !batch.is_empty() {
             metrics().batch.observe(batch.len() as f64);
         }
+        let size = batch.len();
+        batch.iter_mut().for_each(|job| job.span.begin(size));
         Some(batch)
     }
 
@@ -148,6 +160,7 @@ pub(super) fn tell_all(batch: Vec<Job>, told: &Attempt) {
 }
 
 fn tell((job, told): (Job, Attempt)) {
+    job.span.end(told.is_err());
     // Nobody may be waiting any more; the decision stands.
     let _ = job.reply.send(told);
 }

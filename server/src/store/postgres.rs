@@ -22,7 +22,6 @@ use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgRow};
 use sqlx::query::QueryAs;
 use sqlx::{ConnectOptions, FromRow, PgPool, Postgres};
-use tokio::sync::oneshot;
 
 pub use connect::OpenError;
 use connect::{pool, prepare};
@@ -115,8 +114,8 @@ impl PostgresStore {
     }
 
     async fn decide(&self, ask: Ask, tails: Tails) -> Attempt {
-        let (reply, answer) = oneshot::channel();
-        self.enqueue(Job { ask, tails, reply })?;
+        let (job, answer) = Job::new(ask, tails);
+        self.enqueue(job)?;
         answer.await.unwrap_or_else(|_| Err(lost()))
     }
 

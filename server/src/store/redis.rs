@@ -19,7 +19,6 @@ use chrono::{DateTime, Utc};
 use contract::wire;
 use redis::streams::{StreamId, StreamRangeReply};
 use redis::{RedisError, Value};
-use tokio::sync::oneshot;
 
 pub use durability::Durability;
 use link::Link;
@@ -101,8 +100,8 @@ impl RedisStore {
     }
 
     async fn decide(&self, ask: Ask, tails: Tails) -> Attempt {
-        let (reply, answer) = oneshot::channel();
-        self.enqueue(Job { ask, tails, reply })?;
+        let (job, answer) = Job::new(ask, tails);
+        self.enqueue(job)?;
         answer.await.unwrap_or_else(|_| Err(StoreError::Unavailable("the request was lost".into())))
     }
 

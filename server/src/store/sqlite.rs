@@ -35,6 +35,7 @@ use super::{
 };
 use crate::code::{CampaignNumber, random_tail};
 use crate::metrics::metrics;
+use crate::traces::StepSpan;
 
 /// Most requests that share one transaction.
 const BATCH: usize = 256;
@@ -78,6 +79,8 @@ type WriteJob = Box<dyn Job>;
 trait Job: Send {
     /// Whether nobody waits for it any more.
     fn is_abandoned(&self) -> bool;
+    /// The transaction begins, for so many jobs.
+    fn begin(&mut self, batch: usize);
     /// Does it. An error takes the whole transaction back.
     fn work(&mut self, transaction: &Transaction<'_>, campaigns: &mut Campaigns) -> Outcome<()>;
     /// Answers, once the transaction has ended this way.
@@ -90,6 +93,7 @@ struct Task<T, F> {
     work: Option<F>,
     result: Option<T>,
     reply: oneshot::Sender<Outcome<T>>,
+    span: StepSpan,
 }
 
 impl<T, F> Job for Task<T, F>
@@ -101,6 +105,10 @@ where
         self.reply.is_closed()
     }
 
+    fn begin(&mut self, batch: usize) {
+        self.span.begin(batch);
+    }
+
     fn work(&mut self, transaction: &Transaction<'_>, campaigns: &mut Campaigns) -> Outcome<()> {
         let work = self.work.take().ok_or_else(lost)?;
         self.result = Some(work(transaction, campaigns)?);
@@ -108,7 +116,8 @@ where
     }
 
     fn settle(self: Box<Self>, end: &Outcome<()>) {
-        let Self { result, reply, .. } = *self;
+        let Self { result, reply, span, .. } = *self;
+        span.end(end.is_err());
         // Nobody may be waiting any more; what is on disk stands.
         let _ = reply.send(end.clone().and_then(|()| result.ok_or_else(lost)));
     }
@@ -167,7 +176,7 @@ impl SqliteStore {
         work: impl FnOnce(&Transaction<'_>, &mut Campaigns) -> Outcome<T> + Send + 'static,
     ) -> Outcome<T> {
         let (reply, answer) = oneshot::channel();
-        let task = Task { work: Some(work), result: None, reply };
+        let task = Task { work: Some(work), result: None, reply, span: StepSpan::new() };
         enqueue(&self.writer, Box::new(task) as WriteJob)?;
         metrics().queue.inc();
         answer.await.unwrap_or_else(|_| Err(lost()))
@@ -243,6 +252,8 @@ impl Writer {
                 continue;
             }
             metrics().batch.observe(batch.len() as f64);
+            let size = batch.len();
+            batch.iter_mut().for_each(|job| job.begin(size));
             let end = match &writing {
                 Ok(_) => there(&self.files).and_then(|()| run(&mut self.connection, &mut batch)),
                 Err(e) => Err(StoreError::Unavailable(format!("the lock file: {e}"))),

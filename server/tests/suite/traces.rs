@@ -14,7 +14,7 @@ use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use prost::Message as _;
 
-use crate::instance::{Instance, Store, binary, command, refused, take_request};
+use crate::instance::{Instance, Store, binary, command, refused, take_request, until};
 
 const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
@@ -96,7 +96,8 @@ async fn each_request_is_a_span_below_the_one_of_whoever_asks() {
         assert_eq!(of_all["deployment.environment.name"], "test");
     }
     let spans = resources.iter().flat_map(|one| &one.scope_spans).flat_map(|scope| &scope.spans);
-    let spans: Vec<&Span> = spans.collect();
+    let (spans, below): (Vec<&Span>, Vec<&Span>) =
+        spans.partition(|span| span.kind == SpanKind::Server as i32);
     let names: Vec<&str> = spans.iter().map(|span| span.name.as_str()).collect();
     let expected = [
         "POST /campaigns",
@@ -107,7 +108,6 @@ async fn each_request_is_a_span_below_the_one_of_whoever_asks() {
     ];
     assert_eq!(names, expected);
     let issued = spans[1];
-    assert_eq!(issued.kind, SpanKind::Server as i32);
     assert_eq!(hex(&issued.trace_id), PARENT[3..35]);
     assert_eq!(hex(&issued.parent_span_id), PARENT[36..52]);
     assert!(issued.start_time_unix_nano < issued.end_time_unix_nano);
@@ -121,6 +121,64 @@ async fn each_request_is_a_span_below_the_one_of_whoever_asks() {
     let failures: Vec<bool> = spans.iter().map(|span| failed(span)).collect();
     assert_eq!(failures[..4], [false, false, true, false]);
     assert!(spans[2].parent_span_id.is_empty(), "nobody named a span above it");
+
+    for (request, call, steps) in
+        [(spans[0], "store create", 0), (issued, "store issue", 1), (spans[2], "store issue", 1)]
+    {
+        let calls = below_it(&below, request);
+        let [called] = calls[..] else { panic!("{call}: {below:?}") };
+        assert_eq!((called.name.as_str(), failed(called)), (call, failed(request)));
+        assert_eq!(called.kind, SpanKind::Client as i32);
+        let decided = below_it(&below, called);
+        assert_eq!(decided.len(), steps, "{call}: {below:?}");
+        for step in decided {
+            assert_eq!((step.name.as_str(), failed(step)), ("step", failed(request)));
+            assert_eq!(attributes(&step.attributes)["coupon.batch"], "1");
+            assert!(called.start_time_unix_nano <= step.start_time_unix_nano);
+        }
+    }
+    assert_eq!(below.len(), 5, "what asks nothing of the store has nothing below it: {below:?}");
+}
+
+/// What a span consists of.
+fn below_it<'a>(all: &[&'a Span], above: &Span) -> Vec<&'a Span> {
+    let is_below =
+        |span: &&&Span| (&span.trace_id, &span.parent_span_id) == (&above.trace_id, &above.span_id);
+    all.iter().filter(is_below).copied().collect()
+}
+
+#[tokio::test]
+async fn requests_that_share_a_step_say_how_many_they_are() {
+    let collector = Collector::start();
+    let redis = e2e::Redis::start();
+    let mut command = command(&redis.url());
+    command.env("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url());
+    command.env("OTEL_EXPORTER_OTLP_HEADERS", "x-shop=sesame");
+    let mut instance = Instance::start(command.args(["--request-timeout", "20s"]));
+    let id = instance.create(9, -1, false).await.id;
+    redis.signal("STOP");
+    let ask = || tokio::spawn(instance.post(&coupons_path(&id)).send());
+    let counts = async |line: &str| {
+        let metrics = instance.get("/metrics").send().await.unwrap().text().await.unwrap();
+        metrics.lines().any(|told| told == line)
+    };
+    let first = ask();
+    until(async || counts("coupon_batch_count 1").await).await;
+    let others = [ask(), ask(), ask()];
+    until(async || counts("coupon_queue 3").await).await;
+    redis.signal("CONT");
+    for answer in [first].into_iter().chain(others) {
+        assert_eq!(answer.await.unwrap().unwrap().status(), 201);
+    }
+    instance.stop();
+    let requests = collector.sent();
+    let spans = requests.iter().flat_map(|request| &request.resource_spans);
+    let spans = spans.flat_map(|one| &one.scope_spans).flat_map(|scope| &scope.spans);
+    let steps = spans.filter(|span| span.name == "step");
+    let mut batches: Vec<_> =
+        steps.map(|step| attributes(&step.attributes)["coupon.batch"].clone()).collect();
+    batches.sort();
+    assert_eq!(batches, ["1", "3", "3", "3"]);
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -77,9 +77,8 @@ async fn told_in_one_call(
     let (batch, answers): (Vec<_>, Vec<_>) = requests
         .iter()
         .map(|&(user, key, tail)| {
-            let (reply, answer) = oneshot::channel();
             let ask = Ask { key: Some(key.to_owned()), ..ask(campaign, user) };
-            (Job { ask, tails: tails([tail; CANDIDATES]), reply }, answer)
+            Job::new(ask, tails([tail; CANDIDATES]))
         })
         .unzip();
     store.0.run(campaign, batch).await;
@@ -177,10 +176,10 @@ async fn a_request_whose_sender_is_gone_is_skipped() {
     let redis = e2e::Redis::start();
     let store = store(&redis).await;
     let campaign = campaign(&store, 10).await;
-    let (reply, answer) = oneshot::channel();
-    drop(answer);
     let ask = Ask { campaign, user: None, key: None };
-    store.enqueue(Job { ask: ask.clone(), tails: tails(["a", "b"]), reply }).unwrap();
+    let (job, answer) = Job::new(ask.clone(), tails(["a", "b"]));
+    drop(answer);
+    store.enqueue(job).unwrap();
     let Decision::Issued(coupon) = store.issue(ask).await.unwrap() else { panic!("no coupon") };
     assert_eq!(coupon.seq, 1);
 }
