@@ -1,8 +1,9 @@
 //! Reads a request's body: whole, limited, and in time.
 //!
-//! The body is read before anything is answered, whatever the answer is going to be. HTTP/2 counts
-//! an answer to an unread request as a fault of the peer, and after 1,024 of them the connection is
-//! closed: a coupon server that refuses early meets this in its first second.
+//! The body is read before anything is answered, whatever the answer is going to be. Over HTTP/2 an
+//! answer ends the stream, and h2 remembers 50 of those for a second. What comes of a body later is a
+//! fault of the peer to it, and after 1,024 of them it closes the connection (ENHANCE_YOUR_CALM): a
+//! coupon server that refuses early meets this in its first second.
 
 use std::time::Duration;
 

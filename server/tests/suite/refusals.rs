@@ -2,8 +2,10 @@
 
 use contract::wire::{ProblemCode, coupons_path, header};
 use reqwest::Method;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
-use crate::instance::{Instance, Store, problem};
+use crate::instance::{Instance, PATIENCE, Store, problem};
 
 #[tokio::test]
 async fn wrong_requests_get_their_status_and_the_name_of_the_field() {
@@ -145,4 +147,30 @@ async fn every_answer_says_who_and_when() {
     }
     let answer = instance.get("/healthz").send().await.unwrap();
     assert_eq!(answer.headers()[header::REQUEST_ID].len(), 16);
+}
+
+/// What hyper answers by itself, before there is a request that anybody could be asked about.
+#[tokio::test]
+async fn what_is_no_request_is_answered_without_a_body_and_ends_the_connection() {
+    let instance = Instance::alone(&[]);
+    let many = "x-n: 1\r\n".repeat(101);
+    for (head, status) in [
+        ("nonsense\r\n\r\n".to_owned(), "400 Bad Request"),
+        ("GET / HTTP/1.1\r\nhost: x\r\nno colon\r\n\r\n".to_owned(), "400 Bad Request"),
+        ("POST / HTTP/1.1\r\nhost: x\r\ncontent-length: -1\r\n\r\n".to_owned(), "400 Bad Request"),
+        (format!("GET /{} HTTP/1.1\r\nhost: x\r\n\r\n", "x".repeat(65_534)), "414 URI Too Long"),
+        (format!("GET / HTTP/1.1\r\nhost: x\r\n{many}\r\n"), "431 Request Header Fields Too Large"),
+    ] {
+        let mut stream = TcpStream::connect(instance.address()).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        let reading = stream.read_to_string(&mut answer);
+        tokio::time::timeout(PATIENCE, reading).await.unwrap().unwrap();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{answer}");
+        assert!(
+            answer.contains("connection: close\r\n") && answer.ends_with("\r\n\r\n"),
+            "{answer}"
+        );
+        assert!(!answer.contains(header::INSTANCE), "{answer}");
+    }
 }

@@ -6,6 +6,12 @@ mod json;
 mod messages;
 
 use contract::wire::{self, LedgerRow, cancel_path};
+use http_body_util::{BodyExt, Full};
+use hyper::Request;
+use hyper::body::Bytes;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use prost::Message;
 use prost_types::Timestamp;
 
 use crate::instance::{Instance, Store, until};
@@ -182,6 +188,47 @@ async fn a_store_that_is_gone_is_unavailable() {
         let expected = Refused::coded("unavailable", "store_unavailable");
         assert_eq!(refused(&caller, &id, "u").await, expected);
     }
+}
+
+/// A store that stands still is what the server itself would wait for much longer.
+#[tokio::test]
+async fn a_call_ends_when_its_caller_has_no_time_left() {
+    let redis = e2e::Redis::start();
+    let mut command = crate::instance::command(&redis.url());
+    let instance = Instance::start(command.args(["--request-timeout", "60s"]));
+    let id = instance.create(9, -1, false).await.id;
+    let message = ask(&id, "u").encode_to_vec();
+    let framed =
+        [&[0][..], &u32::try_from(message.len()).unwrap().to_be_bytes(), &message].concat();
+    let call = |form: &str, limit: &str, time: &str, body: &[u8]| {
+        let request = Request::post(format!("{}{SERVICE}/IssueCoupon", instance.url));
+        let request =
+            request.header("content-type", form).header(limit, time).header("te", "trailers");
+        let request = request.header(wire::header::IDEMPOTENCY_KEY, "k");
+        Client::builder(TokioExecutor::new())
+            .http2_only(true)
+            .build_http()
+            .request(request.body(Full::<Bytes>::from(body.to_vec())).unwrap())
+    };
+    redis.signal("STOP");
+    let connect = call("application/proto", "connect-timeout-ms", "50", &message).await.unwrap();
+    assert_eq!(connect.status(), 504);
+    let told = connect.into_body().collect().await.unwrap().to_bytes();
+    let told: serde_json::Value = serde_json::from_slice(&told).unwrap();
+    assert_eq!(told["code"], "deadline_exceeded");
+    assert_eq!(told.get("details"), None);
+
+    let grpc = call("application/grpc", "grpc-timeout", "50m", &framed).await.unwrap();
+    let told = grpc.into_body().collect().await.unwrap();
+    assert_eq!(told.trailers().unwrap()["grpc-status"], "4");
+    let web = call("application/grpc-web+proto", "grpc-timeout", "50m", &framed).await.unwrap();
+    let told = web.into_body().collect().await.unwrap().to_bytes();
+    assert!(String::from_utf8_lossy(&told).contains("grpc-status: 4"), "{told:?}");
+
+    redis.signal("CONT");
+    // One of them may have been decided: its key tells.
+    assert_eq!(instance.issue(&id, Some("u"), Some("k")).await.coupon().seq, 1);
+    assert_eq!(instance.campaign(&id).await.issued, 1);
 }
 
 #[tokio::test]
