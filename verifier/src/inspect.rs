@@ -64,8 +64,8 @@ fn reading(mapped: &mut Mapped, at: usize, campaign: &str, out: &mut String) -> 
     let word = word.as_ref().and_then(|word| word.as_str()).unwrap_or_default();
     let _ = writeln!(out, "\n{word}  {}", safe(&name));
     if is == Meaning::Ledger {
-        let mut rows = Vec::new();
-        let listed = mapped.rows(at, campaign, &mut |_, row| rows.push(row))?;
+        let mut rows = Rows::default();
+        let listed = mapped.rows(at, campaign, &mut |_, row| rows.add(row))?;
         ledger(&listed, &rows, out);
         return Ok(());
     }
@@ -74,16 +74,36 @@ fn reading(mapped: &mut Mapped, at: usize, campaign: &str, out: &mut String) -> 
     Ok(())
 }
 
-fn ledger(listed: &Listed, rows: &[Entry], out: &mut String) {
-    let number = if listed.there { things(rows.len(), "row") } else { NOTHING.to_owned() };
+/// What is shown of the rows of a reading, and how many there are; of millions no more is held.
+#[derive(Default)]
+struct Rows {
+    all: usize,
+    bad: usize,
+    /// The first that are understood and the first that are not.
+    first: [Vec<Entry>; 2],
+}
+
+impl Rows {
+    fn add(&mut self, row: Entry) {
+        self.all += 1;
+        self.bad += usize::from(row.is_err());
+        let first = &mut self.first[usize::from(row.is_err())];
+        if first.len() < MOST_ROWS {
+            first.push(row);
+        }
+    }
+}
+
+fn ledger(listed: &Listed, rows: &Rows, out: &mut String) {
+    let number = if listed.there { things(rows.all, "row") } else { NOTHING.to_owned() };
     let columns: Vec<&str> = listed.columns.iter().map(|column| column.name()).collect();
     let _ = writeln!(out, "  {number}\n  rows tell: {}", columns.join(", "));
     // What is wrong comes first: that is what has to be seen.
-    let (good, bad): (Vec<&Entry>, Vec<&Entry>) = rows.iter().partition(|r| r.is_ok());
-    if !bad.is_empty() {
-        let _ = writeln!(out, "  {} cannot be understood", things(bad.len(), "row"));
+    let [good, bad] = &rows.first;
+    if rows.bad > 0 {
+        let _ = writeln!(out, "  {} cannot be understood", things(rows.bad, "row"));
     }
-    for row in bad.into_iter().take(MOST_ROWS).chain(good.into_iter().take(MOST_ROWS)) {
+    for row in bad.iter().chain(good) {
         let _ = writeln!(out, "    {}", words(row));
     }
 }
@@ -176,4 +196,23 @@ fn cut(text: &str) -> String {
     let short: String = text.chars().take(MOST_CHARACTERS).collect();
     let more = if short.len() < text.len() { "…" } else { "" };
     safe(&short) + more
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn of_many_rows_a_few_are_held_and_all_are_counted() {
+        let mut rows = Rows::default();
+        for number in 0..1_000 {
+            rows.add(if number % 10 == 9 { Err(number.to_string()) } else { Ok(BTreeMap::new()) });
+        }
+        assert_eq!((rows.all, rows.bad), (1_000, 100));
+        let held = rows.first.each_ref().map(Vec::len);
+        assert_eq!(held, [MOST_ROWS; 2]);
+        assert_eq!(rows.first[1][0], Err("9".to_owned()), "the first of them");
+    }
 }

@@ -7,7 +7,7 @@ use std::process::Command;
 use tempfile::NamedTempFile;
 
 /// Three coupons for u1, u4 and u2; the last answer was lost, and two others were refused.
-const HISTORY: &str = r#"{"type":"header","format":"coupon-history/1"}
+pub(crate) const HISTORY: &str = r#"{"type":"header","format":"coupon-history/1"}
 {"type":"campaign","campaign":"7","coupons":3,"starts_at":{"earliest":0,"latest":100},"per_user":null}
 {"type":"invoke","op":3,"campaign":"7","kind":"issue","at":-2000000,"user":"u3","target":1}
 {"type":"invoke","op":1,"campaign":"7","kind":"issue","at":-1000000,"user":"u1","target":0}
