@@ -57,6 +57,7 @@ mod tests {
             Outcome::Issued(coupon) => coupon.order.as_ref(),
             Outcome::AlreadyIssued(code) => code.as_ref(),
             Outcome::SoldOut | Outcome::NotStarted | Outcome::Pending => None,
+            Outcome::NotFound | Outcome::Ended => None,
             Outcome::Failed(_) | Outcome::Indeterminate(_) | Outcome::Read(_) => None,
         };
         text.into_iter().collect()

@@ -29,6 +29,10 @@ pub enum Outcome<'a> {
     Read(#[serde(borrow)] Observation<'a>),
     /// What a poll was told: no decision yet. It says nothing about the campaign.
     Pending,
+    /// The campaign did not exist yet at some moment of the request.
+    NotFound,
+    /// The campaign was over for good at some moment of the request.
+    Ended,
 }
 
 impl Outcome<'_> {
@@ -50,6 +54,8 @@ impl Outcome<'_> {
             Outcome::Indeterminate(d) => Outcome::Indeterminate(d),
             Outcome::Read(o) => Outcome::Read(o.into_owned()),
             Outcome::Pending => Outcome::Pending,
+            Outcome::NotFound => Outcome::NotFound,
+            Outcome::Ended => Outcome::Ended,
         }
     }
 }

@@ -84,6 +84,8 @@ impl Counters {
             Outcome::Issued(_) => &self.issued,
             Outcome::SoldOut
             | Outcome::NotStarted
+            | Outcome::NotFound
+            | Outcome::Ended
             | Outcome::AlreadyIssued(_)
             | Outcome::Read(_)
             | Outcome::Pending => &self.refused,

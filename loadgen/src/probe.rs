@@ -246,6 +246,8 @@ fn described(outcome: &Outcome<'_>) -> String {
         }
         Outcome::SoldOut => "sold out".into(),
         Outcome::NotStarted => "not started".into(),
+        Outcome::NotFound => "not found".into(),
+        Outcome::Ended => "ended".into(),
         Outcome::AlreadyIssued(Some(code)) => format!("already issued, code {code:?}"),
         Outcome::AlreadyIssued(None) => "already issued".into(),
         Outcome::Failed(_) => "failed: certainly no effect".into(),

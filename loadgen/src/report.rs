@@ -110,30 +110,42 @@ fn point(d: &Distribution, quantile: Quantile) -> String {
 }
 
 fn outcomes(summary: &Summary) -> Table {
-    let mut table = outcome_table("target");
+    let told = told(summary.outcomes);
+    let mut table = outcome_table("target", &told);
     for target in &summary.targets {
-        table.add_row(outcome_row(&target.name, target.outcomes, &target.response));
+        table.add_row(outcome_row(&target.name, &told, (target.outcomes, &target.response)));
     }
-    table.add_row(outcome_row("all", summary.outcomes, &summary.times.response));
+    table.add_row(outcome_row("all", &told, (summary.outcomes, &summary.times.response)));
     table
 }
 
-fn outcome_table(first: &str) -> Table {
-    table(&[
-        first,
-        "issued",
-        "sold out",
-        "not started",
-        "again",
-        "failed",
-        "in doubt",
-        "response p50",
-        "p99",
-    ])
+/// A column of a table of outcomes.
+type Column = (&'static str, fn(Outcomes) -> u64);
+
+/// The columns of a run in which attempts ended like this: what few systems ever say has one where it
+/// was said.
+fn told(all: Outcomes) -> Vec<Column> {
+    let columns: [(Column, bool); 8] = [
+        (("issued", |o| o.issued), true),
+        (("sold out", |o| o.sold_out), true),
+        (("not started", |o| o.not_started), true),
+        (("not found", |o| o.not_found), all.not_found > 0),
+        (("ended", |o| o.ended), all.ended > 0),
+        (("again", |o| o.already_issued), true),
+        (("failed", |o| o.failed), true),
+        (("in doubt", |o| o.indeterminate), true),
+    ];
+    columns.into_iter().filter(|(_, shown)| *shown).map(|(column, _)| column).collect()
 }
 
-fn outcome_row(name: &str, o: Outcomes, d: &Distribution) -> Vec<String> {
-    let counts = [o.issued, o.sold_out, o.not_started, o.already_issued, o.failed, o.indeterminate];
+fn outcome_table(first: &str, told: &[Column]) -> Table {
+    let names = told.iter().map(|(name, _)| *name);
+    let all = [first].into_iter().chain(names).chain(["response p50", "p99"]);
+    table(&all.collect::<Vec<_>>())
+}
+
+fn outcome_row(name: &str, told: &[Column], (o, d): (Outcomes, &Distribution)) -> Vec<String> {
+    let counts = told.iter().map(|(_, count)| count(o));
     let percentiles = [Quantile::P50, Quantile::P99].map(|q| point(d, q));
     [name.to_owned()].into_iter().chain(counts.map(thousands)).chain(percentiles).collect()
 }
@@ -142,14 +154,15 @@ fn phases(summary: &Summary) -> String {
     if summary.phases.is_empty() {
         return String::new();
     }
-    let mut table = outcome_table("phase");
+    let told = told(summary.outcomes);
+    let mut table = outcome_table("phase", &told);
     for phase in &summary.phases {
         let name = match phase.phase {
             Phase::BeforeStart => "before start",
             Phase::Selling => "selling",
             Phase::SoldOut => "sold out",
         };
-        table.add_row(outcome_row(name, phase.outcomes, &phase.response));
+        table.add_row(outcome_row(name, &told, (phase.outcomes, &phase.response)));
     }
     table.to_string()
 }
@@ -176,7 +189,7 @@ fn first_second(summary: &Summary) -> String {
 
 fn step_row(step: &Step) -> Vec<String> {
     let o = step.outcomes;
-    let other = o.already_issued + o.failed + o.indeterminate;
+    let other = o.already_issued + o.not_found + o.ended + o.failed + o.indeterminate;
     let mut row = vec![format!("+{} ms", step.from_ms)];
     row.extend([step.sent, o.issued, o.not_started, o.sold_out, other].map(thousands));
     row.push(point(&step.response, Quantile::P50));

@@ -119,6 +119,9 @@ pub struct Campaign {
     /// Whether coupons may come back during the run, such as reservations that expire.
     #[serde(default)]
     pub restock: bool,
+    /// Reads may show a state that is so old, such as that of a replica or a cache; for the verifier.
+    #[serde(default)]
+    pub read_lag: Pause,
     /// Coupons a user may get; only 1 is supported, absent means any number.
     #[serde(default)]
     pub per_user_limit: Option<One>,

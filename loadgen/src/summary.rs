@@ -143,6 +143,10 @@ pub struct Outcomes {
     pub sold_out: u64,
     /// Told that the campaign has not started.
     pub not_started: u64,
+    /// Told that there is no such campaign yet.
+    pub not_found: u64,
+    /// Told that the campaign is over.
+    pub ended: u64,
     /// Told that this user holds a coupon.
     pub already_issued: u64,
     /// Certainly no effect.
@@ -153,7 +157,12 @@ pub struct Outcomes {
 
 impl Outcomes {
     fn decided(self) -> u64 {
-        self.issued + self.sold_out + self.not_started + self.already_issued
+        self.issued
+            + self.sold_out
+            + self.not_started
+            + self.not_found
+            + self.ended
+            + self.already_issued
     }
 
     fn total(self) -> u64 {
@@ -165,6 +174,8 @@ impl Outcomes {
             Outcome::Issued(_) => &mut self.issued,
             Outcome::SoldOut => &mut self.sold_out,
             Outcome::NotStarted => &mut self.not_started,
+            Outcome::NotFound => &mut self.not_found,
+            Outcome::Ended => &mut self.ended,
             Outcome::AlreadyIssued(_) => &mut self.already_issued,
             Outcome::Failed(_) => &mut self.failed,
             Outcome::Indeterminate(_) => &mut self.indeterminate,

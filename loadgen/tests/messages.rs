@@ -70,7 +70,7 @@ const UNKNOWN_KEYS: &[Case] = &[
         "coupons: 100",
         "cuopons: 100",
         "4:3: campaign: unknown key `cuopons`; did you mean `coupons`? (expected coupons, \
-         starts_in, starts_at, count, apart, restock, per_user_limit, precedence)",
+         starts_in, starts_at, count, apart, restock, read_lag, per_user_limit, precedence)",
     ),
     (
         "  targets:",

@@ -9,6 +9,7 @@ mod early_issue;
 mod evidence;
 mod gate_flapped;
 mod idempotency;
+mod issued_after_ended;
 mod issued_after_sold_out;
 mod late_start;
 mod latency_grows;
@@ -200,6 +201,7 @@ pub const CHECKS: &[Check] = &[
     thin_load::CHECK,
     over_issued::CHECK,
     issued_after_sold_out::CHECK,
+    issued_after_ended::CHECK,
     under_issued::CHECK,
     duplicate_code::CHECK,
     malformed_code::CHECK,

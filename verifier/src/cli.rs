@@ -89,9 +89,9 @@ pub struct WatchArgs {
     /// Go on after a violation, to the end of the history
     #[arg(long)]
     pub keep_going: bool,
-    /// Reads may show a state that is so old, in seconds
-    #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = seconds)]
-    pub read_lag: Duration,
+    /// Reads may show a state that is so old, in seconds [default: the scenario's, or 0]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub read_lag: Option<Duration>,
     /// How to tell what happens: in words, or as one JSON object a line
     #[arg(long, value_enum, default_value_t = WatchFormat::Text)]
     pub format: WatchFormat,
@@ -168,9 +168,13 @@ pub struct CheckArgs {
     /// mapping's, or 3]
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub settle: Option<Duration>,
-    /// Reads may show a state that is so old, in seconds
+    /// Reads may show a state that is so old, in seconds [default: the scenario's, or 0]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub read_lag: Option<Duration>,
+    /// The history's times were taken on several hosts whose clocks may be so far from the history's, in
+    /// seconds
     #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = seconds)]
-    pub read_lag: Duration,
+    pub clock_error: Duration,
     /// A condition of the procedure to leave out, for tests.
     #[doc(hidden)]
     #[arg(skip)]

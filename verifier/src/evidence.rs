@@ -86,8 +86,16 @@ pub struct CampaignEvidence {
     pub read_lag: i64,
     /// What cannot be, as far as the procedure found it.
     pub contradictions: Vec<Contradiction>,
+    /// The `not_started` that was answered first.
+    pub first_not_started: Option<Op>,
     /// The `not_started` that was sent last.
     pub last_not_started: Option<Op>,
+    /// The `not_found` that was sent last.
+    pub last_not_found: Option<Op>,
+    /// The `sold_out` that was sent last.
+    pub last_sold_out: Option<Op>,
+    /// The `ended` that was answered first.
+    pub first_ended: Option<Op>,
     /// Whether anybody contested anything.
     pub load: Load,
     /// What is missing or broken in the evidence about this campaign.
@@ -174,6 +182,10 @@ pub struct Counts {
     pub sold_out: u64,
     /// Told that the campaign had not started.
     pub not_started: u64,
+    /// Told that there was no such campaign yet.
+    pub not_found: u64,
+    /// Told that the campaign was over.
+    pub ended: u64,
     /// Told that the user already held a coupon.
     pub already_issued: u64,
     /// Certainly without effect.
@@ -190,6 +202,8 @@ impl Counts {
         self.issued += other.issued;
         self.sold_out += other.sold_out;
         self.not_started += other.not_started;
+        self.not_found += other.not_found;
+        self.ended += other.ended;
         self.already_issued += other.already_issued;
         self.failed += other.failed;
         self.indeterminate += other.indeterminate;
@@ -224,6 +238,10 @@ pub enum Said {
     SoldOut,
     /// The campaign has not started.
     NotStarted,
+    /// There is no such campaign yet.
+    NotFound,
+    /// The campaign is over for good.
+    Ended,
     /// This user already holds a coupon, the one with this code.
     AlreadyIssued(Option<Box<str>>),
     /// Certainly nothing.
@@ -346,6 +364,19 @@ impl CampaignEvidence {
         refusals.chain(self.first_issued()).min_by_key(|op| (op.end(), op.op))
     }
 
+    /// The refusal that was sent last of those that are told before a campaign starts: there is none yet,
+    /// or it has not started.
+    pub fn last_shut(&self) -> Option<&Op> {
+        let both = self.last_not_started.iter().chain(&self.last_not_found);
+        both.max_by_key(|op| (op.invoked, std::cmp::Reverse(op.op)))
+    }
+
+    /// The moment by which the campaign was over; the end of time where nobody was told so. What
+    /// consumed a coupon had done so by then.
+    pub fn over_by(&self) -> i64 {
+        self.first_ended.as_ref().map_or(i64::MAX, Op::end)
+    }
+
     /// The first answer that all coupons are gone for good; none where they may come back.
     pub fn final_sold_out(&self) -> Option<&Op> {
         self.first_sold_out.as_ref().filter(|_| !self.restock)
@@ -378,7 +409,7 @@ impl Op {
         match &self.said {
             Said::Issued(code) => Some(code),
             Said::AlreadyIssued(code) => code.as_deref(),
-            Said::SoldOut | Said::NotStarted => None,
+            Said::SoldOut | Said::NotStarted | Said::NotFound | Said::Ended => None,
             Said::Failed | Said::Unknown => None,
             Said::Counted(_) | Said::Left(_) | Said::Listed(_) => None,
         }

@@ -37,7 +37,7 @@ use source::results::Results;
 use source::settle::Pace;
 use source::{Answer, Wanted, shown};
 use verdict::{Report, Subject};
-use wording::{count, signed, wall};
+use wording::{count, signed, span, wall};
 
 /// How long a store must stand still where something is missing in it, unless told otherwise.
 const STILL: Duration = Duration::from_secs(3);
@@ -47,10 +47,10 @@ const STILL: Duration = Duration::from_secs(3);
 /// # Errors
 /// When it cannot be read.
 pub fn check(args: &CheckArgs) -> Result<Report> {
-    let history = history(args)?;
+    let history = history(args)?.with_clock_error(args.clock_error);
     let mapping = mapping(args, &history)?;
     let mut evidence = history.collect(args.most_held)?;
-    let read_lag = i64::try_from(args.read_lag.as_nanos()).unwrap_or(i64::MAX);
+    let read_lag = history.read_lag(args.read_lag)?;
     evidence.campaigns.iter_mut().for_each(|campaign| campaign.read_lag = read_lag);
     let selected = select(&evidence, args.campaign.as_deref())?;
     let stores = Stores::of(args, &history, mapping);
@@ -191,6 +191,9 @@ fn subject(history: &History, stores: Option<&Stores>) -> Subject {
             }
         }
         None => lines.push(format!("history {}", history.path.display())),
+    }
+    if history.clock_error > 0 {
+        lines.push(format!("its clocks agree within {}", span(history.clock_error)));
     }
     lines.push(match stores {
         Some(stores) if stores.mapping.is_some() => {

@@ -45,6 +45,18 @@ impl Contradiction {
     fn new(fact: Fact, witness: Vec<Op>) -> Self {
         Self { fact, witness, more: 0, lacks: None }
     }
+
+    /// What is only told after the end was consumed before it.
+    fn rest_on_the_end(&mut self, ended: &Op) {
+        let by_time = match self.fact {
+            Fact::Crowded(_) | Fact::Hollow(_) | Fact::Unfounded | Fact::FoundedLater => true,
+            Fact::RefusedHolder | Fact::OtherCode | Fact::SecondCoupon | Fact::KeyRefused => false,
+            Fact::Impossible(_) | Fact::Unstored | Fact::ListsDiffer => false,
+        };
+        if by_time && self.witness.iter().any(|op| op.end() > ended.end()) {
+            self.witness.push(ended.clone());
+        }
+    }
 }
 
 /// What cannot be.
@@ -107,9 +119,18 @@ pub enum Topic {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Condition {
     Windows,
-    Gate,
-    Ranks,
-    Counts,
+    Start,
+    NotStarted,
+    NotFound,
+    SoldOut,
+    Ended,
+    RanksAbove,
+    RanksUpto,
+    CountsBy,
+    CountsFrom,
+    Sizes,
+    Impossible,
+    Total,
     Lag,
     Chain,
     ListAbove,
@@ -135,11 +156,20 @@ pub enum Condition {
 
 impl Condition {
     /// All of them.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 34] = [
         Self::Windows,
-        Self::Gate,
-        Self::Ranks,
-        Self::Counts,
+        Self::Start,
+        Self::NotStarted,
+        Self::NotFound,
+        Self::SoldOut,
+        Self::Ended,
+        Self::RanksAbove,
+        Self::RanksUpto,
+        Self::CountsBy,
+        Self::CountsFrom,
+        Self::Sizes,
+        Self::Impossible,
+        Self::Total,
         Self::Lag,
         Self::Chain,
         Self::ListAbove,
@@ -190,6 +220,9 @@ pub fn decide_without(e: &CampaignEvidence, without: Option<Condition>) -> Vec<C
     let crowded = found.iter().any(|c| matches!(c.fact, Fact::Crowded(_)));
     if e.whole && !crowded {
         found.extend(matching::hollow(&plan, &windows, rules));
+    }
+    if let Some(ended) = e.first_ended.as_ref().filter(|_| rules.hold(Condition::Ended)) {
+        found.iter_mut().for_each(|c| c.rest_on_the_end(ended));
     }
     // The scalar checks find these as well.
     found.retain(|c| !matches!(c.fact, Fact::Crowded(span) if span.topic == Topic::Campaign));

@@ -73,12 +73,14 @@ async fn follow(args: &WatchArgs, teller: &mut Teller) -> Result<u8> {
     };
     let mut follower = Follower::open(&found.history)?;
     teller.watching(&found.shown());
-    let lag = i64::try_from(args.read_lag.as_nanos()).unwrap_or(i64::MAX);
-    let (mut suspect, mut proven) = (Suspect::new(lag), 0);
+    let lag = || found.judged().read_lag(args.read_lag);
+    let (mut suspect, mut proven) = (Suspect::default(), 0);
     loop {
+        // The scenario is there before the load begins, and perhaps after the history.
+        suspect.reads_may_lag(lag()?);
         let over = follower.poll(&mut |event| suspect.take(event))?;
         for some in suspect.suspicions().chunks(AT_ONCE) {
-            let report = confirm::confirm(&found.judged(), some, lag)?;
+            let report = confirm::confirm(&found.judged(), some, lag()?)?;
             proven += tell_all(&report, &mut suspect, teller)?;
             if proven > 0 && !args.keep_going {
                 return Ok(PROVEN);

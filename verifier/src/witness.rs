@@ -217,6 +217,7 @@ impl Raw {
             Outcome::Issued(coupon) => Some(&coupon.code),
             Outcome::AlreadyIssued(code) => code.as_deref(),
             Outcome::SoldOut | Outcome::NotStarted | Outcome::Failed(_) => None,
+            Outcome::NotFound | Outcome::Ended => None,
             Outcome::Indeterminate(_) | Outcome::Read(_) | Outcome::Pending => None,
         }
     }
@@ -252,6 +253,8 @@ fn was_told(op: &Op, facts: &Facts) -> Result<()> {
         (Said::AlreadyIssued(a), Some(Outcome::AlreadyIssued(b))) => a.as_deref() == b.as_deref(),
         (Said::SoldOut, Some(Outcome::SoldOut))
         | (Said::NotStarted, Some(Outcome::NotStarted))
+        | (Said::NotFound, Some(Outcome::NotFound))
+        | (Said::Ended, Some(Outcome::Ended))
         | (Said::Failed, Some(Outcome::Failed(_)))
         | (Said::Unknown, None | Some(Outcome::Indeterminate(_))) => true,
         (Said::Counted(_) | Said::Left(_) | Said::Listed(_), Some(Outcome::Read(_))) => true,

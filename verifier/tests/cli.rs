@@ -10,7 +10,7 @@ use contract::history::clock::Probe;
 use contract::history::jsonl::Writer;
 use contract::history::stored::{Record, Segment, StoredPromise};
 use contract::history::{Completion, Event, Invocation, Kind, Promise};
-use contract::outcome::{Coupon, Doubt, Outcome};
+use contract::outcome::{Coupon, Doubt, Observation, Outcome};
 use contract::run::{Anchor, Run, RunCampaign, RunState, RunTarget};
 use serde_json::Value;
 
@@ -118,6 +118,12 @@ fn write_run(dir: &Path, requests: &[Request], state: RunState, store: Option<&s
 
 /// A row: seq, code, user.
 type Row = (i64, &'static str, &'static str);
+
+/// A scenario that says this of reads.
+fn write_read_lag(dir: &Path, lag: &str) {
+    let definition = serde_json::json!({ "campaign": { "read_lag": lag } });
+    Run { definition, ..Run::load(dir).unwrap() }.save(dir).unwrap();
+}
 
 fn write_sqlite(path: &Path, counter: i64, rows: &[Row]) {
     let db = rusqlite::Connection::open(path).unwrap();
@@ -510,4 +516,37 @@ fn the_scenario_of_a_run_says_how_its_store_is_read() {
     assert_eq!(judged(&["--run", &run]).0, 3, "nobody asked for this store");
     let output = verifier(&["check", "--run", &run]);
     assert!(stdout(&output).contains("write it as a variable"), "{}", stdout(&output));
+}
+
+/// Nothing had been issued, by a read that was sent 2 ms after a coupon was told.
+fn write_stale_read(dir: &Path) {
+    let mut segment = Segment::create(&dir.join("history"), "worker-1").unwrap();
+    let (intended, woken, target, user, key, follows) = (None, None, None, None, None, None);
+    let (op, campaign, kind, at) = (100, "7".into(), Kind::Read, 6 * MS);
+    let asked = Invocation { op, campaign, kind, at, intended, woken, target, user, key, follows };
+    segment.append(&Record::Invoke(asked)).unwrap();
+    let outcome = Outcome::Read(Observation::Issued(0));
+    let (at, accepted, status, stamp) = (7 * MS, None, None, None);
+    let told = Completion { op, at, accepted, outcome, status, stamp };
+    segment.append(&Record::Complete(told)).unwrap();
+    segment.finish().unwrap();
+}
+
+#[test]
+fn reads_may_lag_as_far_as_the_scenario_says_and_the_option_overrides_it() {
+    let dir = tempfile::tempdir().unwrap();
+    write_run(dir.path(), &contested(), RunState::Finished, None);
+    write_stale_read(dir.path());
+    let run = dir.path().to_str().unwrap();
+    let judged = |options: &[&str]| verifier(&[&["check", "--run", run], options].concat());
+    let code = |options: &[&str]| judged(options).status.code();
+    assert_eq!((code(&[]), code(&["--read-lag", "0.01"])), (Some(1), Some(0)));
+    write_read_lag(dir.path(), "10ms");
+    assert_eq!((code(&[]), code(&["--read-lag", "0.001"])), (Some(0), Some(1)));
+    assert!(String::from_utf8_lossy(&judged(&[]).stdout).contains("reads may lag by 10"));
+    write_read_lag(dir.path(), "soon");
+    let refused = judged(&[]);
+    assert_eq!(refused.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(said.contains("campaign.read_lag") && said.contains("\"soon\""), "{said}");
 }

@@ -122,10 +122,70 @@ fn vegeta_results_are_read_with_their_bodies() {
     both(&how, &sound, &json("00.200000000", 200, bodies[1]));
 }
 
+/// What k6 (0.47) and vegeta wrote of launches on the reference server: five coupons each.
+fn sample(name: &str) -> String {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/results");
+    std::fs::read_to_string(folder.join(name)).unwrap()
+}
+
+/// By the script in docs/history-format.md.
+#[test]
+fn what_k6_wrote_is_read() {
+    let rules = |metric: &str| {
+        format!(
+            "campaign: {{ id: '2', coupons: 5, starts_at: 2026-11-22T10:12:47Z }}\n{metric}\
+             columns: {{ user: user, code: code }}\noutcomes:\n  \
+             - {{ when: {{ status: 201 }}, is: issued }}\n  \
+             - {{ when: {{ status: 409 }}, is: sold_out }}\n"
+        )
+    };
+    let claim = rules(
+        "metric: claim\nsent: { at: sent, unit: ms }\nanswered: { at: answered, unit: ms }\n",
+    );
+    for name in ["json", "csv"] {
+        let written = sample(&format!("k6.{name}"));
+        let (code, text) = judged(&format!("format: k6_{name}\n{claim}"), &written);
+        assert_eq!(code, 3, "{text}");
+        for line in ["requests 21", "issued 5", "sold out 16", "indeterminate 0"] {
+            assert!(text.contains(line), "{name}: no {line} in {text}");
+        }
+        let twice = written.replace("가가간잘신즐그저룬한", "가가간힐날므홀굴질늘");
+        let (code, text) = judged(&format!("format: k6_{name}\n{claim}"), &twice);
+        assert!(code == 1 && text.contains("✗ duplicate-code"), "{name}: {text}");
+        // What k6 writes of requests by itself has no codes.
+        let (code, text) = judged(&format!("format: k6_{name}\n{}", rules("")), &written);
+        assert_eq!(code, 3, "{text}");
+        assert!(text.contains("requests 21") && text.contains("indeterminate 5"), "{text}");
+    }
+}
+
+#[test]
+fn what_vegeta_wrote_is_read() {
+    let rules = "campaign: { id: '3', coupons: 5, starts_at: 2026-11-22T10:12:54Z }
+columns: { code: $.body.code }
+outcomes:
+  - { when: { code: 201 }, is: issued }
+  - { when: { $.body.code: sold_out }, is: sold_out }
+  - { when: { $.body.code: not_started }, is: not_started }
+";
+    for name in ["json", "csv"] {
+        let how = format!("format: vegeta_{name}\n{rules}");
+        let written = sample(&format!("vegeta.{name}"));
+        let (code, text) = judged(&how, &written);
+        assert_eq!(code, 3, "{text}");
+        for line in ["requests 12", "issued 5", "sold out 4", "not started 3", "indeterminate 0"] {
+            assert!(text.contains(line), "{name}: no {line} in {text}");
+        }
+        let (code, text) = judged(&how.replace("coupons: 5", "coupons: 4"), &written);
+        assert!(code == 1 && text.contains("✗ over-issued"), "{name}: {text}");
+    }
+}
+
 #[test]
 fn what_is_wrong_with_the_rules_has_a_place() {
     for (how, want) in [
         (format!("format: csv{CAMPAIGN}outcomes: []\n"), "expected two of `sent`"),
+        (format!("format: csv{CAMPAIGN}metric: x\noutcomes: []\n"), "only k6 has metrics"),
         (format!("format: jmeter{CAMPAIGN}outcomes: []\n"), ":1:9: format: unknown value `jmeter`"),
         (
             format!("format: k6_json{CAMPAIGN}outcomes: [{{ when: {{ $.: 1 }}, is: issued }}]\n"),
@@ -144,7 +204,7 @@ fn every_example_of_the_docs_can_be_read() {
     let text = std::fs::read_to_string(docs).unwrap();
     let examples: Vec<&str> =
         text.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
-    assert_eq!(examples.len(), 2);
+    assert_eq!(examples.len(), 3);
     for example in examples {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), example).unwrap();

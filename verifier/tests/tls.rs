@@ -98,7 +98,8 @@ fn a_postgres_is_reached_by_tls_and_has_to_be_who_it_says() {
     let (code, text) = judged(&query(seen), &root, &stranger.file);
     assert_eq!(code, 0, "the URL's own authority\n{text}");
     let without = e2e::Postgres::start();
-    let (code, text) = judged(&query(""), &format!("{}?sslmode=require", without.url()), &trust.file);
+    let (code, text) =
+        judged(&query(""), &format!("{}?sslmode=require", without.url()), &trust.file);
     assert_eq!((code, text.lines().count()), (2, 1), "{text}");
     assert!(text.contains("TLS"), "{text}");
 }
@@ -108,7 +109,8 @@ fn https(tls: &e2e::Tls) -> String {
     let certificate = CertificateDer::from_pem_slice(tls.certificate.as_bytes()).unwrap();
     let key = PrivateKeyDer::from_pem_slice(tls.key.as_bytes()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let config =
+        ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let config = config.unwrap().with_no_client_auth().with_single_cert(vec![certificate], key);
     let config = Arc::new(config.unwrap());
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -122,7 +124,8 @@ fn https(tls: &e2e::Tls) -> String {
     format!("https://127.0.0.1:{port}")
 }
 
-const LISTED: &str = r#"[{"user":"u1","code":"가나1"},{"user":"u4","code":"다라2"},{"user":"u2","code":"사아3"}]"#;
+const LISTED: &str =
+    r#"[{"user":"u1","code":"가나1"},{"user":"u4","code":"다라2"},{"user":"u2","code":"사아3"}]"#;
 
 /// Answers every request with the list. Whoever does not trust the certificate hangs up.
 fn answer_all(stream: StreamOwned<ServerConnection, std::net::TcpStream>) {

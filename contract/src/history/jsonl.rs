@@ -342,6 +342,8 @@ fn outcome(line: Line<'_>) -> Result<Outcome<'_>, String> {
         }),
         "sold_out" => Outcome::SoldOut,
         "not_started" => Outcome::NotStarted,
+        "not_found" => Outcome::NotFound,
+        "ended" => Outcome::Ended,
         "already_issued" => Outcome::AlreadyIssued(line.code),
         "failed" => Outcome::Failed(Failure::Unspecified),
         "indeterminate" => Outcome::Indeterminate(Doubt::Unspecified),
@@ -354,8 +356,8 @@ fn outcome(line: Line<'_>) -> Result<Outcome<'_>, String> {
         }),
         other => {
             return Err(format!(
-                "outcome {other:?}: expected issued, sold_out, not_started, already_issued, \
-                 failed, indeterminate, read or pending"
+                "outcome {other:?}: expected issued, sold_out, not_started, not_found, ended, \
+                 already_issued, failed, indeterminate, read or pending"
             ));
         }
     })
@@ -469,6 +471,8 @@ fn with_outcome<'a>(mut line: Line<'a>, outcome: &'a Outcome<'_>) -> Line<'a> {
         }
         Outcome::SoldOut => "sold_out",
         Outcome::NotStarted => "not_started",
+        Outcome::NotFound => "not_found",
+        Outcome::Ended => "ended",
         Outcome::AlreadyIssued(code) => {
             line.code = code.as_deref().map(Cow::Borrowed);
             "already_issued"

@@ -145,6 +145,8 @@ impl<'a> Ended<'a> {
             },
             Outcome::SoldOut => Self { outcome: "sold_out", ..known },
             Outcome::NotStarted => Self { outcome: "not_started", ..known },
+            Outcome::NotFound => Self { outcome: "not_found", ..known },
+            Outcome::Ended => Self { outcome: "ended", ..known },
             Outcome::AlreadyIssued(code) => {
                 Self { outcome: "already_issued", code: code.as_deref(), ..known }
             }
@@ -275,6 +277,8 @@ mod tests {
         for (outcome, want) in [
             (Outcome::SoldOut, "sold_out,,200,,,,"),
             (Outcome::NotStarted, "not_started,,200,,,,"),
+            (Outcome::NotFound, "not_found,,200,,,,"),
+            (Outcome::Ended, "ended,,200,,,,"),
             (Outcome::AlreadyIssued(Some("A".into())), "already_issued,,200,A,,,"),
             (Outcome::Failed(Failure::Busy), "failed,busy,200,,,,"),
             (Outcome::Indeterminate(Doubt::Timeout), "indeterminate,timeout,200,,,,"),

@@ -107,6 +107,10 @@ pub enum Meaning {
     SoldOut,
     /// The campaign has not started.
     NotStarted,
+    /// There is no such campaign yet.
+    NotFound,
+    /// The campaign is over for good.
+    Ended,
     /// This user holds a coupon already.
     AlreadyIssued,
     /// The request was not looked at, so it certainly had no effect.
@@ -135,6 +139,8 @@ impl Meaning {
             Self::Issued => "issued",
             Self::SoldOut => "sold_out",
             Self::NotStarted => "not_started",
+            Self::NotFound => "not_found",
+            Self::Ended => "ended",
             Self::AlreadyIssued => "already_issued",
             Self::Failed => "failed",
             Self::Busy => "busy",
@@ -459,6 +465,8 @@ impl Rule {
             Meaning::Issued => code().map_or(unreadable, |code| self.issued(code, answer)),
             Meaning::SoldOut => Outcome::SoldOut,
             Meaning::NotStarted => Outcome::NotStarted,
+            Meaning::NotFound => Outcome::NotFound,
+            Meaning::Ended => Outcome::Ended,
             Meaning::AlreadyIssued => Outcome::AlreadyIssued(code().map(Into::into)),
             Meaning::Failed => Outcome::Failed(Failure::Rejected),
             Meaning::Busy => Outcome::Failed(Failure::Busy),

@@ -63,11 +63,13 @@ fn escape(label: &str) -> String {
     label.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
-fn named(o: Outcomes) -> [(&'static str, u64); 6] {
+fn named(o: Outcomes) -> [(&'static str, u64); 8] {
     [
         ("issued", o.issued),
         ("sold_out", o.sold_out),
         ("not_started", o.not_started),
+        ("not_found", o.not_found),
+        ("ended", o.ended),
         ("already_issued", o.already_issued),
         ("failed", o.failed),
         ("indeterminate", o.indeterminate),

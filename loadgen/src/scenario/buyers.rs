@@ -118,6 +118,8 @@ pub enum Trigger {
     Failed,
     /// Not started yet.
     NotStarted,
+    /// Not there yet.
+    NotFound,
     /// All gone.
     SoldOut,
 }

@@ -71,6 +71,8 @@ impl Told {
             Outcome::Issued(_)
             | Outcome::SoldOut
             | Outcome::NotStarted
+            | Outcome::NotFound
+            | Outcome::Ended
             | Outcome::AlreadyIssued(_)
             | Outcome::Read(_)
             | Outcome::Pending => Self::Something,

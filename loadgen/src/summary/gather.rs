@@ -239,7 +239,10 @@ impl Gather {
                 self.refused.record(response);
                 self.campaigns.sold_out(open.campaign, c.at);
             }
-            Outcome::NotStarted | Outcome::AlreadyIssued(_) => self.refused.record(response),
+            Outcome::NotStarted
+            | Outcome::NotFound
+            | Outcome::Ended
+            | Outcome::AlreadyIssued(_) => self.refused.record(response),
             Outcome::Failed(_)
             | Outcome::Indeterminate(_)
             | Outcome::Read(_)
@@ -261,6 +264,8 @@ impl Gather {
             Outcome::Issued(_)
             | Outcome::SoldOut
             | Outcome::NotStarted
+            | Outcome::NotFound
+            | Outcome::Ended
             | Outcome::AlreadyIssued(_)
             | Outcome::Read(_)
             | Outcome::Pending => {}
@@ -330,6 +335,8 @@ fn measures(outcome: &Outcome<'_>) -> bool {
         Outcome::Issued(_)
         | Outcome::SoldOut
         | Outcome::NotStarted
+        | Outcome::NotFound
+        | Outcome::Ended
         | Outcome::AlreadyIssued(_)
         | Outcome::Indeterminate(_)
         | Outcome::Read(_)

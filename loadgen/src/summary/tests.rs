@@ -180,6 +180,21 @@ fn an_attempt_belongs_to_the_phase_that_it_began_in() {
 }
 
 #[test]
+fn whoever_is_told_that_there_is_no_campaign_yet_or_no_longer_was_refused() {
+    let both = summary(&[
+        (1, START - 2 * MS, START - 2 * MS, START - MS, Some(Outcome::NotFound)),
+        (2, START + 4 * MS, START + 4 * MS, START + 9 * MS, Some(Outcome::Ended)),
+    ]);
+    let o = both.outcomes;
+    assert_eq!((o.not_found, o.ended, both.accounting.decided), (1, 1, 2));
+    assert_eq!(both.times.response_of_refused.samples, 2);
+    let text = crate::report::text(&both);
+    assert!(text.contains("not found") && text.contains("ended"), "{text}");
+    let other = summary(&[(1, START, START, START + MS, Some(issued()))]);
+    assert!(!crate::report::text(&other).contains("not found"));
+}
+
+#[test]
 fn the_launch_counts_from_the_middle_of_its_window() {
     let summary = summary(&[
         (1, START, START, START + 2 * MS, Some(issued())),

@@ -409,6 +409,7 @@ impl Trigger {
             Self::Busy => *outcome == Outcome::Failed(Failure::Busy),
             Self::Failed => matches!(outcome, Outcome::Failed(_)),
             Self::NotStarted => *outcome == Outcome::NotStarted,
+            Self::NotFound => *outcome == Outcome::NotFound,
             Self::SoldOut => *outcome == Outcome::SoldOut,
         }
     }

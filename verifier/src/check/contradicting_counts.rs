@@ -11,7 +11,7 @@ pub(super) const CHECK: Check = Check {
     rule: "ranks and counts that were told can all have been true, in the order in which they were",
     needs: Needs::History,
     weight: Weight::Proof,
-    benign: "coupons were given back or added during the run; or reads lag, and --read-lag does not say so",
+    benign: "coupons were given back or added during the run; or reads lag, and neither the scenario nor --read-lag says so",
     find,
 };
 

@@ -9,7 +9,7 @@ pub(super) const CHECK: Check = Check {
     rule: "lists of codes only grow, and hold every coupon that had been issued and no other",
     needs: Needs::History,
     weight: Weight::Proof,
-    benign: "lists may lag, and --read-lag does not say so; or coupons were given back",
+    benign: "lists may lag, and neither the scenario nor --read-lag says so; or coupons were given back",
     find,
 };
 

@@ -18,16 +18,26 @@ pub(super) const CHECK: Check = Check {
 };
 
 fn find(e: &CampaignEvidence) -> Vec<Violation> {
-    let told = e.first_open().and_then(|op| by_answer(e, op));
+    // A coupon that only the store has was issued before the end, whenever that was.
+    let stored = || e.first_ended.as_ref().and_then(|_| e.resolved().next());
+    let told = e.first_open().or_else(stored).and_then(|op| by_answer(e, op));
     told.into_iter().chain(by_ledger(e)).collect()
 }
 
 fn by_answer(e: &CampaignEvidence, op: &Op) -> Option<Violation> {
-    let (over, start) = (op.end(), e.starts_at);
-    if over < start.earliest {
-        return Some(proven(e, op));
-    }
-    (over < start.latest && e.start_is_placed()).then(|| possible(e, op))
+    // Whatever was issued was issued before the campaign was over.
+    let later = |ended: &&Op| op.said == Said::Unknown || ended.end() < op.end();
+    let ended = e.first_ended.as_ref().filter(later);
+    let (by, start) = (ended.unwrap_or(op), e.starts_at);
+    let sentence = what(op);
+    let violation = if by.end() < start.earliest {
+        proven(e, by, sentence)
+    } else if by.end() < start.latest && e.start_is_placed() {
+        possible(e, by, sentence)
+    } else {
+        return None;
+    };
+    Some(violation.witness([by, op]))
 }
 
 fn what(op: &Op) -> &'static str {
@@ -36,14 +46,14 @@ fn what(op: &Op) -> &'static str {
         Said::AlreadyIssued(_) => "\"already issued\" was answered",
         Said::Issued(_) | Said::NotStarted | Said::Failed | Said::Unknown => "a coupon was issued",
         Said::Counted(_) | Said::Left(_) | Said::Listed(_) => "a coupon was issued",
+        Said::NotFound | Said::Ended => "a coupon was issued",
     }
 }
 
-fn proven(e: &CampaignEvidence, op: &Op) -> Violation {
+fn proven(e: &CampaignEvidence, op: &Op, what: &str) -> Violation {
     let margin = e.starts_at.earliest.saturating_sub(op.end());
     let width = e.starts_at.width();
-    Violation::new(format!("{} {} before the campaign can have started", what(op), span(margin)))
-        .witness([op])
+    Violation::new(format!("{what} {} before the campaign can have started", span(margin)))
         .claim(Claim::BeforeStart)
         .by(margin)
         .known_to(width)
@@ -54,16 +64,12 @@ fn proven(e: &CampaignEvidence, op: &Op) -> Violation {
         ))
 }
 
-fn possible(e: &CampaignEvidence, op: &Op) -> Violation {
+fn possible(e: &CampaignEvidence, op: &Op, what: &str) -> Violation {
     let margin = e.starts_at.latest.saturating_sub(op.end());
     let width = e.starts_at.width();
-    let sentence = format!(
-        "{} perhaps before the start, by up to {}: clocks leave it open",
-        what(op),
-        span(margin)
-    );
+    let sentence =
+        format!("{what} perhaps before the start, by up to {}: clocks leave it open", span(margin));
     Violation::new(sentence)
-        .witness([op])
         .claim(Claim::PerhapsBeforeStart)
         .only_possible()
         .by(margin)
@@ -130,6 +136,18 @@ mod tests {
         assert!(find(&e.evidence())[0].because[0].contains("known to 100 ns"));
         let e = campaign(0).starts(100, 200).sold_out(90, 99);
         assert!(find(&e.evidence())[0].sentence.contains("\"sold out\""));
+    }
+
+    #[test]
+    fn rejects_a_coupon_of_a_campaign_that_was_over_before_its_start() {
+        let e = campaign(1).starts(100, 200).ended(80, 99).issued("가", 70, 300).evidence();
+        let found = find(&e);
+        assert_eq!((found[0].certainty, found[0].witness.len()), (Certainty::Proven, 2));
+        let e = campaign(1).starts(100, 200).ended(80, 100).issued("가", 70, 300).evidence();
+        assert_eq!(find(&e)[0].certainty, Certainty::Possible);
+        assert_eq!(find(&campaign(1).starts(100, 200).ended(80, 99).evidence()), []);
+        let e = campaign(1).starts(100, 200).ended(80, 99).unclear(70, 90).store(1).row(1, "가", 0);
+        assert_eq!(find(&e.evidence())[0].witness.len(), 2);
     }
 
     #[test]

@@ -35,6 +35,7 @@ fn find(e: &CampaignEvidence) -> Vec<Violation> {
         Said::Issued(_) | Said::SoldOut | Said::NotStarted => "still got a coupon",
         Said::AlreadyIssued(_) | Said::Failed => "still got a coupon",
         Said::Counted(_) | Said::Left(_) | Said::Listed(_) => "still got a coupon",
+        Said::NotFound | Said::Ended => "still got a coupon",
     };
     let sentence = match all {
         1 => format!("a request sent after \"sold out\" was answered {how}"),

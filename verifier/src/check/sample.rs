@@ -119,6 +119,14 @@ impl Sample {
         self.told(Outcome::NotStarted, from, to)
     }
 
+    pub(crate) fn not_found(self, from: i64, to: i64) -> Self {
+        self.told(Outcome::NotFound, from, to)
+    }
+
+    pub(crate) fn ended(self, from: i64, to: i64) -> Self {
+        self.told(Outcome::Ended, from, to)
+    }
+
     pub(crate) fn failed(self, from: i64, to: i64) -> Self {
         self.told(Outcome::Failed(Failure::Rejected), from, to)
     }

@@ -20,7 +20,9 @@ fn find(e: &CampaignEvidence) -> Vec<Violation> {
     let Some(refused) = e.final_sold_out() else { return Vec::new() };
     let told = e.acknowledged.len();
     let by_store = e.join.as_ref().map(|j| told + j.matched.len() + j.leftovers.len());
-    let perhaps = e.pending.iter().filter(|p| p.invoked <= refused.end()).count();
+    // Whoever was sent after the end cannot have got one.
+    let by = refused.end().min(e.over_by());
+    let perhaps = e.pending.iter().filter(|p| p.invoked <= by).count();
     let by_history = told + perhaps;
     let sentence = match by_store {
         Some(all) if (all as u64) < e.coupons => format!(
@@ -40,7 +42,8 @@ fn find(e: &CampaignEvidence) -> Vec<Violation> {
         // Two lost requests of one user are no two coupons, and so on.
         _ => return contradiction::of_check(e, CHECK.name),
     };
-    vec![Violation::new(sentence).witness([refused])]
+    let ended = e.first_ended.iter().filter(|ended| ended.end() < refused.end());
+    vec![Violation::new(sentence).witness([refused].into_iter().chain(ended))]
 }
 
 #[cfg(test)]
@@ -59,6 +62,13 @@ mod tests {
     fn rejects_a_lost_request_sent_later() {
         let e = campaign(2).issued("가", 110, 120).unclear(151, 160).sold_out(140, 150);
         assert_eq!(find(&e.evidence())[0].witness[0].op, 3);
+    }
+
+    #[test]
+    fn rejects_a_lost_request_sent_after_the_end() {
+        let e = |end| campaign(1).unclear(131, 140).sold_out(120, 150).ended(110, end).evidence();
+        assert_eq!(find(&e(131)), []);
+        assert_eq!(find(&e(130))[0].witness.len(), 2);
     }
 
     #[test]

@@ -31,6 +31,8 @@ fn told(op: &Op) -> &'static str {
     match op.said {
         Said::SoldOut => "\"sold out\"",
         Said::NotStarted => "\"not started\"",
+        Said::NotFound => "\"not found\"",
+        Said::Ended => "\"ended\"",
         Said::Failed | Said::Issued(_) | Said::AlreadyIssued(_) | Said::Unknown => "\"rejected\"",
         Said::Counted(_) | Said::Left(_) | Said::Listed(_) => "\"rejected\"",
     }

@@ -344,7 +344,11 @@ impl CampaignEvidence {
             pending: Vec::new(),
             first_sold_out: None,
             first_already: None,
+            first_not_started: None,
             last_not_started: None,
+            last_not_found: None,
+            last_sold_out: None,
+            first_ended: None,
             load: Load::default(),
             gaps: Vec::new(),
             whole: true,
@@ -395,6 +399,8 @@ impl Building {
             }
             Outcome::SoldOut => Said::SoldOut,
             Outcome::NotStarted => Said::NotStarted,
+            Outcome::NotFound => Said::NotFound,
+            Outcome::Ended => Said::Ended,
             Outcome::AlreadyIssued(code) => Said::AlreadyIssued(code.as_deref().map(Box::from)),
             Outcome::Failed(_) => Said::Failed,
             Outcome::Indeterminate(doubt) => {
@@ -425,7 +431,19 @@ impl Building {
         o.first_sold_out.into_iter().for_each(|op| keep_least(&mut e.first_sold_out, op, end));
         o.first_already.into_iter().for_each(|op| keep_least(&mut e.first_already, op, end));
         o.last_already.into_iter().for_each(|op| keep_least(&mut e.last_already, op, sent));
-        o.last_not_started.into_iter().for_each(|op| keep_least(&mut e.last_not_started, op, sent));
+        let firsts =
+            [(&mut e.first_not_started, o.first_not_started), (&mut e.first_ended, o.first_ended)];
+        for (own, other) in firsts {
+            other.into_iter().for_each(|op| keep_least(own, op, end));
+        }
+        let lasts = [
+            (&mut e.last_not_started, o.last_not_started),
+            (&mut e.last_not_found, o.last_not_found),
+            (&mut e.last_sold_out, o.last_sold_out),
+        ];
+        for (own, other) in lasts {
+            other.into_iter().for_each(|op| keep_least(own, op, sent));
+        }
         e.load.absorb(o.load);
         e.reads.absorb(o.reads, e.coupons);
         for (holder, op) in other.holders {
@@ -452,7 +470,11 @@ impl Building {
             Outcome::Issued(_) | Outcome::AlreadyIssued(_) => {
                 note(&mut self.broken, "a read was completed with a coupon", number);
             }
-            Outcome::SoldOut | Outcome::NotStarted | Outcome::Pending => {
+            Outcome::SoldOut
+            | Outcome::NotStarted
+            | Outcome::NotFound
+            | Outcome::Ended
+            | Outcome::Pending => {
                 note(&mut self.broken, "a read was completed as a request for a coupon", number);
             }
         }
@@ -472,6 +494,8 @@ impl Building {
     fn keep(&mut self, op: Op, rank: Rank) -> Option<Coupon> {
         self.evidence.load_saw(&op);
         let e = &mut self.evidence;
+        let first = |op: &Op| (op.end(), op.op);
+        let last = |op: &Op| (std::cmp::Reverse(op.invoked), op.op);
         e.counts.requests += 1;
         match op.said {
             Said::Issued(_) => {
@@ -481,20 +505,28 @@ impl Building {
             }
             Said::SoldOut => {
                 e.counts.sold_out += 1;
-                keep_least(&mut e.first_sold_out, op, |op| (op.end(), op.op));
+                keep_least(&mut e.last_sold_out, op.clone(), last);
+                keep_least(&mut e.first_sold_out, op, first);
             }
             Said::NotStarted => {
                 e.counts.not_started += 1;
-                let latest = |op: &Op| (std::cmp::Reverse(op.invoked), op.op);
-                keep_least(&mut e.last_not_started, op, latest);
+                keep_least(&mut e.first_not_started, op.clone(), first);
+                keep_least(&mut e.last_not_started, op, last);
+            }
+            Said::NotFound => {
+                e.counts.not_found += 1;
+                keep_least(&mut e.last_not_found, op, last);
+            }
+            Said::Ended => {
+                e.counts.ended += 1;
+                keep_least(&mut e.first_ended, op, first);
             }
             Said::AlreadyIssued(_) => {
                 e.counts.already_issued += 1;
                 let holder = (op.user.clone(), op.code().map(Box::from));
-                keep_least_in(self.holders.entry(holder), &op, |op| (op.end(), op.op));
-                let latest = |op: &Op| (std::cmp::Reverse(op.invoked), op.op);
-                keep_least(&mut e.last_already, op.clone(), latest);
-                keep_least(&mut e.first_already, op, |op| (op.end(), op.op));
+                keep_least_in(self.holders.entry(holder), &op, first);
+                keep_least(&mut e.last_already, op.clone(), last);
+                keep_least(&mut e.first_already, op, first);
             }
             Said::Failed => e.counts.failed += 1,
             // Reads are kept elsewhere.
@@ -557,10 +589,10 @@ impl CampaignEvidence {
         let Some(target) = op.target else { return };
         match op.said {
             Said::Issued(_) => self.load.answered(target, true),
-            Said::SoldOut | Said::NotStarted | Said::AlreadyIssued(_) => {
+            Said::SoldOut | Said::NotStarted | Said::Ended | Said::AlreadyIssued(_) => {
                 self.load.answered(target, false);
             }
-            Said::Failed | Said::Unknown => self.load.asked(target),
+            Said::Failed | Said::Unknown | Said::NotFound => self.load.asked(target),
             Said::Counted(_) | Said::Left(_) | Said::Listed(_) => {}
         }
     }
@@ -692,13 +724,22 @@ mod tests {
             (3, 5, 50, Outcome::NotStarted),
             (4, 7, 8, Outcome::NotStarted),
             (5, 1, 2, Outcome::Failed(Failure::NotConnected)),
+            (6, 6, 45, Outcome::NotFound),
+            (7, 2, 60, Outcome::NotFound),
+            (8, 70, 90, Outcome::Ended),
+            (9, 80, 85, Outcome::Ended),
         ] {
             events.extend([invoke(op, from), complete(op, to, outcome)]);
         }
         let evidence = collect(events);
         let campaign = &evidence.campaigns[0];
         assert_eq!(campaign.first_sold_out.as_ref().unwrap().op, 2);
+        assert_eq!(campaign.last_sold_out.as_ref().unwrap().op, 2);
+        assert_eq!(campaign.first_not_started.as_ref().unwrap().op, 4);
         assert_eq!(campaign.last_not_started.as_ref().unwrap().op, 4);
+        assert_eq!(campaign.last_not_found.as_ref().unwrap().op, 6);
+        assert_eq!(campaign.first_ended.as_ref().unwrap().op, 9);
+        assert_eq!((campaign.counts.not_found, campaign.counts.ended), (2, 2));
         assert_eq!(campaign.counts.failed, 1);
     }
 }

@@ -90,7 +90,8 @@ pub(super) fn fits(op: &Op, row: &Row) -> bool {
 pub fn refused(op: &Op, row: &Row) -> bool {
     let same = |a: &Option<Box<str>>, b: &Option<Box<str>>| a.is_some() && a == b;
     let other_key = op.key.is_some() && row.key.is_some() && op.key != row.key;
-    matches!(op.said, Said::SoldOut | Said::NotStarted | Said::Failed)
+    let told = matches!(op.said, Said::SoldOut | Said::NotStarted | Said::Failed);
+    (told || matches!(op.said, Said::NotFound | Said::Ended))
         && !other_key
         && (same(&op.user, &row.user) || same(&op.key, &row.key))
 }

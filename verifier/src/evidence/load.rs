@@ -27,7 +27,7 @@ pub struct Load {
     losers: BinaryHeap<i64>,
     /// When requests were in flight that ask for a coupon; no two overlap.
     competing: BTreeMap<i64, i64>,
-    /// When requests were in flight that were told "not started": they compete with the others, but
+    /// When requests were in flight that came too early or too late: they compete with the others, but
     /// not with each other.
     waiting: BTreeMap<i64, i64>,
 }
@@ -37,8 +37,13 @@ pub struct Load {
 pub struct TargetLoad {
     /// It issued a coupon.
     pub issued: bool,
-    /// It refused one: sold out, not started or already issued.
+    /// It refused one: sold out, not started, ended or already issued.
     pub refused: bool,
+}
+
+/// Whether the request can have competed with others like it.
+fn competes(op: &Op) -> bool {
+    !matches!(op.said, Said::NotStarted | Said::NotFound | Said::Ended)
 }
 
 /// So many requests are remembered while no two of them have overlapped. After that, further ones
@@ -63,13 +68,13 @@ impl Load {
             self.sold_out_sent = Some(self.sold_out_sent.map_or(from, |sent| sent.min(from)));
         }
         if !self.overlapped {
-            self.compare((from, to), op.said != Said::NotStarted);
+            self.compare((from, to), competes(op));
         }
     }
 
-    /// Holders and those who came too early could not have got a coupon.
+    /// Holders and those who came too early or too late could not have got a coupon.
     fn compete(&mut self, op: &Op, start: Window) {
-        let for_a_coupon = !matches!(op.said, Said::NotStarted | Said::AlreadyIssued(_));
+        let for_a_coupon = competes(op) && !matches!(op.said, Said::AlreadyIssued(_));
         let placed = start.latest < i64::MAX;
         if let Some(target) = op.target.filter(|_| for_a_coupon && placed) {
             self.demand.add(target, op.invoked.saturating_sub(start.latest));

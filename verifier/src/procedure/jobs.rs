@@ -48,6 +48,8 @@ pub(super) struct Plan<'a> {
     pub(super) found: Vec<Contradiction>,
     /// How many coupons were consumed in all, where the store tells.
     pub(super) total: Option<u64>,
+    /// Whatever consumed a coupon had done so by this moment.
+    pub(super) over_by: i64,
     rules: Rules,
     of_user: HashMap<&'a str, usize>,
     /// Whatever consumed a coupon of a user is known to be theirs: no request is missing, nor silent about
@@ -67,7 +69,8 @@ impl<'a> Plan<'a> {
             jobs: Vec::new(),
             plain: e.acknowledged.plain(),
             found: lists.broken.iter().cloned().collect(),
-            total: stored.total,
+            total: stored.total.filter(|_| rules.hold(Condition::Total)),
+            over_by: if rules.hold(Condition::Ended) { e.over_by() } else { i64::MAX },
             rules,
             named: e.whole && e.perhaps_effective().all(|op| op.user.is_some()),
             of_user: HashMap::new(),
@@ -106,9 +109,10 @@ impl<'a> Plan<'a> {
         }
         // A request under the same key may be missing from the history, and have been the first.
         let unknown = !self.e.knows_attempts(&coupon.told);
+        let release = if unknown { i64::MIN } else { coupon.asked().invoked };
         self.jobs.push(Job {
-            release: if unknown { i64::MIN } else { coupon.asked().invoked },
-            deadline: coupon.told.end(),
+            release,
+            deadline: coupon.told.end().min(self.over_by.max(release)),
             certain: true,
             ..Job::new(Source::Coupon(coupon))
         });
@@ -130,7 +134,13 @@ impl<'a> Plan<'a> {
             }
             return;
         }
-        let job = Job { release: op.invoked, certain, ..Job::new(Source::Lost(op, code)) };
+        if !certain && op.invoked > self.over_by {
+            return;
+        }
+        // One that was sent later counts as a coupon all the same.
+        let deadline = self.over_by.max(op.invoked);
+        let job =
+            Job { release: op.invoked, deadline, certain, ..Job::new(Source::Lost(op, code)) };
         let one = |_: &&str| self.rules.hold(Condition::OneJobAUser);
         let of_user = op.user.as_deref().filter(|_| matches!(effect, Effect::OfUser(_)));
         let Some(user) = self.limited(op).or(of_user).filter(one) else {
@@ -251,8 +261,12 @@ impl<'a> Plan<'a> {
         let place = self.place(at);
         let job = &mut self.jobs[at];
         job.upto = coupons;
-        if let Some((rank, _)) = job.rank(self.e).filter(|_| self.rules.hold(Condition::Ranks)) {
-            (job.above, job.upto) = (rank - 1, job.upto.min(rank));
+        let rank = job.rank(self.e).map(|(rank, _)| rank);
+        if let Some(rank) = rank.filter(|_| self.rules.hold(Condition::RanksAbove)) {
+            job.above = rank - 1;
+        }
+        if let Some(rank) = rank.filter(|_| self.rules.hold(Condition::RanksUpto)) {
+            job.upto = job.upto.min(rank);
         }
         if let Some((above, _)) = place.without.filter(|_| self.rules.hold(Condition::ListAbove)) {
             job.above = job.above.max(above);

@@ -159,18 +159,33 @@ pub(super) fn hollow(
         return None;
     }
     let room = Room::of(&plan.plain.ranked);
-    let mut ranges = room.ranges(plan, windows);
-    ranges.retain(|range| range.slots.count() > 0);
+    let ranges = room.ranges(plan, windows);
+    let (empty, mut ranges): (Vec<Range>, Vec<Range>) =
+        ranges.into_iter().partition(|range| range.slots.count() == 0);
     let needed = windows.last_needed().max(plan.total.unwrap_or(0)).max(room.last_taken());
     let place = first_unfilled(&ranges, room.upto(needed))?;
     let (first, requests) = shortage(&mut ranges, &room, place);
     let slot = room.slot(place);
     let mut whys: Vec<Why<'_>> = windows.filled_by(slot).map(|(_, why)| why).into_iter().collect();
     whys.extend(windows.not_before(first).filter(|_| first > 1).map(|(_, why)| why));
+    whys.extend(empty.iter().flat_map(|range| no_room(plan, windows, range)));
     let span = Span { above: first - 1, upto: slot, requests, topic: topic(&whys) };
     // Those beyond it may have been told before any that is held.
     let lacks = (room.last_taken() > 0).then_some(Numbers { first, last: slot });
     Some(Contradiction { lacks, ..Contradiction::new(Fact::Hollow(span), witness(whys)) })
+}
+
+/// Why a request that may have got a coupon found none before the campaign was over.
+fn no_room<'a>(
+    plan: &Plan<'a>,
+    windows: &Windows<'a, '_>,
+    range: &Range,
+) -> impl Iterator<Item = Why<'a>> + use<'a> {
+    let lost = range.job.filter(|job| !plan.jobs[*job].certain && plan.over_by < i64::MAX);
+    let before = lost.and_then(|_| windows.filled_by(range.slots.first.checked_sub(1)?));
+    let before = before.filter(|_| range.slots.first > 1);
+    let after = lost.and_then(|_| windows.not_before(range.slots.last.saturating_add(1)));
+    before.into_iter().chain(after).map(|(_, why)| why)
 }
 
 fn first_unfilled(ranges: &[Range], needed: u64) -> Option<u64> {

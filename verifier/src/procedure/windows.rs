@@ -78,13 +78,14 @@ impl<'a, 'p> Windows<'a, 'p> {
         self.ceilings.push(Step { slot, at, by });
     }
 
-    /// Nothing is consumed before the start, and the start is after every "not started".
+    /// Nothing is consumed before the start, and the start is after every "not started" and "not found".
     fn start(&mut self, e: &'a CampaignEvidence, rules: Rules) {
-        if !rules.hold(Condition::Gate) {
-            return;
+        if rules.hold(Condition::Start) {
+            self.floor(1, e.starts_at.earliest, By::Seen(Why::new(Topic::Campaign, [])));
         }
-        self.floor(1, e.starts_at.earliest, By::Seen(Why::new(Topic::Campaign, [])));
-        if let Some(op) = &e.last_not_started {
+        let ahead = e.last_not_started.iter().filter(|_| rules.hold(Condition::NotStarted));
+        let absent = e.last_not_found.iter().filter(|_| rules.hold(Condition::NotFound));
+        for op in ahead.chain(absent) {
             self.floor(1, op.invoked, By::Seen(Why::new(Topic::Campaign, [op])));
         }
     }
@@ -92,9 +93,10 @@ impl<'a, 'p> Windows<'a, 'p> {
     /// All are gone at the first "sold out", and where holders are told that as well, not all at the
     /// last "already issued".
     fn end(&mut self, e: &'a CampaignEvidence, rules: Rules) {
-        if let Some(op) = e.first_sold_out.as_ref().filter(|_| e.coupons > 0) {
+        let gone = e.coupons > 0 && rules.hold(Condition::SoldOut);
+        if let Some(op) = e.first_sold_out.as_ref().filter(|_| gone) {
             let why = Why::new(Topic::Campaign, [op]);
-            self.ceiling(e.coupons, op.end(), By::Seen(why));
+            self.ceiling(e.coupons, op.end().min(self.plan.over_by), By::Seen(why));
         }
         let holders = sold_out_first(e) && rules.hold(Condition::SoldOutFirstMoment);
         if let Some(op) = e.last_already.as_ref().filter(|_| holders) {
@@ -103,25 +105,26 @@ impl<'a, 'p> Windows<'a, 'p> {
     }
 
     fn reads(&mut self, e: &'a CampaignEvidence, rules: Rules) {
-        if !rules.hold(Condition::Counts) {
-            return;
-        }
         let lag = if rules.hold(Condition::Lag) { e.read_lag } else { 0 };
-        let lists = e.reads.lists.iter().map(|(size, list)| (*size as i128, &list.seen));
+        let lists = e.reads.lists.iter().filter(|_| rules.hold(Condition::Sizes));
+        let lists = lists.map(|(size, list)| (*size as i128, &list.seen));
         let counts = e.reads.counts.iter().map(|(count, seen)| (*count, seen.as_ref()));
         for (count, seen) in counts.chain(lists) {
             let Some(count) = u64::try_from(count).ok().filter(|count| *count <= e.coupons) else {
                 let witness = vec![seen.first_over.clone()];
-                self.impossible.push(Contradiction::new(Fact::Impossible(count), witness));
+                let found = Contradiction::new(Fact::Impossible(count), witness);
+                self.impossible.extend(rules.hold(Condition::Impossible).then_some(found));
                 continue;
             };
-            if count > 0 {
+            if count > 0 && rules.hold(Condition::CountsBy) {
                 let why = Why::new(Topic::Count, [&seen.first_over]);
                 self.ceiling(count, seen.first_over.end(), By::Seen(why));
             }
-            let why = Why::new(Topic::Count, [&seen.last_sent]);
-            let from = seen.last_sent.invoked.saturating_sub(lag);
-            self.floor(count.saturating_add(1), from, By::Seen(why));
+            if rules.hold(Condition::CountsFrom) {
+                let why = Why::new(Topic::Count, [&seen.last_sent]);
+                let from = seen.last_sent.invoked.saturating_sub(lag);
+                self.floor(count.saturating_add(1), from, By::Seen(why));
+            }
         }
     }
 

@@ -101,6 +101,10 @@ struct Numbers {
     issued: u64,
     sold_out: u64,
     not_started: u64,
+    /// Told that there was no such campaign yet.
+    not_found: u64,
+    /// Told that the campaign was over.
+    ended: u64,
     already_issued: u64,
     failed: u64,
     indeterminate: u64,
@@ -230,6 +234,8 @@ fn numbers(c: Counts) -> Numbers {
         issued: c.issued,
         sold_out: c.sold_out,
         not_started: c.not_started,
+        not_found: c.not_found,
+        ended: c.ended,
         already_issued: c.already_issued,
         failed: c.failed,
         indeterminate: c.indeterminate,

@@ -120,6 +120,8 @@ fn told(op: &Op) -> String {
         Said::Issued(code) => format!("issued {}", safe(code)),
         Said::SoldOut => "sold out".into(),
         Said::NotStarted => "not started".into(),
+        Said::NotFound => "not found".into(),
+        Said::Ended => "ended".into(),
         Said::AlreadyIssued(Some(code)) => format!("already issued {}", safe(code)),
         Said::AlreadyIssued(None) => "already issued".into(),
         Said::Failed => "rejected".into(),
@@ -205,8 +207,10 @@ fn numbers(e: &CampaignEvidence) -> Vec<String> {
     line("issued", count(c.issued), &replays(e));
     line("sold out", count(c.sold_out), "");
     line("not started", count(c.not_started), "");
-    if c.already_issued > 0 {
-        line("already issued", count(c.already_issued), "");
+    let seldom =
+        [("not found", c.not_found), ("ended", c.ended), ("already issued", c.already_issued)];
+    for (name, told) in seldom.into_iter().filter(|(_, told)| *told > 0) {
+        line(name, count(told), "");
     }
     line("failed", count(c.failed), "");
     let resolved =
@@ -225,6 +229,7 @@ fn numbers(e: &CampaignEvidence) -> Vec<String> {
     let mut lines = lines_of(&table);
     lines.extend(e.said_by_store().into_iter().flat_map(|ledger| joined(e, ledger)));
     lines.extend(e.per_user.map(|p| format!("limit: {} a user; {}", p.limit, precedence(p))));
+    lines.extend((e.read_lag > 0).then(|| format!("reads may lag by {}", span(e.read_lag))));
     lines.extend(start(e));
     lines.extend(e.first_sold_out.as_ref().map(|op| {
         format!(

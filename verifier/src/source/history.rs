@@ -2,12 +2,15 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use contract::history::stored::{self, CONTROL};
 use contract::history::{Completion, Event, Integrity, Invocation, Kind};
 use contract::outcome::{Failure, Outcome};
 use contract::run::{HISTORY_DIR, Run, RunState, SUMMARY_FILE};
+use contract::yaml::duration::Span;
+use serde::Deserialize as _;
 
 use crate::evidence::collect::Collector;
 use crate::evidence::identify::Orders;
@@ -27,6 +30,8 @@ pub struct History {
     pub run: Option<(Run, PathBuf)>,
     /// How to read it, where another load generator wrote it.
     pub results: Option<Results>,
+    /// How far the clocks that its times were taken by may be from its own, in nanoseconds.
+    pub clock_error: i64,
 }
 
 impl History {
@@ -43,17 +48,38 @@ impl History {
         let run = Run::load(dir).map_err(one_cause).with_context(|| {
             format!("{shown} is not the folder of a run: pass --run DIR, or --history FILE")
         })?;
-        Ok(Self { path: dir.join(HISTORY_DIR), run: Some((run, dir.to_owned())), results: None })
+        let run = Some((run, dir.to_owned()));
+        Ok(Self { run, ..Self::alone(&dir.join(HISTORY_DIR)) })
     }
 
     /// A history on its own.
     pub fn alone(path: &Path) -> Self {
-        Self { path: path.to_owned(), run: None, results: None }
+        Self { path: path.to_owned(), run: None, results: None, clock_error: 0 }
+    }
+
+    /// The same, its times taken by several clocks that are no further than this from its own.
+    pub fn with_clock_error(self, error: Duration) -> Self {
+        Self { clock_error: i64::try_from(error.as_nanos()).unwrap_or(i64::MAX), ..self }
     }
 
     /// What another load generator wrote.
     pub fn of_results(path: &Path, results: Results) -> Self {
         Self { results: Some(results), ..Self::alone(path) }
+    }
+
+    /// How old the state may be that reads show, in nanoseconds: as it was asked for, or as the run's
+    /// scenario says.
+    ///
+    /// # Errors
+    /// When the scenario says something else than a span of time.
+    pub fn read_lag(&self, asked: Option<Duration>) -> Result<i64> {
+        if let Some(asked) = asked {
+            return Ok(i64::try_from(asked.as_nanos()).unwrap_or(i64::MAX));
+        }
+        let Some((run, dir)) = &self.run else { return Ok(0) };
+        let Some(said) = run.definition.pointer("/campaign/read_lag") else { return Ok(0) };
+        let lag = Span::deserialize(said).map(Span::nanos);
+        lag.with_context(|| format!("{}: campaign.read_lag of the scenario", dir.display()))
     }
 
     /// Reads it, and holds so many coupons in memory.
@@ -77,7 +103,10 @@ impl History {
     fn read_into(&self, new: impl Fn() -> Collector + Sync) -> Result<(Collector, Integrity)> {
         if self.results.is_none() && self.path.is_dir() {
             self.is_there()?;
-            let read = stored::read_apart(&self.path, &new, Collector::take);
+            let take = |collector: &mut Collector, event: Event<'_>| {
+                collector.take(widened(event, self.clock_error));
+            };
+            let read = stored::read_apart(&self.path, &new, take);
             let (collectors, integrity) = read.map_err(one_cause)?;
             let all = collectors.into_iter().reduce(|mut all, other| {
                 all.absorb(other);
@@ -145,6 +174,7 @@ impl History {
     /// When it is no history.
     pub fn read(&self, each: &mut dyn FnMut(Event<'_>)) -> Result<Integrity> {
         self.is_there()?;
+        let each = &mut |event: Event<'_>| each(widened(event, self.clock_error));
         match &self.results {
             Some(results) => results.read(&self.path, each),
             None => contract::history::read(&self.path, each).map_err(one_cause),
@@ -216,6 +246,18 @@ impl History {
             self.read(&mut |event| refusals.take(event))?;
         }
         Ok(refusals.found)
+    }
+}
+
+/// The event, as it was by the history's own clock: an operation began no later and was over no earlier
+/// than another clock says, but for its error. So nothing comes before anything that it need not.
+fn widened(event: Event<'_>, clock_error: i64) -> Event<'_> {
+    match event {
+        Event::Invoke(i) => Event::Invoke(Invocation { at: i.at.saturating_sub(clock_error), ..i }),
+        Event::Complete(c) => {
+            Event::Complete(Completion { at: c.at.saturating_add(clock_error), ..c })
+        }
+        Event::Campaign(promise) => Event::Campaign(promise),
     }
 }
 
@@ -334,6 +376,8 @@ fn refusal(outcome: &Outcome<'_>) -> Option<Said> {
     match outcome {
         Outcome::SoldOut => Some(Said::SoldOut),
         Outcome::NotStarted => Some(Said::NotStarted),
+        Outcome::NotFound => Some(Said::NotFound),
+        Outcome::Ended => Some(Said::Ended),
         Outcome::Failed(Failure::Rejected) => Some(Said::Failed),
         Outcome::Failed(_) | Outcome::Issued(_) | Outcome::AlreadyIssued(_) => None,
         Outcome::Indeterminate(_) | Outcome::Read(_) | Outcome::Pending => None,

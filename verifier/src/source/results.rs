@@ -27,6 +27,9 @@ use serde_json::Value;
 pub struct Results {
     /// What wrote them.
     pub format: Format,
+    /// Of k6: the metric with one point a request, where it is not the usual one.
+    #[serde(default)]
+    pub metric: Option<String>,
     /// The campaign that was asked for coupons.
     pub campaign: Campaign,
     /// When a request was sent.
@@ -135,6 +138,10 @@ pub enum Meaning {
     SoldOut,
     /// It had not started.
     NotStarted,
+    /// There was none yet.
+    NotFound,
+    /// It was over.
+    Ended,
     /// The user held one already.
     AlreadyIssued,
     /// It certainly had no effect.
@@ -157,6 +164,10 @@ impl Results {
         let mut results: Self =
             yaml::read(path, &text, "how results are read (see docs/history-format.md)")?;
         results.complete();
+        if results.metric.is_some() && !results.format.has_metrics() {
+            let what = "metric: only k6 has metrics; leave it out";
+            return Err(yaml::whole(path, &text, what));
+        }
         let times = [&results.sent, &results.answered, &results.took];
         if times.into_iter().flatten().count() < 2 {
             let what = "expected two of `sent`, `answered` and `took`";
@@ -203,7 +214,8 @@ impl Results {
             restock: false,
         }));
         let mut op = 0;
-        records::read(path, self.format, &mut |record| {
+        let metric = self.metric.as_deref().unwrap_or(records::REQUEST);
+        records::read(path, (self.format, metric), &mut |record| {
             let Some(outcome) = self.outcome(record) else { return Ok(()) };
             op += 1;
             self.events(op, record, outcome, each)
@@ -272,6 +284,8 @@ impl Results {
             },
             Meaning::SoldOut => Outcome::SoldOut,
             Meaning::NotStarted => Outcome::NotStarted,
+            Meaning::NotFound => Outcome::NotFound,
+            Meaning::Ended => Outcome::Ended,
             Meaning::AlreadyIssued => Outcome::AlreadyIssued(code().map(Into::into)),
             Meaning::Failed => Outcome::Failed(Failure::Unspecified),
             Meaning::Indeterminate => Outcome::Indeterminate(Doubt::Unspecified),
@@ -334,6 +348,10 @@ impl Unit {
 }
 
 impl Format {
+    fn has_metrics(self) -> bool {
+        matches!(self, Self::K6Json | Self::K6Csv)
+    }
+
     /// What such results do not tell.
     fn gap(self) -> &'static str {
         match self {

@@ -51,6 +51,10 @@ pub(super) struct Seen {
     pub(super) sold_out: u64,
     /// Told "not started".
     pub(super) not_started: u64,
+    /// Told "not found".
+    pub(super) not_found: u64,
+    /// Told "ended".
+    pub(super) ended: u64,
     /// Told "already issued".
     pub(super) already_issued: u64,
     /// Nobody knows what came of them.
@@ -70,8 +74,9 @@ struct Open {
 }
 
 impl Suspect {
-    pub(super) fn new(read_lag: i64) -> Self {
-        Self { read_lag, ..Self::default() }
+    /// Reads may show a state that is so old, in nanoseconds.
+    pub(super) fn reads_may_lag(&mut self, lag: i64) {
+        self.read_lag = lag;
     }
 
     pub(super) fn take(&mut self, event: Event<'_>) {
@@ -147,6 +152,8 @@ impl Suspect {
                 self.seen.not_started += 1;
                 self.with(open, |rush| rush.not_started(answer));
             }
+            (Outcome::NotFound, Kind::Issue) => self.seen.not_found += 1,
+            (Outcome::Ended, Kind::Issue) => self.seen.ended += 1,
             (Outcome::AlreadyIssued(code), Kind::Issue) => {
                 self.already(open, answer, code.as_deref());
             }

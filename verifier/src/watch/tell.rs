@@ -159,6 +159,8 @@ fn numbers(seen: Seen) -> String {
         (seen.issued, "issued"),
         (seen.sold_out, "sold out"),
         (seen.not_started, "not started"),
+        (seen.not_found, "not found"),
+        (seen.ended, "ended"),
         (seen.already_issued, "already issued"),
         (seen.indeterminate, "in doubt"),
     ];

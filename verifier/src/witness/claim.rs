@@ -27,7 +27,7 @@ pub(super) fn holds(claim: Claim, ops: &[u64], about: &Context, facts: &Facts) -
         (Claim::Before, [a, b]) => before(facts.over(*a)?, facts.sent(*b)?)?,
         (Claim::BeforeStart, [a, ..]) => before(facts.over(*a)?, start.earliest)?,
         (Claim::AfterStart, [a, ..]) => before(start.latest, facts.sent(*a)?)?,
-        (Claim::PerhapsBeforeStart, [a]) => before(facts.over(*a)?, start.latest)?,
+        (Claim::PerhapsBeforeStart, [a, ..]) => before(facts.over(*a)?, start.latest)?,
         (Claim::PerhapsAfterStart, [a]) => before(start.earliest, facts.sent(*a)?)?,
         (Claim::TooMany, [_, ..]) => {
             ensure!(codes(&raws).len() as u64 > terms.coupons, "there are coupons for all of them");

@@ -47,6 +47,7 @@ pub(super) fn seen(raw: &Raw, coupons: u64) -> Option<i128> {
         Outcome::Read(Observation::Codes(_)) => listed(raw).ok().map(|codes| codes.len() as i128),
         Outcome::Issued(_) | Outcome::SoldOut | Outcome::NotStarted => None,
         Outcome::AlreadyIssued(_) | Outcome::Failed(_) => None,
+        Outcome::NotFound | Outcome::Ended => None,
         Outcome::Indeterminate(_) | Outcome::Pending => None,
     }
 }
@@ -63,12 +64,21 @@ struct Tally<'a> {
     about: &'a Context,
     facts: &'a Facts,
     terms: &'a Terms,
+    /// The moment by which somebody was told that the campaign is over.
+    over_by: i64,
 }
 
 impl<'a> Tally<'a> {
     fn new(about: &'a Context, facts: &'a Facts) -> Result<Self> {
         let terms = facts.terms.get(&about.campaign).ok_or_else(|| anyhow!("nothing promised"))?;
-        Ok(Self { about, facts, terms })
+        let here =
+            |raw: &&Raw| raw.sent.as_ref().is_some_and(|sent| *sent.campaign == *about.campaign);
+        let ended = |raw: &Raw| match &raw.completed {
+            Some((over, Outcome::Ended)) => Some(*over),
+            _ => None,
+        };
+        let over_by = facts.ops.values().filter(here).filter_map(ended).min();
+        Ok(Self { about, facts, terms, over_by: over_by.unwrap_or(i64::MAX) })
     }
 
     /// Whether the store holds the coupon of this lost request.
@@ -140,6 +150,7 @@ impl<'a> Tally<'a> {
         let lost = lost.filter(|(_, raw)| raw.key().is_none() || !sold_out(raw.key()));
         let lost = lost.filter(|(_, raw)| self.may_have_row(raw));
         let lost = lost.filter_map(|(op, raw)| Some((*op, raw.key(), raw.sent.as_ref()?.at)));
+        let lost = lost.filter(|(op, _, at)| *at <= self.over_by || self.is_stored(*op));
         let lost: Vec<(u64, Option<&str>, i64)> = lost.collect();
         let already: Vec<&Raw> = asks.iter().map(|(_, raw)| *raw).filter(|_| limited).collect();
         let already = already
@@ -162,7 +173,7 @@ impl<'a> Tally<'a> {
             return (lost.iter().map(|(_, _, at)| *at).min().into_iter())
                 .map(|begin| Holding {
                     begin,
-                    end: told_by.unwrap_or(i64::MAX),
+                    end: told_by.unwrap_or(i64::MAX).min(self.over_by.max(begin)),
                     rank: None,
                     code: row.or(named),
                     already: told_by.is_some(),
@@ -181,9 +192,11 @@ impl<'a> Tally<'a> {
             // A lost request under the key is the same coupon: the first, if a broken server told two.
             let same = |k: Option<&str>| key.is_some() && k == key && end == first(key);
             let before = lost.iter().filter(|(_, k, _)| same(*k));
+            let begin = sent.chain(before.map(|(_, _, at)| *at)).min().unwrap_or(i64::MIN);
+            let told = end.into_iter().chain(told_by).min().unwrap_or(i64::MAX);
             Holding {
-                begin: sent.chain(before.map(|(_, _, at)| *at)).min().unwrap_or(i64::MIN),
-                end: end.into_iter().chain(told_by).min().unwrap_or(i64::MAX),
+                begin,
+                end: told.min(self.over_by.max(begin)),
                 rank: self.rank(answers),
                 code: Some(code),
                 already: told_by.is_some(),
@@ -227,14 +240,23 @@ impl<'a> Seen<'a> {
             }
             let last = tally.terms.precedence() == Some(Precedence::SoldOutFirst);
             match outcome {
-                Outcome::SoldOut => all.least.push((*over, coupons)),
-                Outcome::NotStarted => all.most.push((sent.at, 0)),
+                Outcome::SoldOut => all.least.push(((*over).min(tally.over_by), coupons)),
+                Outcome::NotStarted | Outcome::NotFound => all.most.push((sent.at, 0)),
                 Outcome::AlreadyIssued(_) if last => all.most.push((sent.at, coupons - 1)),
                 Outcome::AlreadyIssued(_) | Outcome::Issued(_) | Outcome::Failed(_) => {}
+                Outcome::Ended => {}
                 Outcome::Indeterminate(_) | Outcome::Read(_) | Outcome::Pending => {}
             }
         }
         all
+    }
+
+    /// Whether any place was left when it was asked for that was taken by its end.
+    fn leaves_room(&self, holding: &Holding<'_>) -> bool {
+        let filled = self.least.iter().filter(|(moment, _)| *moment < holding.begin);
+        let filled = filled.map(|(_, n)| *n).max().unwrap_or(0);
+        let most = self.most.iter().filter(|(moment, _)| *moment > holding.end);
+        most.map(|(_, n)| *n).min().is_none_or(|most| filled < most)
     }
 
     /// What follows from the place of a coupon.
@@ -327,8 +349,9 @@ pub(super) fn hollow(
     let empty = seen.most.iter().filter(|(_, n)| *n <= above).map(|(moment, _)| *moment).max();
     let fits = |holding: &Holding<'_>| {
         let (low, high) = place(holding, &seen, &tally);
-        let moment = holding.begin <= filled && empty.is_none_or(|empty| holding.end >= empty);
-        moment && low < upto && high > above
+        let moment = holding.begin <= filled.min(tally.over_by)
+            && empty.is_none_or(|empty| holding.end >= empty);
+        moment && low < upto && high > above && seen.leaves_room(holding)
     };
     let fitting = holdings.iter().filter(|(_, holding)| fits(holding)).count();
     ensure!((fitting as i128) < upto - above, "{fitting} requests are enough");

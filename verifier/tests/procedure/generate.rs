@@ -42,6 +42,17 @@ struct Features {
     stretch: i64,
     /// One request in so many is lost.
     lost: usize,
+    /// It is created at the first moment and over from the second on.
+    phases: Option<(i64, i64)>,
+}
+
+/// Where a campaign is in its life.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Absent,
+    Ahead,
+    Open,
+    Over,
 }
 
 /// A correct campaign in the middle of its story.
@@ -60,6 +71,8 @@ struct Issue {
 /// The story of this seed, with reads that may lag so far. With a store, it ends with what is in it.
 pub(crate) fn story(seed: u64, lag: i64, with_store: bool) -> Story {
     let mut dice = Dice(seed);
+    // Dice of their own: a seed's story without phases stays what it is.
+    let mut of_phases = Dice(!seed);
     let features = Features {
         users: dice.below(3) > 0,
         keys: dice.one_in(4),
@@ -69,18 +82,40 @@ pub(crate) fn story(seed: u64, lag: i64, with_store: bool) -> Story {
         lists: dice.one_in(3),
         stretch: [0, 4, 12, 40][dice.below(4)],
         lost: [100, 6, 3][dice.below(3)],
+        phases: phases(&mut of_phases),
     };
     let mut story = play(&mut dice, &features, (lag, with_store));
     for _ in 0..[0, 1, 2, 3, 4, 6][dice.below(6)] {
         change(&mut dice, &mut story);
     }
+    if features.phases.is_some() && of_phases.one_in(2) {
+        misplace(&mut of_phases, &mut story);
+    }
     story
+}
+
+/// When a campaign is created and when it is over, of one story in four.
+fn phases(dice: &mut Dice) -> Option<(i64, i64)> {
+    let (created, ended) = (dice.time(40) - 20, dice.time(120));
+    dice.one_in(4).then_some((created, created.max(ended)))
+}
+
+/// Tells somebody of another phase.
+fn misplace(dice: &mut Dice, story: &mut Story) {
+    let asks = story.asks.iter_mut().filter(|ask| !ask.told.is_read());
+    let mut asks: Vec<&mut Ask> = asks.collect();
+    if !asks.is_empty() {
+        let at = dice.below(asks.len());
+        let told = [Told::NotFound, Told::Ended, Told::NotStarted, Told::SoldOut];
+        asks[at].told = told[dice.below(4)];
+    }
 }
 
 fn play(dice: &mut Dice, features: &Features, (lag, with_store): (i64, bool)) -> Story {
     let precedences = [Precedence::AlreadyFirst, Precedence::SoldOutFirst, Precedence::Either];
     let limit = (features.users && dice.below(4) > 0).then(|| precedences[dice.below(3)]);
     let start = dice.time(30);
+    let start = features.phases.map_or(start, |(created, _)| start.max(created));
     let coupons = dice.below(5) as i64;
     let window = (start - dice.time(features.stretch), start + dice.time(features.stretch));
     let mut story = Story {
@@ -96,7 +131,14 @@ fn play(dice: &mut Dice, features: &Features, (lag, with_store): (i64, bool)) ->
     for n in 0..dice.below(9) as i64 {
         let at = n * 10 + dice.time(9);
         let mut ask = draw(dice, features, &story, at);
-        ask.told = answer(dice, &mut campaign, &story, (&ask, at >= start), features);
+        let (created, ended) = features.phases.unwrap_or((i64::MIN, i64::MAX));
+        let phase = match () {
+            () if at < created => Phase::Absent,
+            () if at >= ended => Phase::Over,
+            () if at < start => Phase::Ahead,
+            () => Phase::Open,
+        };
+        ask.told = answer(dice, &mut campaign, &story, (&ask, phase), features);
         if dice.one_in(features.lost) && !ask.told.is_read() {
             ask.told = Told::Unknown;
             ask.to = ask.to.filter(|_| dice.one_in(2));
@@ -122,8 +164,7 @@ fn draw(dice: &mut Dice, features: &Features, story: &Story, at: i64) -> Ask {
     if !reads && features.users && !nobody {
         user = Some(dice.below(4) as u8);
     }
-    // Where there is a store, all requests carry a key or none: it tells them apart.
-    let keyed = features.keys && (story.rows.is_some() || dice.below(3) > 0);
+    let keyed = features.keys && dice.below(3) > 0;
     if !reads && keyed {
         key = Some(dice.below(4) as u8);
         if earlier > 0 && dice.one_in(2) {
@@ -144,7 +185,7 @@ fn answer(
     dice: &mut Dice,
     campaign: &mut Campaign,
     story: &Story,
-    (ask, started): (&Ask, bool),
+    (ask, phase): (&Ask, Phase),
     features: &Features,
 ) -> Told {
     let count = campaign.issued.len() as i64;
@@ -158,12 +199,17 @@ fn answer(
     if dice.one_in(12) {
         return if dice.one_in(2) { Told::Failed } else { Told::Unknown };
     }
-    if !started {
-        return Told::NotStarted;
+    match phase {
+        Phase::Absent => return Told::NotFound,
+        Phase::Ahead => return Told::NotStarted,
+        Phase::Open | Phase::Over => {}
     }
     let same = |i: &Issue| ask.key.is_some() && (i.user, i.key) == (ask.user, ask.key);
     if let Some(before) = campaign.issued.iter().position(same) {
         return told(dice, campaign, before, story, features);
+    }
+    if phase == Phase::Over {
+        return Told::Ended;
     }
     let mine = |i: &&Issue| story.limit.is_some() && i.user.is_some() && i.user == ask.user;
     if let Some(held) = campaign.issued.iter().find(mine) {
@@ -253,5 +299,6 @@ fn twist(dice: &mut Dice, told: &mut Told, by: i64) {
         Told::Listed(set) => *set ^= 1 << dice.below(5),
         Told::Already(code) => *code = (!dice.one_in(3)).then(|| dice.below(5) as u8),
         Told::SoldOut | Told::NotStarted | Told::Failed | Told::Unknown => {}
+        Told::NotFound | Told::Ended => {}
     }
 }

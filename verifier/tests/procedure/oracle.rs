@@ -15,8 +15,13 @@ pub(crate) fn is_valid(story: &Story) -> bool {
         story.asks.iter().position(same).unwrap_or(at)
     };
     let groups = (0..story.asks.len()).map(group).collect();
-    let mut search = Search { story, groups, unseen: unissued(story), seen: HashSet::new() };
-    let nothing = State { done: 0, started: false, issued: [None; MOST] };
+    let (unseen, seen) = (unissued(story), HashSet::new());
+    let mut search = Search { story, groups, unseen, seen, ends: false };
+    let told = |wanted: Told| story.asks.iter().any(|ask| ask.told == wanted);
+    // Where nobody was told that there is none, it was there from the first.
+    let created = !told(Told::NotFound);
+    search.ends = told(Told::Ended);
+    let nothing = State { done: 0, created, started: false, ended: false, issued: [None; MOST] };
     search.leads_somewhere(&nothing)
 }
 
@@ -28,7 +33,9 @@ pub(crate) const MOST: usize = 10;
 struct State {
     /// The requests that had their turn, one bit each.
     done: u16,
+    created: bool,
     started: bool,
+    ended: bool,
     /// The code and the rank of each request (of each key) that consumed a coupon.
     issued: [Option<(u8, i64)>; MOST],
 }
@@ -53,6 +60,8 @@ struct Search<'a> {
     /// Codes that were seen and not told to whoever got them.
     unseen: Vec<u8>,
     seen: HashSet<State>,
+    /// Somebody was told that it had ended; nobody else cares whether it had.
+    ends: bool,
 }
 
 /// Codes that somebody saw and that no `issued` carries: those of lost requests.
@@ -81,13 +90,9 @@ impl Search<'_> {
         if self.is_end(state) {
             return true;
         }
-        let (earliest, latest) = self.story.start;
         let deadline = self.deadline(state);
-        if !state.started && earliest <= deadline.min(latest) {
-            let next = State { started: true, ..state.clone() };
-            if self.leads_somewhere(&next) {
-                return true;
-            }
+        if self.phases_after(state, deadline).iter().any(|next| self.leads_somewhere(next)) {
+            return true;
         }
         for at in 0..self.story.asks.len() {
             let lag = if self.story.asks[at].told.is_read() { self.story.lag } else { 0 };
@@ -97,6 +102,18 @@ impl Search<'_> {
             }
         }
         false
+    }
+
+    /// It is created, then it starts; it may end whenever it is there, and it ends for good.
+    fn phases_after(&self, state: &State, deadline: i64) -> Vec<State> {
+        let (earliest, latest) = self.story.start;
+        let starts = state.created && !state.started && earliest <= deadline.min(latest);
+        let ends = self.ends && state.created && !state.ended;
+        let created = State { created: true, ..state.clone() };
+        let started = State { started: true, ..state.clone() };
+        let ended = State { ended: true, ..state.clone() };
+        let next = [(!state.created, created), (starts, started), (ends, ended)];
+        next.into_iter().filter(|(may, _)| *may).map(|(_, next)| next).collect()
     }
 
     /// Whoever was sent after this has to wait for somebody who had not had a turn.
@@ -126,7 +143,28 @@ impl Search<'_> {
             rows.iter().filter(fits).count() == 1
         };
         let issued = state.issued.iter().enumerate().filter_map(|(at, i)| Some((at, (*i)?)));
-        rows.len() as i64 == state.count() && { issued }.all(|(at, (code, _))| fits(at, code))
+        rows.len() as i64 == state.count()
+            && { issued }.all(|(at, (code, _))| fits(at, code))
+            && rows.iter().all(|row| self.has_its_key_alone(row, rows))
+    }
+
+    /// A system may give a key of its own to a request that carried none, but none that is another
+    /// request's: a key of a user has one row, with the code that was told under it.
+    fn has_its_key_alone(&self, row: &Row, rows: &[Row]) -> bool {
+        let answered = |ask: &&Ask| must_happen(ask) && matches!(ask.told, Told::Issued { .. });
+        let lost = |ask: &&Ask| ask.to.is_none() || ask.told == Told::Unknown;
+        let asks = || self.story.asks.iter().filter(|ask| !ask.told.is_read());
+        let named = asks().any(|ask| ask.user.is_some() && (answered(&ask) || lost(&ask)));
+        if row.key.is_none() || row.user.is_none() && named {
+            return true;
+        }
+        let same = |user: Option<u8>, key: Option<u8>| (user, key) == (row.user, row.key);
+        let other = |ask: &Ask| match ask.told {
+            Told::Issued { code, .. } => same(ask.user, ask.key) && code != row.code,
+            _ => false,
+        };
+        rows.iter().filter(|other| same(other.user, other.key)).count() == 1
+            && !asks().filter(answered).any(other)
     }
 
     /// What the campaign can be after it answered this request exactly as recorded.
@@ -147,8 +185,14 @@ impl Search<'_> {
             }
             _ => {}
         }
+        if !state.created {
+            return yes(told == Told::NotFound);
+        }
+        if told == Told::Ended {
+            return yes(state.ended);
+        }
         if !state.started {
-            return yes(told == Told::NotStarted);
+            return yes(told == Told::NotStarted && !state.ended);
         }
         let group = self.groups[at];
         let held = self.held_by(state, ask.user);
@@ -166,8 +210,12 @@ impl Search<'_> {
         if let Some(code) = held {
             let gone = told == Told::SoldOut
                 && left <= 0
+                && !state.ended
                 && self.story.limit != Some(Precedence::AlreadyFirst);
             return yes(gone || still && already(code, told));
+        }
+        if state.ended {
+            return Vec::new();
         }
         if left <= 0 {
             return yes(told == Told::SoldOut);

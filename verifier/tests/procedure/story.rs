@@ -53,6 +53,8 @@ pub(crate) enum Told {
     },
     SoldOut,
     NotStarted,
+    NotFound,
+    Ended,
     Already(Option<u8>),
     Failed,
     Unknown,
@@ -90,6 +92,8 @@ fn told(campaign: usize, told: Told) -> String {
         }
         Told::SoldOut => out += "\"sold_out\"",
         Told::NotStarted => out += "\"not_started\"",
+        Told::NotFound => out += "\"not_found\"",
+        Told::Ended => out += "\"ended\"",
         Told::Already(code) => {
             out += "\"already_issued\"";
             optional(&mut out, "code", code.map(quoted));

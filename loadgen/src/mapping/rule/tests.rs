@@ -146,9 +146,9 @@ fn every_problem_of_the_reference_server_has_an_outcome() {
             ProblemCode::NotFound | ProblemCode::Unauthorized => UNCLASSIFIED,
             ProblemCode::RateLimited => Outcome::Failed(Failure::Busy),
             ProblemCode::CampaignsExhausted => Outcome::Indeterminate(Doubt::ServerError),
-            ProblemCode::CampaignNotFound
-            | ProblemCode::Cancelled
-            | ProblemCode::KeyReused
+            ProblemCode::CampaignNotFound => Outcome::NotFound,
+            ProblemCode::Cancelled => Outcome::Ended,
+            ProblemCode::KeyReused
             | ProblemCode::MethodNotAllowed
             | ProblemCode::BadJson
             | ProblemCode::Invalid

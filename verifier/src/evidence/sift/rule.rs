@@ -46,6 +46,8 @@ pub(super) struct Seen {
     coupons: u64,
     /// Nothing that was seen of them stays true.
     restock: bool,
+    /// Nothing was issued after this moment.
+    over_by: i64,
     /// Answers told ranks.
     pub(super) ranked: bool,
     /// A request under the same key may be missing, and have been the first.
@@ -69,12 +71,12 @@ impl<'a> Rule<'a> {
             || ledger.is_some_and(|ledger| ledger.per_user_limit > Some(1));
         let about_all =
             !e.reads.lists.is_empty() || several || sold_out_first && e.counts.already_issued > 0;
-        let not_started = e.last_not_started.as_ref().map_or(i64::MIN, |op| op.invoked);
+        let shut = e.last_shut().map_or(i64::MIN, |op| op.invoked);
         let start = if e.start_is_placed() { e.starts_at.latest } else { i64::MIN };
         Self {
             none: about_all || ledger.is_some_and(|ledger| !ledger.tells(Column::Code)),
-            from: start.max(not_started),
-            until: e.first_sold_out.as_ref().map_or(i64::MAX, Op::end),
+            from: start.max(shut),
+            until: e.first_sold_out.as_ref().map_or(i64::MAX, Op::end).min(e.over_by()),
             limited: e.per_user.is_some()
                 || ledger.is_some_and(|ledger| ledger.per_user_limit.is_some()),
             rows: ledger.map(rows),
@@ -97,7 +99,7 @@ impl<'a> Rule<'a> {
     /// The numbers that the coupon can have; none where it is not plain.
     pub(super) fn numbers(&self, told: &Slip<'_>, row: Option<&Stored<'_>>) -> Option<Numbers> {
         let plain = !self.none
-            && told.completed.is_some_and(|completed| completed >= self.from)
+            && told.completed.is_some_and(|over| over.min(self.seen.over_by) >= self.from)
             && told.invoked <= self.until
             && !self.held.contains(told.code)
             && is_well_formed(told.code);
@@ -163,6 +165,7 @@ impl Seen {
         Self {
             coupons: e.coupons,
             restock: e.restock,
+            over_by: e.over_by(),
             ranked: e.counts.ranked > 0,
             holed: !e.whole && !e.keys_whole,
             over,
@@ -179,8 +182,8 @@ impl Seen {
         if counted && self.holed && told.key.is_some() {
             return None;
         }
-        let seen =
-            Numbers { first: self.first_from(told.invoked), last: self.last_by(told.completed?) };
+        let over = told.completed?.min(self.over_by);
+        let seen = Numbers { first: self.first_from(told.invoked), last: self.last_by(over) };
         if told.rank().is_silent() {
             return (!self.ranked).then_some(seen);
         }

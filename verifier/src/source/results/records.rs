@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use super::Format;
 
 /// The metric of k6 that has one point a request.
-const REQUEST: &str = "http_req_duration";
+pub(super) const REQUEST: &str = "http_req_duration";
 /// The columns of vegeta's CSV, which has no header line.
 const VEGETA: [&str; 12] = [
     "timestamp",
@@ -29,13 +29,13 @@ const VEGETA: [&str; 12] = [
     "headers",
 ];
 
-/// Calls `each` for every record.
+/// Calls `each` for every record; of k6 for every point of the metric.
 ///
 /// # Errors
 /// When the file cannot be read or `each` fails; the message has the line.
 pub(super) fn read(
     path: &Path,
-    format: Format,
+    (format, metric): (Format, &str),
     each: &mut dyn FnMut(&Value) -> Result<()>,
 ) -> Result<()> {
     let file = File::open(path).with_context(|| path.display().to_string())?;
@@ -53,8 +53,8 @@ pub(super) fn read(
                 let json: Value = serde_json::from_str(&text)
                     .map_err(|e| anyhow!("it is no JSON: {e}"))
                     .with_context(place)?;
-                let record =
-                    if format == Format::K6Json { point(json) } else { Some(decoded(json)) };
+                let is_k6 = format == Format::K6Json;
+                let record = if is_k6 { point(json, metric) } else { Some(decoded(json)) };
                 record.map_or(Ok(()), |record| at_line(line, record))?;
             }
             Ok(())
@@ -72,7 +72,7 @@ pub(super) fn read(
                 let cells = names.iter().cloned().zip(row.iter().map(Value::from));
                 let record = Value::Object(cells.collect());
                 let record = match format {
-                    Format::K6Csv => k6_row(record),
+                    Format::K6Csv => k6_row(record, metric),
                     Format::VegetaCsv => Some(decoded(record)),
                     Format::Csv | Format::K6Json | Format::VegetaJson => Some(record),
                 };
@@ -84,8 +84,8 @@ pub(super) fn read(
 }
 
 /// A line of k6's JSON, if it is about a request: time, value and tags side by side.
-fn point(json: Value) -> Option<Value> {
-    if json.get("type")? != "Point" || json.get("metric")? != REQUEST {
+fn point(json: Value, metric: &str) -> Option<Value> {
+    if json.get("type")? != "Point" || json.get("metric")? != metric {
         return None;
     }
     let data = json.get("data")?;
@@ -97,9 +97,9 @@ fn point(json: Value) -> Option<Value> {
 }
 
 /// A row of k6's CSV, if it is about a request, with its own tags side by side with the others.
-fn k6_row(record: Value) -> Option<Value> {
+fn k6_row(record: Value, metric: &str) -> Option<Value> {
     let Value::Object(mut record) = record else { return None };
-    if record.get("metric_name")? != REQUEST {
+    if record.get("metric_name")? != metric {
         return None;
     }
     let tags = record.get("extra_tags").and_then(Value::as_str).unwrap_or_default().to_owned();

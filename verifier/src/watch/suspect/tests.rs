@@ -112,7 +112,8 @@ fn numbers_are_compared() {
     let same = campaign(9).ranked("가", (Some(2), None), 110, 140);
     let same = same.ranked("나", (Some(2), None), 110, 140);
     assert_eq!(suspected(&same), counts(&[1, 2]));
-    let mut lagging = Suspect::new(1);
+    let mut lagging = Suspect::default();
+    lagging.reads_may_lag(1);
     read(4).events().into_iter().for_each(|event| lagging.take(event));
     assert_eq!(lagging.suspicions(), []);
 }
