@@ -37,6 +37,16 @@ pub enum Event<'a> {
     Complete(Completion<'a>),
 }
 
+/// Takes what is read while it stands where it was read: nothing of it is moved.
+pub trait Sink {
+    /// What a campaign promised.
+    fn campaign(&mut self, promise: &Promise<'_>);
+    /// A request is about to be sent.
+    fn invoke(&mut self, invocation: &Invocation<'_>);
+    /// A request is over.
+    fn complete(&mut self, completion: &Completion<'_>);
+}
+
 /// What a campaign promised, with its start on the history's clock.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Promise<'a> {

@@ -10,9 +10,18 @@ use std::sync::OnceLock;
 /// When the workspace does not build or has no such binary.
 pub fn binary(name: &str) -> PathBuf {
     static DIR: OnceLock<PathBuf> = OnceLock::new();
+    let build = || build(&["coupon-server", "loadgen", "verifier"]);
     let path = DIR.get_or_init(build).join(name);
     assert!(path.exists(), "{} was not built", path.display());
     path
+}
+
+/// Path of the binary of the package `name`; builds it and no other, each time.
+///
+/// # Panics
+/// When it does not build.
+pub fn binary_alone(name: &str) -> PathBuf {
+    build(&[name]).join(name)
 }
 
 fn is_about_the_test(variable: &str) -> bool {
@@ -20,7 +29,7 @@ fn is_about_the_test(variable: &str) -> bool {
     groups.iter().any(|group| variable.starts_with(group))
 }
 
-fn build() -> PathBuf {
+fn build(packages: &[&str]) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a crate has a workspace");
     let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
     let mut cargo = Command::new(env!("CARGO"));
@@ -31,7 +40,7 @@ fn build() -> PathBuf {
         .for_each(|(name, _)| _ = cargo.env_remove(name));
     let status = cargo
         .args(["build", "--quiet", "--bins", "--profile", profile])
-        .args(["-p", "coupon-server", "-p", "loadgen", "-p", "verifier"])
+        .args(packages.iter().flat_map(|package| ["-p", package]))
         .current_dir(root)
         .status()
         .expect("cargo runs");

@@ -14,7 +14,7 @@ mod redis_sentinel;
 mod service;
 mod tls;
 
-pub use binaries::binary;
+pub use binaries::{binary, binary_alone};
 pub use coupon_server::CouponServer;
 pub use mariadb::MariaDb;
 pub use mutate::{Dice, mutated};

@@ -355,7 +355,8 @@ impl Needs {
             Self::History => None,
             Self::Each => {
                 let reason = "the coupons are too many to look at each of them";
-                (e.acknowledged.plain().coupons > 0).then(|| reason.to_owned())
+                let many = e.acknowledged.plain().coupons > 0 || e.load.rivals.is_none();
+                many.then(|| reason.to_owned())
             }
             Self::Start => unplaced(),
             Self::WholeOrStore => unread().and(hole()),

@@ -10,6 +10,7 @@
 //! copied when the process died fails its checksum and ends the segment.
 
 mod cursor;
+mod decode;
 mod follow;
 
 use std::fs::File;
@@ -21,7 +22,7 @@ use memmap2::{MmapMut, MmapOptions};
 use serde::{Deserialize, Serialize};
 
 use super::clock::{Probe, locate};
-use super::{Completion, Event, HistoryError, Integrity, Invocation, Promise};
+use super::{Completion, Event, HistoryError, Integrity, Invocation, Promise, Sink};
 use crate::campaign::{PerUser, Window};
 use crate::threads;
 use cursor::Cursor;
@@ -226,10 +227,9 @@ pub fn read(dir: &Path, each: &mut dyn FnMut(Event<'_>)) -> Result<Integrity, Hi
 ///
 /// # Errors
 /// When the folder holds no history or cannot be read.
-pub fn read_apart<S: Send>(
+pub fn read_apart<S: Sink + Send>(
     dir: &Path,
     new: impl Fn() -> S + Sync,
-    take: impl Fn(&mut S, Event<'_>) + Sync,
 ) -> Result<(Vec<S>, Integrity), HistoryError> {
     let mut integrity = Integrity::default();
     let (mut control, mut cursor) = (Control::default(), Cursor::open(dir.join(CONTROL))?);
@@ -240,10 +240,9 @@ pub fn read_apart<S: Send>(
     let segments = segments(dir)?;
     let work = |numbers: &mut dyn Iterator<Item = usize>| {
         let (mut sink, mut found) = (new(), Vec::new());
-        let each = promises.iter().map(|(promise, _)| promise.clone());
-        each.for_each(|promise| take(&mut sink, Event::Campaign(promise)));
+        promises.iter().for_each(|(promise, _)| sink.campaign(promise));
         for at in numbers {
-            found.push((at, read_one(&segments[at], |event| take(&mut sink, event))?));
+            found.push((at, read_one(&segments[at], &mut sink)?));
         }
         Ok((sink, found))
     };
@@ -259,12 +258,12 @@ pub fn read_apart<S: Send>(
 }
 
 /// Reads a segment alone.
-fn read_one(path: &Path, mut each: impl FnMut(Event<'_>)) -> Result<Integrity, HistoryError> {
+fn read_one(path: &Path, sink: &mut impl Sink) -> Result<Integrity, HistoryError> {
     let mut integrity = Integrity::default();
     let mut cursor = Cursor::open(path.to_owned())?;
     cursor.each(|record| match record {
-        Record::Invoke(i) => each(Event::Invoke(i)),
-        Record::Complete(c) => each(Event::Complete(c)),
+        Record::Invoke(i) => sink.invoke(i),
+        Record::Complete(c) => sink.complete(c),
         Record::Campaign(_) | Record::Probe(_) | Record::Trailer { .. } => {}
     })?;
     cursor.finish(&mut integrity)?;

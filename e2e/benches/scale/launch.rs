@@ -21,6 +21,7 @@ const COUNTED_EACH: u64 = 10_000;
 const THREADS: usize = 2;
 
 /// So many requests of so many campaigns, one campaign after the other.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Launch {
     pub(crate) requests: u64,
     pub(crate) campaigns: u64,
@@ -28,7 +29,7 @@ pub(crate) struct Launch {
 }
 
 /// What is told of a coupon.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Told {
     /// Its code alone.
     Code,

@@ -1,25 +1,30 @@
-//! The same small histories given to a checker that searches for an order: Wing and Gong's algorithm
-//! with Lowe's memory, as the crate todc-utils has it. It knows nothing of campaigns but what one
-//! request does to a counter, and that is its beauty and its price.
+//! The same small histories given to checkers that search for an order: Wing and Gong's algorithm with
+//! Lowe's memory, as the crate todc-utils has it and as Porcupine does. They know nothing of campaigns but
+//! what one request does to a counter, and that is their beauty and their price.
 
-use std::path::Path;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use contract::campaign::Window;
-use contract::history::jsonl::Writer;
+use contract::history::jsonl::{self, Writer};
 use contract::history::{Completion, Event, Invocation, Kind, Promise};
 use contract::outcome::{Coupon, Doubt, Outcome};
 use todc_utils::{Action, History, Specification, WGLChecker};
 
-use super::{Ran, run_for};
+use super::measure::{Ran, run_for};
 
 /// Whoever takes longer gave up.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 const SIZES: [u64; 4] = [100, 1_000, 10_000, 100_000];
+const QUICK_SIZES: [u64; 2] = [100, 1_000];
+/// Names the program that gives a history to Porcupine, where it is not on the PATH.
+const PORCUPINE: &str = "PORCUPINE_COUPON";
 
 /// What is wrong with a history.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Story {
     Valid,
     /// One coupon more than there are.
@@ -50,53 +55,68 @@ enum Told {
     Nothing,
 }
 
-pub(crate) fn compare() {
-    println!("\n## Side by side\n");
-    println!("| history | requests | verifier s | MiB | Wing-Gong s | MiB |");
-    println!("| ------- | -------: | ---------: | --: | ----------: | --: |");
-    for (story, name) in STORIES {
-        for size in SIZES {
-            let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-            let history = dir.path().join("history.jsonl");
-            write(&story_of(story, size), size, &history);
-            let mut check = Command::new(e2e::binary("verifier"));
-            check.args(["check", "--history"]).arg(&history);
-            let mut search = Command::new(std::env::current_exe().unwrap());
-            search.args(["search", &format!("{story:?}"), &size.to_string()]);
-            let ran = [&mut check, &mut search].map(|command| {
-                let valid = !matches!(story, Story::Over);
-                figures(run_for(command.stdout(Stdio::null()), PATIENCE), valid)
-            });
-            println!("| {name} | {size} | {} | {} |", ran[0], ran[1]);
+/// What each made of one history.
+#[derive(Debug)]
+pub(crate) struct Compared {
+    pub(crate) story: &'static str,
+    pub(crate) requests: u64,
+    pub(crate) verifier: Ran,
+    pub(crate) wing_gong: Ran,
+    /// Nothing where it is not installed.
+    pub(crate) porcupine: Option<Ran>,
+}
+
+pub(crate) fn compare(quick: bool) -> Vec<Compared> {
+    let sizes = if quick { QUICK_SIZES.as_slice() } else { SIZES.as_slice() };
+    let porcupine = porcupine();
+    let stories =
+        STORIES.into_iter().flat_map(|story| sizes.iter().map(move |size| (story, *size)));
+    let compared = stories.map(|((story, name), requests)| {
+        eprintln!("{requests} requests, {name}");
+        let file =
+            tempfile::Builder::new().suffix(".jsonl").tempfile_in(env!("CARGO_TARGET_TMPDIR"));
+        let file = file.unwrap();
+        write(&story_of(story, requests), requests, file.path());
+        let asked = |command: &mut Command| {
+            let ran = run_for(command.arg(file.path()), PATIENCE);
+            // All of them exit with 1 where no order exists. A valid history without a store is valid.
+            let right = i32::from(story == Story::Over);
+            assert!(ran.code.is_none_or(|code| code == right), "a verdict is wrong: {command:?}");
+            ran
+        };
+        Compared {
+            story: name,
+            requests,
+            verifier: asked(&mut super::verifier()),
+            wing_gong: asked(Command::new(std::env::current_exe().unwrap()).arg("search")),
+            porcupine: porcupine.as_ref().map(|program| asked(&mut Command::new(program))),
         }
-    }
+    });
+    compared.collect()
 }
 
-/// Both exit with 1 where no order exists. A valid history without a store is valid.
-fn figures(ran: Option<(Ran, i32)>, valid: bool) -> String {
-    let Some((ran, code)) = ran else { return "gave up | –".into() };
-    assert_eq!(code, i32::from(!valid), "a verdict is wrong");
-    format!("{:.3} | {:.0}", ran.took.as_secs_f64(), ran.peak_mib())
+/// Our own program around Porcupine, if it was built.
+fn porcupine() -> Option<PathBuf> {
+    let named = std::env::var_os(PORCUPINE).map(PathBuf::from);
+    let program = named.unwrap_or_else(|| "porcupine-coupon".into());
+    let mut asked = Command::new(&program);
+    let version = asked.arg("--help").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    version.is_ok_and(|status| status.success()).then_some(program)
 }
 
-/// The search, in a process of its own.
-pub(crate) fn search(story: &str, size: u64) -> i32 {
-    let (story, _) = STORIES.into_iter().find(|(s, _)| format!("{s:?}") == story).unwrap();
-    OFFERED.store(size / 10, std::sync::atomic::Ordering::Relaxed);
-    let asked = story_of(story, size);
+/// The search by todc-utils, in a process of its own.
+pub(crate) fn search(path: &Path) -> i32 {
     let mut ends: Vec<(i64, usize, Action<Told>)> = Vec::new();
-    for (at, a) in asked.iter().enumerate() {
-        // What is not known may have happened at any time after.
-        let over = if a.told == Told::Nothing { i64::MAX } else { a.over };
-        ends.push((a.sent, at, Action::Call(a.told)));
-        ends.push((over, at, Action::Response(a.told)));
+    for (at, asked) in read(path).into_iter().enumerate() {
+        ends.push((asked.sent, at, Action::Call(asked.told)));
+        ends.push((asked.over, at, Action::Response(asked.told)));
     }
     ends.sort_by_key(|(moment, at, action)| (*moment, matches!(action, Action::Response(_)), *at));
     let history = History::from_actions(ends.into_iter().map(|(_, at, a)| (at, a)).collect());
     i32::from(!WGLChecker::<Campaign>::is_linearizable(history))
 }
 
-static OFFERED: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+static OFFERED: AtomicU64 = AtomicU64::new(0);
 
 /// What one request does to a campaign.
 struct Campaign;
@@ -110,13 +130,41 @@ impl Specification for Campaign {
     }
 
     fn apply(told: &Told, issued: &u64) -> (bool, u64) {
-        let offered = OFFERED.load(std::sync::atomic::Ordering::Relaxed);
+        let offered = OFFERED.load(Ordering::Relaxed);
         match told {
             Told::Issued => (*issued < offered, issued + 1),
             Told::SoldOut => (*issued == offered, *issued),
             Told::Nothing => (true, offered.min(issued + 1)),
         }
     }
+}
+
+/// The requests of a history that [`write`] wrote.
+fn read(path: &Path) -> Vec<Asked> {
+    let mut asked: HashMap<u64, Asked> = HashMap::new();
+    let mut each = |event: Event<'_>| match event {
+        Event::Campaign(promise) => OFFERED.store(promise.coupons, Ordering::Relaxed),
+        Event::Invoke(i) => {
+            // What is not known may have happened at any time after.
+            let open = Asked { sent: i.at, over: i64::MAX, told: Told::Nothing };
+            asked.insert(i.op, open);
+        }
+        Event::Complete(c) => {
+            let told = match c.outcome {
+                Outcome::Issued(_) => Told::Issued,
+                Outcome::SoldOut => Told::SoldOut,
+                Outcome::Indeterminate(_) => return,
+                Outcome::NotStarted | Outcome::AlreadyIssued(_) | Outcome::Pending => return,
+                Outcome::Failed(_) | Outcome::Read(_) => return,
+            };
+            let open = asked.get_mut(&c.op).unwrap();
+            (open.over, open.told) = (c.at, told);
+        }
+    };
+    jsonl::read(path, &mut each).unwrap();
+    let mut asked: Vec<Asked> = asked.into_values().collect();
+    asked.sort_unstable_by_key(|asked| asked.sent);
+    asked
 }
 
 /// Some fifty requests are always under way; the first tenth is issued.

@@ -9,6 +9,7 @@ use std::ops::Range;
 
 use super::{Check, Needs, Violation, Weight, capped};
 use crate::evidence::CampaignEvidence;
+use crate::evidence::load::demand::Demand;
 use crate::wording::count;
 
 pub(super) const CHECK: Check = Check {
@@ -42,8 +43,10 @@ fn find(e: &CampaignEvidence) -> Vec<Violation> {
     if Needs::Each.missing(e).is_some() {
         return Vec::new();
     }
-    let all: u64 = shares(e).values().map(|share| share.won).sum();
-    let starved = shares(e).into_iter().filter(|(_, s)| s.is_starved());
+    let Some(rivals) = &e.load.rivals else { return Vec::new() };
+    let shares = shares(e, &rivals.demand);
+    let all: u64 = shares.values().map(|share| share.won).sum();
+    let starved = shares.into_iter().filter(|(_, s)| s.is_starved());
     let violation = |(target, s): (u16, Share)| {
         let name = e.targets.get(usize::from(target)).cloned();
         Violation::new(format!(
@@ -67,8 +70,7 @@ impl Share {
 }
 
 /// What each target asked for and won, and what it would have won as one of all.
-fn shares(e: &CampaignEvidence) -> BTreeMap<u16, Share> {
-    let demand = &e.load.demand;
+fn shares(e: &CampaignEvidence, demand: &Demand) -> BTreeMap<u16, Share> {
     let mut won: BTreeMap<u16, Vec<u64>> = BTreeMap::new();
     for op in e.acknowledged.iter().map(|coupon| coupon.asked()) {
         let after = op.invoked.saturating_sub(e.starts_at.latest);
@@ -85,7 +87,7 @@ fn shares(e: &CampaignEvidence) -> BTreeMap<u16, Share> {
     for at in 0..buckets {
         asked += demand.targets().map(|(_, n)| u64::from(n.get(at).map_or(0, |n| *n))).sum::<u64>();
         if asked >= ENOUGH * demand.targets().count() as u64 || at + 1 == buckets {
-            share_out(from..at + 1, e, &won, &mut shares);
+            share_out(from..at + 1, demand, &won, &mut shares);
             (from, asked) = (at + 1, 0);
         }
     }
@@ -95,7 +97,7 @@ fn shares(e: &CampaignEvidence) -> BTreeMap<u16, Share> {
 /// Shares out the coupons of a stretch of time by who got how many requests in it.
 fn share_out(
     stretch: Range<usize>,
-    e: &CampaignEvidence,
+    demand: &Demand,
     won: &BTreeMap<u16, Vec<u64>>,
     shares: &mut BTreeMap<u16, Share>,
 ) {
@@ -103,7 +105,7 @@ fn share_out(
     let asked =
         |n: &[u32]| n.iter().take(stretch.end).skip(stretch.start).map(|n| u64::from(*n)).sum();
     let stretch: Vec<(u16, u64, u64)> =
-        e.load.demand.targets().map(|(target, n)| (target, asked(n), won(target))).collect();
+        demand.targets().map(|(target, n)| (target, asked(n), won(target))).collect();
     let coupons: u64 = stretch.iter().map(|(_, _, won)| won).sum();
     let requests: u64 = stretch.iter().map(|(_, asked, _)| asked).sum();
     for (target, asked, won) in stretch {

@@ -10,7 +10,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use super::{Check, Needs, Violation, Weight};
-use crate::evidence::load::LOSERS;
+use crate::evidence::load::rivals::LOSERS;
 use crate::evidence::{CampaignEvidence, Op};
 use crate::wording::{size, span};
 
@@ -38,7 +38,7 @@ fn find(e: &CampaignEvidence) -> Vec<Violation> {
 
 fn mixed(e: &CampaignEvidence) -> Option<Violation> {
     let refused = e.final_sold_out()?;
-    let losers = e.load.losers();
+    let losers = e.load.rivals.as_ref()?.losers();
     let first_lost = *losers.get(ASIDE)?;
     let last_won = last_but(ASIDE, winners(e))?;
     let window = last_won.saturating_sub(first_lost);

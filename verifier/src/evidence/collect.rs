@@ -5,34 +5,36 @@
 //! checks need. So several collectors can read a segment each, and what they found is put together
 //! in the end.
 
+mod numbers;
+
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write as _;
 
 use contract::campaign::Precedence;
-use contract::history::{Completion, Event, Integrity, Invocation, Kind, Promise};
+use contract::history::{Completion, Event, Integrity, Invocation, Kind, Promise, Sink};
 use contract::outcome::{Doubt, Outcome};
 
 use foldhash::fast::FixedState;
-use roaring::RoaringTreemap;
 
 use super::acknowledged::{Acknowledged, Coupon, Rank};
 use super::load::Load;
 use super::reads::{self, Reads};
 use super::sift::{Aside, Name};
 use super::{CampaignEvidence, Counts, Evidence, Op, Said, Store};
+use numbers::Numbers;
 
 /// Turns events into evidence.
 #[derive(Debug)]
 pub struct Collector {
     campaigns: Vec<Building>,
-    by_name: HashMap<Box<str>, usize>,
+    by_name: HashMap<Box<str>, usize, FixedState>,
     last: usize,
     open: HashMap<u64, Open, FixedState>,
     /// Completions that were read before their invocation.
-    early: HashMap<u64, (i64, Outcome<'static>)>,
+    early: HashMap<u64, (i64, Outcome<'static>), FixedState>,
     /// The numbers of all operations that were read, open or not.
-    asked: RoaringTreemap,
+    asked: Numbers,
     aside: Aside,
     /// So many coupons may be held in memory.
     most: usize,
@@ -88,21 +90,27 @@ impl Collector {
     /// Takes one event.
     pub fn take(&mut self, event: Event<'_>) {
         match event {
-            Event::Campaign(promise) => self.promise(&promise),
-            Event::Invoke(invocation) => self.invoke(invocation),
-            Event::Complete(completion) => self.complete(completion),
+            Event::Campaign(promise) => self.campaign(&promise),
+            Event::Invoke(invocation) => self.invoke(&invocation),
+            Event::Complete(completion) => self.complete(&completion),
         }
     }
+}
 
-    fn promise(&mut self, promise: &Promise<'_>) {
+impl Sink for Collector {
+    fn campaign(&mut self, promise: &Promise<'_>) {
         if let Some(&at) = self.by_name.get(promise.campaign.as_ref()) {
             let evidence = &mut self.campaigns[at].evidence;
             evidence.gaps.push("the history describes the campaign more than once".into());
             return;
         }
         self.by_name.insert(promise.campaign.as_ref().into(), self.campaigns.len());
+        let mut evidence = CampaignEvidence::new(promise);
+        if self.held > self.most {
+            evidence.load.rivals = None;
+        }
         self.campaigns.push(Building {
-            evidence: CampaignEvidence::new(promise),
+            evidence,
             broken: Broken::new(),
             unclassified: 0,
             holders: HashMap::new(),
@@ -110,7 +118,7 @@ impl Collector {
         });
     }
 
-    fn invoke(&mut self, i: Invocation<'_>) {
+    fn invoke(&mut self, i: &Invocation<'_>) {
         let Some(campaign) = self.find(&i.campaign) else {
             note(
                 &mut self.broken,
@@ -123,21 +131,33 @@ impl Collector {
             note(&mut self.campaigns[campaign].broken, "an operation number is used twice", i.op);
             return;
         }
-        let owned = |text: Option<std::borrow::Cow<'_, str>>| text.map(|t| Box::from(t.as_ref()));
         let open = Open {
             campaign,
             kind: i.kind,
             at: i.at,
             target: i.target,
-            user: owned(i.user),
-            key: owned(i.key),
+            user: i.user.as_deref().map(Box::from),
+            key: i.key.as_deref().map(Box::from),
         };
         self.open(i.op, open);
     }
 
+    fn complete(&mut self, c: &Completion<'_>) {
+        if let Some(open) = self.open.remove(&c.op) {
+            self.join(c.op, open, c.at, &c.outcome);
+        } else if self.asked.contains(c.op) || self.early.contains_key(&c.op) {
+            note(&mut self.broken, "an operation was completed twice", c.op);
+        } else {
+            self.early.insert(c.op, (c.at, c.outcome.clone().into_owned()));
+        }
+    }
+}
+
+impl Collector {
     /// Joins an operation with its completion, or waits for it.
     fn open(&mut self, op: u64, open: Open) {
-        match self.early.remove(&op) {
+        let early = if self.early.is_empty() { None } else { self.early.remove(&op) };
+        match early {
             Some((at, outcome)) => self.join(op, open, at, &outcome),
             None => {
                 self.open.insert(op, open);
@@ -154,19 +174,12 @@ impl Collector {
         Some(self.last)
     }
 
-    fn complete(&mut self, c: Completion<'_>) {
-        if let Some(open) = self.open.remove(&c.op) {
-            self.join(c.op, open, c.at, &c.outcome);
-        } else if self.asked.contains(c.op) || self.early.contains_key(&c.op) {
-            note(&mut self.broken, "an operation was completed twice", c.op);
-        } else {
-            self.early.insert(c.op, (c.at, c.outcome.into_owned()));
-        }
-    }
-
     fn join(&mut self, op: u64, open: Open, at: i64, outcome: &Outcome<'_>) {
         let campaign = open.campaign;
-        let refusal = matches!(outcome, Outcome::SoldOut | Outcome::NotStarted);
+        let refusal = matches!(
+            outcome,
+            Outcome::SoldOut | Outcome::NotStarted | Outcome::NotFound | Outcome::Ended
+        );
         if let Some(key) = open.key.as_deref().filter(|_| refusal) {
             self.aside.refuse(&Name::key(campaign, open.user.as_deref(), key));
         }
@@ -196,6 +209,7 @@ impl Collector {
 
     fn put_aside(&mut self) {
         for (campaign, building) in self.campaigns.iter_mut().enumerate() {
+            building.evidence.load.rivals = None;
             for coupon in building.evidence.acknowledged.take() {
                 self.aside.tell(campaign, &coupon);
             }
@@ -204,11 +218,10 @@ impl Collector {
 
     /// Takes what another collector found, that read another part of the same history.
     pub fn absorb(&mut self, other: Self) {
-        self.torn |= other.torn || !self.asked.is_disjoint(&other.asked);
+        self.torn |= other.torn || !self.asked.absorb(other.asked);
         for (own, other) in self.campaigns.iter_mut().zip(other.campaigns) {
             own.absorb(other);
         }
-        self.asked |= other.asked;
         self.held += other.held;
         self.aside.absorb(other.aside);
         if self.held > self.most {
@@ -221,14 +234,8 @@ impl Collector {
             self.open(op, open);
         }
         for (op, (at, outcome)) in other.early {
-            self.complete(Completion {
-                op,
-                at,
-                accepted: None,
-                outcome,
-                status: None,
-                stamp: None,
-            });
+            let (accepted, status, stamp) = (None, None, None);
+            self.complete(&Completion { op, at, accepted, outcome, status, stamp });
         }
     }
 
@@ -257,6 +264,9 @@ impl Collector {
             self.campaigns.iter().for_each(|b| self.aside.keep(b.extremes.ops()));
         }
         let campaigns = self.campaigns.into_iter().map(|b| b.finish(whole)).collect();
+        if self.aside.has_coupons() {
+            self.aside.flush()?;
+        }
         let mut evidence = Evidence::new(campaigns, gaps, self.aside);
         if !evidence.aside.has_coupons() {
             evidence.settle()?;
@@ -269,11 +279,11 @@ impl Default for Collector {
     fn default() -> Self {
         Self {
             campaigns: Vec::new(),
-            by_name: HashMap::new(),
+            by_name: HashMap::default(),
             last: 0,
             open: HashMap::default(),
-            early: HashMap::new(),
-            asked: RoaringTreemap::new(),
+            early: HashMap::default(),
+            asked: Numbers::default(),
             aside: Aside::default(),
             most: MOST_HELD,
             held: 0,
@@ -505,12 +515,12 @@ impl Building {
             }
             Said::SoldOut => {
                 e.counts.sold_out += 1;
-                keep_least(&mut e.last_sold_out, op.clone(), last);
-                keep_least(&mut e.first_sold_out, op, first);
+                keep_least_of(&mut e.first_sold_out, &op, first);
+                keep_least(&mut e.last_sold_out, op, last);
             }
             Said::NotStarted => {
                 e.counts.not_started += 1;
-                keep_least(&mut e.first_not_started, op.clone(), first);
+                keep_least_of(&mut e.first_not_started, &op, first);
                 keep_least(&mut e.last_not_started, op, last);
             }
             Said::NotFound => {
@@ -525,8 +535,8 @@ impl Building {
                 e.counts.already_issued += 1;
                 let holder = (op.user.clone(), op.code().map(Box::from));
                 keep_least_in(self.holders.entry(holder), &op, first);
-                keep_least(&mut e.last_already, op.clone(), last);
-                keep_least(&mut e.first_already, op, first);
+                keep_least_of(&mut e.first_already, &op, first);
+                keep_least(&mut e.last_already, op, last);
             }
             Said::Failed => e.counts.failed += 1,
             // Reads are kept elsewhere.
@@ -567,6 +577,13 @@ fn operation(op: u64, open: Open, completed: Option<i64>, said: Said) -> Op {
 fn keep_least<K: Ord>(kept: &mut Option<Op>, op: Op, key: impl Fn(&Op) -> K) {
     if kept.as_ref().is_none_or(|k| key(&op) < key(k)) {
         *kept = Some(op);
+    }
+}
+
+/// The same of one that is needed further on: copied only where it is kept.
+fn keep_least_of<K: Ord>(kept: &mut Option<Op>, op: &Op, key: impl Fn(&Op) -> K) {
+    if kept.as_ref().is_none_or(|k| key(op) < key(k)) {
+        *kept = Some(op.clone());
     }
 }
 
@@ -703,6 +720,32 @@ mod tests {
         ] {
             one.absorb(other);
             assert_eq!(one.is_torn(), torn, "{one:?}");
+        }
+    }
+
+    #[test]
+    fn who_asked_when_is_known_while_all_coupons_are_held() {
+        let part = |most, ops: std::ops::Range<u64>| {
+            let mut collector = Collector::holding(most);
+            collector.take(promise("c"));
+            ops.for_each(|op| {
+                collector.take(invoke(op, 5));
+                collector.take(complete(op, 6, issued()));
+            });
+            collector
+        };
+        let known = |mut collector: Collector| {
+            collector.take(promise("later"));
+            let evidence = collector.finish(Integrity::default()).unwrap();
+            let rivals = evidence.campaigns.iter().map(|c| c.load.rivals.is_some());
+            rivals.collect::<Vec<_>>()
+        };
+        assert_eq!(known(part(2, 0..2)), [true; 2]);
+        assert_eq!(known(part(2, 0..3)), [false; 2]);
+        for (one, other) in [(0..2, 2..4), (0..3, 3..3), (0..0, 0..3)] {
+            let mut both = part(2, one);
+            both.absorb(part(2, other));
+            assert_eq!(known(both), [false; 2]);
         }
     }
 

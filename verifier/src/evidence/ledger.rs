@@ -176,7 +176,10 @@ impl Ledgers {
     }
 
     /// Takes all rows out of memory.
-    pub(super) fn put_aside(&mut self) {
+    ///
+    /// # Errors
+    /// When the disk is full.
+    pub(super) fn put_aside(&mut self) -> std::io::Result<()> {
         for (at, ledger) in self.of.iter_mut().enumerate() {
             let Some(ledger) = ledger else { continue };
             for row in std::mem::take(&mut ledger.rows) {
@@ -184,6 +187,7 @@ impl Ledgers {
             }
             ledger.mixed = 0;
         }
+        self.mixed.flush()
     }
 
     /// Reads a part of all rows.
@@ -344,7 +348,7 @@ mod tests {
         let mixed: Vec<_> = ledgers.of.iter().flatten().map(|ledger| ledger.mixed).collect();
         assert!(mixed[0] == 0 && mixed[11] > 0, "{mixed:?}");
         assert_eq!(room(&ledgers)[11], 0);
-        ledgers.put_aside();
+        ledgers.put_aside().unwrap();
         assert_eq!(room(&ledgers), [0; 12]);
         ledgers.take_back().unwrap();
         assert!(ledgers.of.iter().flatten().all(|l| l.rows.len() == MOST_HELD / 10));

@@ -2,16 +2,17 @@
 //! And who contested what, as far as it takes to see who was treated worse than others.
 
 pub mod demand;
+pub mod rivals;
 
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BTreeMap;
 
 use contract::campaign::Window;
 
 use super::{Op, Said};
-use demand::Demand;
+use rivals::Rivals;
 
 /// What the load of one campaign touched.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Load {
     /// A request that was answered was in flight while the start may have happened.
     pub during_start: bool,
@@ -21,10 +22,8 @@ pub struct Load {
     pub sold_out_sent: Option<i64>,
     /// What each target did.
     pub targets: BTreeMap<u16, TargetLoad>,
-    /// Requests that could have got a coupon, or seemed so, by target and time.
-    pub demand: Demand,
-    /// When those of the requests were sent that were told "sold out" and sent before all others.
-    losers: BinaryHeap<i64>,
+    /// Who asked when; not known where coupons were too many to compare each of them with it.
+    pub rivals: Option<Rivals>,
     /// When requests were in flight that ask for a coupon; no two overlap.
     competing: BTreeMap<i64, i64>,
     /// When requests were in flight that came too early or too late: they compete with the others, but
@@ -50,13 +49,26 @@ fn competes(op: &Op) -> bool {
 /// are only compared with these, so that memory stays bounded.
 const REMEMBERED: usize = 1 << 16;
 
-/// So many of the requests that were told "sold out" are remembered: the ones that were sent first.
-pub const LOSERS: usize = 200;
+impl Default for Load {
+    fn default() -> Self {
+        Self {
+            during_start: false,
+            overlapped: false,
+            sold_out_sent: None,
+            targets: BTreeMap::new(),
+            rivals: Some(Rivals::default()),
+            competing: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+        }
+    }
+}
 
 impl Load {
     /// Takes a request into account.
     pub fn saw(&mut self, op: &Op, start: Window) {
-        self.compete(op, start);
+        if let Some(rivals) = &mut self.rivals {
+            rivals.saw(op, start);
+        }
         if op.said == Said::Failed {
             return;
         }
@@ -70,33 +82,6 @@ impl Load {
         if !self.overlapped {
             self.compare((from, to), competes(op));
         }
-    }
-
-    /// Holders and those who came too early or too late could not have got a coupon.
-    fn compete(&mut self, op: &Op, start: Window) {
-        let for_a_coupon = competes(op) && !matches!(op.said, Said::AlreadyIssued(_));
-        let placed = start.latest < i64::MAX;
-        if let Some(target) = op.target.filter(|_| for_a_coupon && placed) {
-            self.demand.add(target, op.invoked.saturating_sub(start.latest));
-        }
-        if op.said == Said::SoldOut {
-            self.lost(op.invoked);
-        }
-    }
-
-    fn lost(&mut self, sent: i64) {
-        if self.losers.len() == LOSERS && self.losers.peek().is_some_and(|last| *last > sent) {
-            self.losers.pop();
-        }
-        if self.losers.len() < LOSERS {
-            self.losers.push(sent);
-        }
-    }
-
-    /// When the first of the requests were sent that were told "sold out", in order; at most
-    /// [`LOSERS`] of them.
-    pub fn losers(&self) -> Vec<i64> {
-        self.losers.clone().into_sorted_vec()
     }
 
     fn compare(&mut self, (mut from, mut to): (i64, i64), competes: bool) {
@@ -138,8 +123,10 @@ impl Load {
             own.issued |= load.issued;
             own.refused |= load.refused;
         }
-        self.demand.absorb(other.demand);
-        other.losers.into_iter().for_each(|sent| self.lost(sent));
+        self.rivals = match (self.rivals.take(), other.rivals) {
+            (Some(own), Some(others)) => Some(own.with(others)),
+            (None, _) | (_, None) => None,
+        };
         for (spans, competes) in [(other.competing, true), (other.waiting, false)] {
             for span in spans {
                 if !self.overlapped {
@@ -199,17 +186,6 @@ mod tests {
         assert!(!load.overlapped);
         load.saw(&op((12, 13), Said::SoldOut), START);
         assert!(load.overlapped);
-    }
-
-    #[test]
-    fn those_who_lost_first_are_remembered() {
-        let mut load = Load::default();
-        for at in (0..5_000).rev() {
-            load.saw(&op((at, at + 1), Said::SoldOut), START);
-            load.saw(&op((at, at + 1), Said::NotStarted), START);
-        }
-        let first = i64::try_from(LOSERS).unwrap();
-        assert_eq!(load.losers(), (0..first).collect::<Vec<_>>());
     }
 
     #[test]

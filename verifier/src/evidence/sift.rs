@@ -11,13 +11,14 @@
 //! hashes, by those hashes, and each of *those* parts alone tells which ones are named twice. Two names
 //! with one hash cost a look and hide nothing.
 
+mod marks;
 mod name;
 mod order;
 mod part;
 mod recall;
 mod rule;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io;
 
 use contract::threads;
@@ -27,6 +28,7 @@ use super::acknowledged::{Acknowledged, Coupon, Plain};
 use super::ledger::{Ledgers, PlainRows, Row};
 use super::spill::{PARTS, Spill, hash};
 use super::{CampaignEvidence, Evidence};
+use marks::Marks;
 pub use name::{Name, Names};
 use order::{Ranked, Shelves};
 pub(super) use part::Bytes;
@@ -91,11 +93,20 @@ impl Aside {
             return Ok(found);
         }
         let mut bytes = Vec::new();
-        for at in 0..PARTS {
+        let parts: BTreeSet<usize> = names.iter().map(|name| name.part()).collect();
+        for at in parts {
             read_part(&self.refused, at, &mut bytes)?;
             found.extend(Name::all(at, &bytes).filter(|name| names.contains(name)));
         }
         Ok(found)
+    }
+
+    /// Takes out of memory what is little.
+    ///
+    /// # Errors
+    /// When the disk is full.
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        self.told.iter_mut().chain(&mut self.refused).try_for_each(Spill::flush)
     }
 }
 
@@ -113,12 +124,14 @@ pub fn sift(evidence: &mut Evidence, selected: &[usize], ledgers: &mut Ledgers) 
     if !evidence.aside.has_coupons() {
         return ledgers.take_back();
     }
-    ledgers.put_aside();
+    ledgers.put_aside()?;
     let sieve = Sieve::new(evidence, selected, ledgers);
-    let doubtful = sieve.doubtful_names()?;
-    let (mut all, ranked) = sieve.sift(&doubtful)?;
+    let (mut all, ranked, marks) = sieve.sift()?;
     let mut order = ranked.look()?;
-    sieve.take_back(&mut all, &order.keep)?;
+    sieve.take_back(&mut all, &order.keep, &marks)?;
+    for (at, sifted) in all.of.iter_mut().enumerate() {
+        marks.give(at, &mut sifted.plain_rows);
+    }
     evidence.aside.held = all.held;
     all.of.into_iter().enumerate().for_each(|(at, mut sifted)| {
         sifted.plain.ranked = order.ranks.remove(&at).unwrap_or_default();
@@ -189,63 +202,72 @@ impl<'a> Sieve<'a> {
         Self { campaigns, rules, shelves, aside: &evidence.aside, ledgers, selected, others }
     }
 
-    /// The names of plain coupons that something else names as well.
-    fn doubtful_names(&self) -> io::Result<Names> {
-        let by_code = |at: usize, named: &mut Spill| {
-            let mut bytes = Bytes::default();
-            let part = self.part(at, &mut bytes)?;
-            part.groups().for_each(|group| {
-                group.names(&self.rules).for_each(|name| name.put(named));
-            });
-            Ok(())
-        };
-        let named: Vec<Spill> = in_parallel(by_code)?;
-        let by_name = |at: usize, found: &mut Names| {
-            let (mut named_here, mut refused) = (Vec::new(), Vec::new());
-            read_part(&named, at, &mut named_here)?;
-            read_part(&self.aside.refused, at, &mut refused)?;
-            let mut once = Names::default();
-            once.reserve(Name::all(at, &named_here).len());
-            for name in Name::all(at, &named_here) {
-                if !once.insert(name) || self.others.contains(&name) {
-                    found.insert(name);
-                }
-            }
-            found.extend(Name::all(at, &refused).filter(|name| once.contains(name)));
-            Ok(())
-        };
-        let found: Vec<Names> = in_parallel(by_name)?;
-        Ok(found.into_iter().flatten().collect())
+    /// Those that are not plain, and the ranks of those that may be.
+    ///
+    /// Most names that are not alone are known before: then one pass is enough. Where further ones turn
+    /// up, there is another.
+    fn sift(&self) -> io::Result<(All, Ranked, Marks<'_>)> {
+        let (sifted, named) = self.pass(&self.others)?;
+        let mut doubtful = self.doubtful_names(&named)?;
+        if doubtful.is_empty() {
+            return Ok(sifted);
+        }
+        doubtful.extend(&self.others);
+        Ok(self.pass(&doubtful)?.0)
     }
 
-    /// Those that are not plain, and the ranks of those that may be.
-    fn sift(&self, doubtful: &Names) -> io::Result<(All, Ranked)> {
-        let by_code = |at: usize, (all, ranked): &mut (All, Ranked)| {
+    /// Looks at each code once: no coupon with one of these names is plain. All names, and what was sifted.
+    fn pass(&self, doubtful: &Names) -> io::Result<((All, Ranked, Marks<'_>), Vec<Spill>)> {
+        let marks = Marks::on(&self.shelves);
+        let by_code = |at: usize, (all, ranked, named): &mut (All, Ranked, Spill)| {
             all.of.resize_with(self.rules.len(), Sifted::default);
             let mut bytes = Bytes::default();
             let part = self.part(at, &mut bytes)?;
             for group in part.groups() {
-                let plain = group.plain(&self.rules, &self.aside.keep);
-                let plain = plain.filter(|p| !p.names(&self.rules).any(|n| doubtful.contains(&n)));
+                let mut doubted = false;
+                for name in group.names(&self.rules) {
+                    name.put(named);
+                    doubted |= doubtful.contains(&name);
+                }
+                let plain = group.plain(&self.rules, &self.aside.keep).filter(|_| !doubted);
                 group.told.iter().for_each(|slip| self.rank(at, slip, plain.is_some(), ranked));
                 match plain {
-                    Some(pair) => all.of[pair.campaign()].count(&pair),
+                    Some(pair) => all.of[pair.campaign()].count(&pair, &marks),
                     None => all.keep(&group),
                 }
             }
             Ok(())
         };
-        let (mut all, mut ranked) = (All::default(), Ranked::default());
-        for (found, told) in in_parallel(by_code)? {
+        let (mut all, mut ranked, mut names) = (All::default(), Ranked::default(), Vec::new());
+        for (found, told, mut named) in in_parallel(by_code)? {
+            named.flush()?;
+            names.push(named);
             all.absorb(found);
-            ranked.absorb(told);
+            ranked.absorb(told)?;
         }
         for (at, e) in self.campaigns.iter().enumerate() {
             if self.rules[at].compares_ranks() {
                 ranked.ask(at, e);
             }
         }
-        Ok((all, ranked))
+        Ok(((all, ranked, marks), names))
+    }
+
+    /// Those of the names that are not alone, but for those that are known not to be.
+    fn doubtful_names(&self, named: &[Spill]) -> io::Result<Names> {
+        let by_name = |at: usize, found: &mut Names| {
+            let (mut named_here, mut refused) = (Vec::new(), Vec::new());
+            read_part(named, at, &mut named_here)?;
+            read_part(&self.aside.refused, at, &mut refused)?;
+            let mut once = Names::default();
+            once.reserve(Name::all(at, &named_here).len());
+            let again = Name::all(at, &named_here).filter(|name| !once.insert(*name));
+            found.extend(again);
+            found.extend(Name::all(at, &refused).filter(|name| once.contains(name)));
+            Ok(())
+        };
+        let found: Vec<Names> = in_parallel(by_name)?;
+        Ok(found.into_iter().flatten().filter(|name| !self.others.contains(name)).collect())
     }
 
     fn rank(&self, part: usize, slip: &Slip<'_>, plain: bool, ranked: &mut Ranked) {
@@ -259,7 +281,12 @@ impl<'a> Sieve<'a> {
     }
 
     /// Takes back those that are not in their place, or tell others theirs.
-    fn take_back(&self, all: &mut All, keep: &HashMap<usize, HashSet<u64>>) -> io::Result<()> {
+    fn take_back(
+        &self,
+        all: &mut All,
+        keep: &HashMap<usize, HashSet<u64>>,
+        marks: &Marks<'_>,
+    ) -> io::Result<()> {
         let parts: Vec<usize> = keep.keys().copied().collect();
         let by_code = |at: usize, found: &mut Back| {
             let (at, mut bytes) = (parts[at], Bytes::default());
@@ -277,7 +304,7 @@ impl<'a> Sieve<'a> {
         for found in in_parallel_of(parts.len(), by_code)? {
             all.absorb(found.all);
             for (campaign, row) in found.counted {
-                all.of[campaign].uncount(row);
+                all.of[campaign].uncount(campaign, row, marks);
             }
         }
         Ok(())
@@ -304,21 +331,21 @@ impl All {
 }
 
 impl Sifted {
-    fn count(&mut self, pair: &Pair<'_>) {
+    fn count(&mut self, pair: &Pair<'_>, marks: &Marks<'_>) {
         self.plain.coupons += 1;
         self.plain.named |= pair.told.user.is_some();
         if pair.told.rank().is_silent() {
             *self.plain.unranked.entry(pair.numbers).or_default() += 1;
         }
         if let Some(row) = &pair.row {
-            self.plain_rows.add(row.seq);
+            marks.add(pair.campaign(), row.seq, &mut self.plain_rows);
         }
     }
 
-    fn uncount(&mut self, row: Option<i64>) {
+    fn uncount(&mut self, campaign: usize, row: Option<i64>, marks: &Marks<'_>) {
         self.plain.coupons -= 1;
         if let Some(seq) = row {
-            self.plain_rows.remove(seq);
+            marks.remove(campaign, seq, &mut self.plain_rows);
         }
     }
 

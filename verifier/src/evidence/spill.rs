@@ -13,10 +13,15 @@ use std::os::unix::fs::FileExt as _;
 use foldhash::fast::FixedState;
 use serde::{Deserialize, Serialize};
 
-/// Into so many parts records are divided: of ten million, each holds forty thousand.
-pub const PARTS: usize = 256;
+/// Into so many parts records are divided, by the upper bits of their hashes: of ten million, each holds
+/// twenty thousand.
+pub const PARTS: usize = 1 << PART_BITS;
+/// How many bits of a hash name its part.
+pub const PART_BITS: u32 = 9;
 /// So much of each part is held, in bytes.
-const BLOCK: usize = 16 << 10;
+const BLOCK: usize = 8 << 10;
+/// A block is written when less than this is left of it: room that has to grow would double.
+const SPARE: usize = 256;
 
 /// Records in parts.
 #[derive(Debug)]
@@ -74,7 +79,7 @@ impl Spill {
 
     fn added(&mut self, at: usize) {
         self.records += 1;
-        if self.parts[at].held.len() >= BLOCK
+        if self.parts[at].held.len() > BLOCK - SPARE
             && let Err(e) = self.write(at)
         {
             self.failed = Some(e);
@@ -138,8 +143,8 @@ impl Spill {
 }
 
 /// Which part a hash names. The lower bits are left to hash tables within the part.
-fn part_of(hash: u64) -> usize {
-    usize::try_from(hash >> 56).unwrap_or_default() % PARTS
+pub fn part_of(hash: u64) -> usize {
+    usize::try_from(hash >> (u64::BITS - PART_BITS)).unwrap_or_default()
 }
 
 /// The records of a part.

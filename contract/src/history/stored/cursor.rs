@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::{FRAME_HEAD, MAGIC, Record};
+use super::{FRAME_HEAD, MAGIC, Record, decode};
 use crate::history::{HistoryError, Integrity, Kind};
 
 /// How much of a segment is held. A frame always fits: it is at most 64 KiB and 5 bytes.
@@ -144,15 +144,15 @@ impl Cursor {
     }
 
     /// Takes all records in turn, without a look at their moments.
-    pub(super) fn each(&mut self, mut each: impl FnMut(Record<'_>)) -> Result<(), HistoryError> {
+    pub(super) fn each(&mut self, mut each: impl FnMut(&Record<'_>)) -> Result<(), HistoryError> {
         let mut next = self.head.take().map(|head| head.size);
         while let Some(size) = next {
-            let Ok(record) = postcard::from_bytes(&self.input.held()[FRAME_HEAD..size]) else {
+            let Some(record) = decode::record(&self.input.held()[FRAME_HEAD..size]) else {
                 self.broken = Some(STRANGE);
                 return Ok(());
             };
             self.count.add(&record);
-            each(record);
+            each(&record);
             self.input.skip(size);
             next = self.input.frame().map_err(|e| HistoryError::io(&self.path, e))?;
             if next.is_none() {

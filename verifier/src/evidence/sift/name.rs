@@ -1,12 +1,12 @@
-//! Users and keys as hashes, of which there are too many to hold: each is put aside as seven bytes, in the
-//! part that the eighth names. Two names with one hash hide nothing, but cost a second reading of the
+//! Users and keys as hashes, of which there are too many to hold: each is put aside as seven bytes, in a
+//! part that tells the eighth. Two names with one hash hide nothing, but cost a second reading of the
 //! history, so the hashes are not cut any shorter.
 
 use std::collections::HashSet;
 
 use foldhash::fast::FixedState;
 
-use super::super::spill::{Spill, hash};
+use super::super::spill::{PART_BITS, Spill, hash, part_of};
 
 /// A user, or an idempotency key with its user, of one campaign, as a hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -29,6 +29,11 @@ impl Name {
         Self(hash((campaign, user, key)))
     }
 
+    /// The part that it is in.
+    pub(super) fn part(self) -> usize {
+        part_of(self.0)
+    }
+
     pub(super) fn put(self, into: &mut Spill) {
         let [_, kept @ ..] = self.0.to_be_bytes();
         into.push_bytes(self.0, &kept);
@@ -36,7 +41,7 @@ impl Name {
 
     /// All of a part.
     pub(super) fn all(part: usize, bytes: &[u8]) -> impl ExactSizeIterator<Item = Self> {
-        let first = (part as u64) << 56;
+        let first = (part as u64) >> (PART_BITS - 8) << 56;
         let name = move |kept: &[u8]| {
             let kept = kept.iter().fold(0, |all, byte| all << 8 | u64::from(*byte));
             Self(first | kept)

@@ -86,18 +86,32 @@ pub(super) struct Order {
 impl Shelves {
     /// Of campaigns whose ranks are told.
     pub(super) fn of(campaigns: &[CampaignEvidence]) -> Self {
+        // A rank beyond these is wrong, or far from it.
+        Self::with(campaigns.iter().map(|e| e.counts.issued + e.counts.indeterminate + 1))
+    }
+
+    /// Of campaigns with so many ranks each, from 0 on.
+    pub(super) fn with(ranks: impl Iterator<Item = u64>) -> Self {
         let mut all = 0_u64;
-        let begin = |e: &CampaignEvidence| {
-            // A rank beyond these is wrong, or far from it.
-            let ranks = e.counts.issued + e.counts.indeterminate + 1;
+        let begin = |ranks: u64| {
             all = all.saturating_add(ranks);
             (all.saturating_sub(ranks), ranks)
         };
-        Self { campaigns: campaigns.iter().map(begin).collect(), all }
+        Self { campaigns: ranks.map(begin).collect(), all }
+    }
+
+    /// How many places there are.
+    pub(super) fn len(&self) -> u64 {
+        self.all
+    }
+
+    /// Where the ranks of a campaign begin, with 0, and how many have a place of their own.
+    pub(super) fn of_campaign(&self, campaign: usize) -> (u64, u64) {
+        self.campaigns[campaign]
     }
 
     fn part(&self, campaign: usize, rank: u64) -> usize {
-        let (begin, ranks) = self.campaigns[campaign];
+        let (begin, ranks) = self.of_campaign(campaign);
         let at = u128::from(begin + rank.min(ranks - 1));
         let part = at * PARTS as u128 / u128::from(self.all.max(1));
         usize::try_from(part).unwrap_or(PARTS).min(PARTS - 1)
@@ -175,7 +189,11 @@ impl Ranked {
     }
 
     /// Takes what another thread took.
-    pub(super) fn absorb(&mut self, other: Self) {
+    ///
+    /// # Errors
+    /// When the disk is full.
+    pub(super) fn absorb(&mut self, mut other: Self) -> io::Result<()> {
+        other.spills.iter_mut().try_for_each(Spill::flush)?;
         self.spills.extend(other.spills);
         for (at, ends) in other.ends {
             let all = self.ends.entry(at).or_default();
@@ -184,6 +202,7 @@ impl Ranked {
         for (campaign, moments) in other.others {
             self.others.entry(campaign).or_default().absorb(moments);
         }
+        Ok(())
     }
 
     /// These may have got a coupon of the campaign as well, or were told that it was there.

@@ -190,14 +190,6 @@ impl Pair<'_> {
     pub(super) fn campaign(&self) -> usize {
         self.told.campaign
     }
-
-    /// The names that it must not have in common with anything.
-    pub(super) fn names(&self, rules: &[Rule<'_>]) -> impl Iterator<Item = Name> {
-        let row = self.row.as_ref().map(|row| (row.user, row.key));
-        let both = [Some((self.told.user, self.told.key)), row];
-        let campaign = self.told.campaign;
-        both.into_iter().flatten().flat_map(move |both| names_of(rules, campaign, both))
-    }
 }
 
 /// The names by which one of them may be another one as well.
