@@ -201,6 +201,8 @@ mod tests {
             prop::sample::select(vec![
                 Outcome::SoldOut,
                 Outcome::NotStarted,
+                Outcome::NotFound,
+                Outcome::Ended,
                 Outcome::Pending,
                 Outcome::Failed(Failure::Busy),
                 Outcome::Indeterminate(Doubt::Timeout),
@@ -232,6 +234,7 @@ mod tests {
                     Outcome::Issued(coupon) => near(coupon.seq) && near(coupon.remaining),
                     Outcome::SoldOut | Outcome::NotStarted | Outcome::AlreadyIssued(_) => true,
                     Outcome::Failed(_) | Outcome::Indeterminate(_) => false,
+                    Outcome::NotFound | Outcome::Ended => false,
                     Outcome::Read(_) | Outcome::Pending => false,
                 };
                 plain && short(c.op) && [Some(c.at), c.accepted, c.stamp].into_iter().all(near)
