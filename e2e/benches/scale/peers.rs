@@ -155,6 +155,7 @@ fn read(path: &Path) -> Vec<Asked> {
                 Outcome::SoldOut => Told::SoldOut,
                 Outcome::Indeterminate(_) => return,
                 Outcome::NotStarted | Outcome::AlreadyIssued(_) | Outcome::Pending => return,
+                Outcome::NotFound | Outcome::Ended => return,
                 Outcome::Failed(_) | Outcome::Read(_) => return,
             };
             let open = asked.get_mut(&c.op).unwrap();

@@ -27,14 +27,17 @@ fn find(e: &CampaignEvidence) -> Vec<Violation> {
 /// What is wrong where the second was told of an earlier phase than the first, which was over before it.
 fn flapped(past: &Op, shut: &Op) -> Option<Violation> {
     let margin = shut.invoked.checked_sub(past.end()).filter(|margin| *margin > 0)?;
-    let (told, meaning) = match shut.said {
-        Said::NotFound => ("not found", "B says that the campaign was still to be created"),
-        _ => ("not started", "B says the start was still to come"),
+    let (told, meaning) = if shut.said == Said::NotFound {
+        ("not found", "B says that the campaign was still to be created")
+    } else {
+        ("not started", "B says the start was still to come")
     };
-    let seen = match past.said {
-        Said::NotStarted => "the campaign had been there",
-        Said::Ended => "the campaign had been over",
-        _ => "the campaign had been open",
+    let seen = if past.said == Said::NotStarted {
+        "the campaign had been there"
+    } else if past.said == Said::Ended {
+        "the campaign had been over"
+    } else {
+        "the campaign had been open"
     };
     let violation = Violation::new(format!("\"{told}\" was answered after {seen}"));
     Some(
