@@ -364,7 +364,7 @@ pub(super) fn no_request(op: u64, about: &Context, facts: &Facts) -> Result<()> 
     let raw = facts.raw(op)?;
     ensure!(raw.user().is_some() && tally.terms.precedence().is_some(), "there is no limit");
     let owners = HashSet::from([tally.owner(op, raw)]);
-    let over = facts.over(op)?;
+    let over = facts.over(op)?.min(tally.over_by);
     let sent = tally.holdings(Some(&owners)).into_iter().any(|(_, h)| h.begin <= over);
     ensure!(!sent, "a request of that user can have consumed it");
     Ok(())
