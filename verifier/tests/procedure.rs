@@ -233,10 +233,12 @@ fn is_simple(story: &Story) -> bool {
         _ => None,
     };
     let told: BTreeSet<bool> = story.asks.iter().filter_map(|ask| ranked(ask.told)).collect();
+    let ended = story.asks.iter().filter(|ask| ask.told == Told::Ended);
+    let over_by = ended.filter_map(|ask| ask.to).min().unwrap_or(i64::MAX);
     let quiet = |ask: &Ask| {
         let issued = matches!(ask.told, Told::Issued { .. });
         // Whoever was told within the start's window may have been told too early.
-        let plain = issued && ask.to.is_some_and(|to| to >= story.start.1);
+        let plain = issued && ask.to.is_some_and(|to| to.min(over_by) >= story.start.1);
         // Whoever was told nothing may hold one of the others.
         let early = matches!(ask.told, Told::NotFound | Told::NotStarted);
         let refused = early || matches!(ask.told, Told::SoldOut | Told::Ended);
