@@ -243,8 +243,8 @@ const UNKNOWN_VALUES: &[Case] = &[
         "is: issued, code: $",
         "is: isued, code: $",
         "29:26: mapping.outcomes[0].is: unknown value `isued`; did you mean `issued`? (expected \
-         issued, sold_out, not_started, already_issued, failed, busy, indeterminate, accepted, \
-         reserved, pending)",
+         issued, sold_out, not_started, not_found, ended, already_issued, failed, busy, \
+         indeterminate, accepted, reserved, pending)",
     ),
     (
         "- each: user",
@@ -270,7 +270,7 @@ const UNKNOWN_VALUES: &[Case] = &[
         "on: [bussy]",
         "53:46: buyers[0].retry[0].on[0]: unknown value `bussy`; did you mean `busy`? (expected \
          timeout, disconnected, indeterminate, not_connected, busy, failed, not_started, \
-         sold_out)",
+         not_found, sold_out)",
     ),
     (
         "{ after: 20ms }",

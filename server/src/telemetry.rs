@@ -22,6 +22,10 @@ pub enum LogFormat {
     Json,
 }
 
+/// What is logged where `RUST_LOG` does not say. What a connection to Redis failed of is said by whoever
+/// needed it; the client would say it once more for each server of a cluster.
+const LEVELS: &str = "info,redis=error";
+
 /// Where errors go besides the log; they still go while this is there.
 #[derive(Default)]
 pub struct Reporting {
@@ -41,7 +45,7 @@ pub struct NoDsn;
 /// When the DSN is none.
 pub fn start(format: LogFormat, dsn: Option<&str>) -> Result<Reporting, NoDsn> {
     let reporting = report_to(dsn)?;
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LEVELS));
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal());

@@ -65,7 +65,7 @@ impl Launch {
     /// Writes its history and its SQLite store.
     pub(crate) fn write(&self, dir: &Path) {
         let history = dir.join("history");
-        std::fs::create_dir(&history).unwrap();
+        std::fs::create_dir_all(&history).unwrap();
         self.write_control(&history);
         std::thread::scope(|scope| {
             for thread in 0..THREADS {
