@@ -15,7 +15,7 @@ use crate::client::MOST_UNDER_WAY;
 use crate::client::reach::{Reach, ReachError};
 use crate::pace::Pacing;
 use crate::report::{table, thousands};
-use crate::run::thread_count;
+use crate::run::{cores, thread_count};
 use crate::scenario::{Load, Origin, Protocol, Saturate, Scenario, Span, Target, WarmUp};
 use crate::schedule::Schedule;
 use crate::users::Users;
@@ -202,10 +202,9 @@ fn preflight(scenario: &Scenario, schedule: &Schedule) -> Vec<Finding> {
     // A run raises the soft limit to the hard one by itself.
     let mut findings = vec![open_files(wanted, getrlimit(Resource::Nofile).maximum)];
     findings.extend(users(&scenario.users(), schedule.buyers()));
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let count = thread_count(&scenario.load, schedule);
-    findings.push(threads(count, cores));
-    let paced = format!("pacing: {}", Pacing::of(count, cores).words());
+    let count = thread_count(scenario, schedule);
+    findings.push(threads(count, cores()));
+    let paced = format!("pacing: {}", Pacing::of(count, cores()).words());
     findings.push(Finding { ready: true, what: paced });
     if let (Some(wanted), None) = (&scenario.load.warm_up, scenario.campaign.starts_at) {
         let room = scenario.campaign.starts_in.nanos() + schedule.begin();

@@ -26,7 +26,7 @@ use crate::pace::Pacing;
 use crate::progress::{Moment, Progress, REDRAW_EVERY};
 use crate::report;
 use crate::samples::Samples;
-use crate::scenario::{self, Load, Overrides, Scenario, ScenarioError, Span, Target};
+use crate::scenario::{self, Overrides, Scenario, ScenarioError, Span, Target};
 use crate::schedule::Schedule;
 use crate::secrets::recorded;
 use crate::selfcheck::Meter;
@@ -307,7 +307,7 @@ impl Launch {
         description.save(folder.path())?;
         let start = start.earliest + start.width() / 2;
         on_time(clock.now(), start, schedule.begin(), &scenario.campaign)?;
-        let pacing = Pacing::of(thread_count(&scenario.load, schedule), cores());
+        let pacing = Pacing::of(thread_count(scenario, schedule), cores());
         let (meter, samples) = (Arc::new(Meter::start(clock, pacing)), Arc::default());
         let (users, addresses) = (prepared.users, system.addresses.clone());
         Ok(Self {
@@ -372,7 +372,7 @@ impl Launch {
         folder: &Folder,
         stop: &watch::Sender<Stop>,
     ) -> Job {
-        let threads = thread_count(&scenario.load, schedule);
+        let threads = thread_count(scenario, schedule);
         let in_flight = usize::try_from(u32::from(scenario.load.max_in_flight)).unwrap_or(1);
         let forms = self.campaigns.iter().map(|c| Forms::new(&self.mapping, &c.names));
         let ids = self.campaigns.iter().map(|c| c.id().to_owned()).collect();
@@ -501,13 +501,18 @@ pub(crate) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// How many load threads a load gets: one for each core where it saturates, otherwise as its peak
-/// rate needs.
-pub(crate) fn thread_count(load: &Load, schedule: &Schedule) -> usize {
-    match load.saturate {
-        Some(saturate) => cores().min(u32::from(saturate.connections) as usize),
+/// How many load threads a load gets: as its peak rate needs. Where it saturates, one for each core, or for
+/// half of them where the system is on this machine and needs the others.
+pub(crate) fn thread_count(scenario: &Scenario, schedule: &Schedule) -> usize {
+    let saturate = scenario.load.saturate.map(|saturate| u32::from(saturate.connections) as usize);
+    match saturate {
+        Some(connections) => threads_to_saturate(scenario.system.is_here()).min(connections),
         None => threads_for(schedule.peak_rate()),
     }
+}
+
+fn threads_to_saturate(beside_the_system: bool) -> usize {
+    if beside_the_system { (cores() / 2).max(1) } else { cores() }
 }
 
 fn threads_for(peak_rate: f64) -> usize {
@@ -555,7 +560,13 @@ mod tests {
     fn a_thread_for_each_five_thousand_a_second() {
         assert_eq!(threads_for(0.0), 1);
         assert_eq!(threads_for(5_000.0), 1);
-        let cores = std::thread::available_parallelism().unwrap().get();
-        assert_eq!(threads_for(1e6), cores);
+        assert_eq!(threads_for(1e6), cores());
+    }
+
+    #[test]
+    fn a_system_on_this_machine_keeps_half_of_the_cores() {
+        assert_eq!(threads_to_saturate(false), cores());
+        let (here, all) = (threads_to_saturate(true), cores());
+        assert!(here >= 1 && (here == all / 2 || all == 1), "{here} of {all}");
     }
 }

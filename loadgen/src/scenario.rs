@@ -198,6 +198,16 @@ pub enum Origin {
     Targets(Vec<Target>),
 }
 
+impl System {
+    /// Whether it takes its time from the same processors as the load: it is on this machine.
+    pub fn is_here(&self) -> bool {
+        match &self.origin {
+            Origin::Spawn(_) => true,
+            Origin::Targets(targets) => targets.iter().all(Target::is_here),
+        }
+    }
+}
+
 /// How instances are started.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

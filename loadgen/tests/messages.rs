@@ -553,6 +553,11 @@ const VALUES: &[Case] = &[
         "51:20: load.warm_up.rate: found 0, expected 1 to 1,000,000",
     ),
     (
+        "warm_up: { connections: 2",
+        "warm_up: { rate: 0.5, connections: 2",
+        "51:20: load.warm_up.rate: found 0.5, expected a whole number from 1 to 1,000,000",
+    ),
+    (
         "connections: 2, path: /",
         "connections: 2, path: x",
         "51:36: load.warm_up.path: found \"x\", expected a path like /readyz",

@@ -45,7 +45,7 @@ struct Effort {
 }
 
 const FULL: Effort = Effort {
-    rounds: 3,
+    rounds: 7,
     quiet: 8,
     open: Duration::from_secs(5),
     saturating: Duration::from_secs(4),

@@ -60,6 +60,19 @@ fn processor_time() -> Duration {
     Duration::from_micros(spent.iter().sum::<i64>().try_into().unwrap())
 }
 
+/// Reads all files of a folder, so that the next who reads them does not wait for the disk.
+pub(crate) fn read_once(dir: &Path) {
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            read_once(&path);
+        } else {
+            let (mut file, mut none) = (std::fs::File::open(path).unwrap(), std::io::sink());
+            std::io::copy(&mut file, &mut none).unwrap();
+        }
+    }
+}
+
 /// Reads a history and does nothing with it.
 pub(crate) fn bare_pass(history: &Path) {
     let read = contract::history::stored::read_apart(history, Passed::default).unwrap();

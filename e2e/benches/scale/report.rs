@@ -2,11 +2,11 @@
 
 use std::fmt::Write as _;
 
-use super::Judged;
 use super::launch::Told;
 use super::measure::Ran;
 use super::peers::{Compared, PATIENCE};
 use super::table::{Goals, Limit, Table, cpu_model, grouped};
+use super::{Judged, ROUNDS};
 
 /// What is aimed at is said of so many requests.
 const AIM: u64 = 100_000_000;
@@ -16,7 +16,9 @@ Histories of launches that went well, as two load threads would have written the
 coupon and users may hold one. With *ranks*, answers tell a coupon's number and how many are left, and one request
 in 5,000 reads how many were issued. Each is judged alone, and with the rows of its SQLite store.
 
-- **CPU s** is user and system time. The clock (**s**) says as much only where nobody else uses the machine.
+- **s** is by the clock. All files were read once before each run, so it does not say how fast the disk is: a hundred
+  million requests are 7.5 GB.
+- **CPU s** is user and system time, which says more where others use the machine.
 - **x bare pass** is CPU time against a program that reads and decodes the same history and does nothing with it.
 - **peak MiB** is the most memory that the process had. What does not fit goes to temporary files (`TMPDIR`
   says where): up to 2 GB for a hundred million requests.
@@ -34,7 +36,7 @@ pub(crate) fn text(sizes: &[u64], judged: &[Judged], compared: &[Compared]) -> S
     let _ = writeln!(
         text,
         "Written by `cargo bench -p e2e --bench scale --{sizes}`. Ratios and orders of magnitude hold on this machine \
-         ({} cores, {});\nseconds are those of single runs.\n\n{METHOD}",
+         ({} cores, {});\nfigures are medians of {ROUNDS} runs in turns.\n\n{METHOD}",
         std::thread::available_parallelism().map_or(1, usize::from),
         cpu_model(),
     );

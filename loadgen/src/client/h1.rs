@@ -8,11 +8,11 @@ mod answer;
 use std::future::poll_fn;
 use std::io::{self, Write as _};
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 
 use hyper::Method;
 use hyper::header::{HOST, HeaderName};
-use tokio::io::{AsyncRead as _, AsyncWrite as _, AsyncWriteExt as _, ReadBuf};
+use tokio::io::{AsyncRead as _, AsyncWriteExt as _, ReadBuf};
 
 use super::stream::Stream;
 use super::{Broken, Headers, MAX_ANSWER, Whole, announces_body};
@@ -114,11 +114,9 @@ impl Connection {
         self.taken = 0;
         self.before = self.stream.written().get();
         self.filled = 0;
-        let mut context = Context::from_waker(Waker::noop());
-        match Pin::new(&mut self.stream).poll_write(&mut context, request) {
-            Poll::Ready(Ok(taken)) => self.taken = taken,
-            Poll::Ready(Err(_)) => self.dead = true,
-            Poll::Pending => {}
+        match self.stream.write(request) {
+            Ok(taken) => self.taken = taken,
+            Err(_) => self.dead = true,
         }
     }
 

@@ -13,7 +13,9 @@ use std::task::{Context, Poll, Waker, ready};
 
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, cmsg_space, recvmsg, setsockopt, sockopt};
 use nix::sys::time::TimeSpec;
+use rustix::io::Errno;
 use rustix::net::sockopt::set_tcp_congestion;
+use rustix::net::{SendFlags, send};
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
@@ -85,6 +87,21 @@ impl Stream {
         match self {
             Self::Plain(counted) => counted.received,
             Self::Tls(tls) => tls.get_ref().0.received,
+        }
+    }
+
+    /// Writes what is taken here and now, whatever the event loop knows; gives how much that is. What TLS wants
+    /// to write first is its own matter.
+    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(counted) => counted.write(bytes),
+            Self::Tls(tls) => {
+                let mut context = Context::from_waker(Waker::noop());
+                match Pin::new(tls).poll_write(&mut context, bytes) {
+                    Poll::Ready(taken) => taken,
+                    Poll::Pending => Ok(0),
+                }
+            }
         }
     }
 
@@ -177,6 +194,18 @@ impl AsyncWrite for Stream {
 }
 
 impl Counted {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        match send(&self.tcp, bytes, flags) {
+            Ok(taken) => {
+                self.count(taken);
+                Ok(taken)
+            }
+            Err(Errno::AGAIN | Errno::INTR) => Ok(0),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Reads what the event loop says is there.
     fn read_on(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let (fd, room, received) = (self.tcp.as_raw_fd(), buffer.len(), &mut self.received);
@@ -193,9 +222,8 @@ impl Counted {
         }
     }
 
-    fn count(&self, taken: usize) -> Poll<io::Result<usize>> {
+    fn count(&self, taken: usize) {
         self.written.set(self.written.get() + taken as u64);
-        Poll::Ready(Ok(taken))
     }
 }
 
@@ -244,7 +272,8 @@ impl AsyncWrite for Counted {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let taken = ready!(Pin::new(&mut this.tcp).poll_write(context, bytes))?;
-        this.count(taken)
+        this.count(taken);
+        Poll::Ready(Ok(taken))
     }
 
     fn poll_write_vectored(
@@ -254,7 +283,8 @@ impl AsyncWrite for Counted {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let taken = ready!(Pin::new(&mut this.tcp).poll_write_vectored(context, slices))?;
-        this.count(taken)
+        this.count(taken);
+        Poll::Ready(Ok(taken))
     }
 
     fn is_write_vectored(&self) -> bool {

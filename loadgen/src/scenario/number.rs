@@ -5,7 +5,7 @@ macro_rules! number {
     ($(#[$doc:meta])* $name:ident, $max:literal, $shown:literal) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-        #[serde(try_from = "u64", into = "u32")]
+        #[serde(try_from = "f64", into = "u32")]
         #[schemars(with = "u32", extend("minimum" = 1, "maximum" = $max))]
         pub struct $name(u32);
 
@@ -16,12 +16,21 @@ macro_rules! number {
             }
         }
 
-        impl TryFrom<u64> for $name {
+        impl TryFrom<f64> for $name {
             type Error = String;
 
-            fn try_from(n: u64) -> Result<Self, String> {
-                let fits = u32::try_from(n).ok().filter(|n| (1..=$max).contains(n));
-                fits.map(Self).ok_or_else(|| format!("found {n}, expected 1 to {}", $shown))
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "whole, and within its limits"
+            )]
+            fn try_from(n: f64) -> Result<Self, String> {
+                let is_whole = n.fract() == 0.0;
+                if is_whole && (1.0..=f64::from($max)).contains(&n) {
+                    return Ok(Self(n as u32));
+                }
+                let what = if is_whole { "" } else { "a whole number from " };
+                Err(format!("found {n}, expected {what}1 to {}", $shown))
             }
         }
 

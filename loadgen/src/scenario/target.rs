@@ -1,5 +1,6 @@
 //! Where a target is, and how it is spoken to.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
@@ -54,6 +55,13 @@ impl Target {
     pub fn host(&self) -> &str {
         let host = self.authority.rsplit_once(':').map_or(self.authority.as_str(), |(h, _)| h);
         host.trim_start_matches('[').trim_end_matches(']')
+    }
+
+    /// Whether it is reached over the loopback interface.
+    pub fn is_here(&self) -> bool {
+        let host = self.host();
+        host.eq_ignore_ascii_case("localhost")
+            || host.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
     }
 }
 
@@ -190,6 +198,18 @@ mod tests {
                 message.ends_with("expected http://HOST:PORT or https://HOST:PORT"),
                 "{message}"
             );
+        }
+    }
+
+    #[test]
+    fn the_loopback_interface_is_this_machine() {
+        let is_here = |url: &str| Target::try_from(url).unwrap().is_here();
+        for url in ["http://127.0.0.1:1", "http://LocalHost", "http://[::1]:1", "http://127.9.9.9"]
+        {
+            assert!(is_here(url), "{url}");
+        }
+        for url in ["http://10.0.0.1:1", "http://localhost.example", "http://[fe80::1]:1"] {
+            assert!(!is_here(url), "{url}");
         }
     }
 

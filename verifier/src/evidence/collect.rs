@@ -22,7 +22,7 @@ use super::load::Load;
 use super::reads::{self, Reads};
 use super::sift::{Aside, Name};
 use super::{CampaignEvidence, Counts, Evidence, Op, Said, Store};
-use numbers::Numbers;
+use numbers::OpNumbers;
 
 /// Turns events into evidence.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ pub struct Collector {
     /// Completions that were read before their invocation.
     early: HashMap<u64, (i64, Outcome<'static>), FixedState>,
     /// The numbers of all operations that were read, open or not.
-    asked: Numbers,
+    asked: OpNumbers,
     aside: Aside,
     /// So many coupons may be held in memory.
     most: usize,
@@ -283,7 +283,7 @@ impl Default for Collector {
             last: 0,
             open: HashMap::default(),
             early: HashMap::default(),
-            asked: Numbers::default(),
+            asked: OpNumbers::default(),
             aside: Aside::default(),
             most: MOST_HELD,
             held: 0,

@@ -101,7 +101,7 @@ impl History {
     }
 
     fn read_into(&self, new: impl Fn() -> Collector + Sync) -> Result<(Collector, Integrity)> {
-        // Times that are to be widened are few: they are read in one order.
+        // Read side by side, events stay where they stand, and cannot be widened there.
         if self.results.is_none() && self.clock_error == 0 && self.path.is_dir() {
             self.is_there()?;
             let read = stored::read_apart(&self.path, &new);

@@ -11,7 +11,7 @@ use roaring::RoaringBitmap;
 
 /// A set of numbers.
 #[derive(Debug, Default)]
-pub(super) struct Numbers {
+pub(super) struct OpNumbers {
     blocks: Vec<Block>,
     /// Where the block with these upper bits is.
     places: BTreeMap<u64, usize>,
@@ -21,7 +21,7 @@ pub(super) struct Numbers {
     others: Vec<Self>,
 }
 
-/// Numbers that have all but their lowest 16 bits in common, by those.
+/// OpNumbers that have all but their lowest 16 bits in common, by those.
 #[derive(Debug)]
 enum Block {
     /// From the first to the last; a single one has no step.
@@ -33,7 +33,7 @@ enum Block {
     Uneven(RoaringBitmap),
 }
 
-impl Numbers {
+impl OpNumbers {
     /// Adds a number; whether it was not there.
     pub(super) fn insert(&mut self, number: u64) -> bool {
         if self.others.iter().any(|others| others.contains(number)) {
@@ -148,25 +148,22 @@ impl Block {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use e2e::Dice;
     use std::collections::BTreeSet;
-
-    fn random(state: &mut u64, below: u64) -> u64 {
-        *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        (*state >> 33) % below
-    }
 
     #[test]
     fn it_holds_what_a_set_holds() {
-        let mut state = 1;
+        let mut dice = Dice::new(1);
+        let mut random = |below: u64| dice.roll() % below;
         for _ in 0..2_000 {
-            let (mut sets, mut models) = <([Numbers; 2], [BTreeSet<u64>; 2])>::default();
-            let (begin, step) = (random(&mut state, 1 << 17), 1 + random(&mut state, 4));
-            let disorder = random(&mut state, 8);
+            let (mut sets, mut models) = <([OpNumbers; 2], [BTreeSet<u64>; 2])>::default();
+            let (begin, step) = (random(1 << 17), 1 + random(4));
+            let disorder = random(8);
             for (set, model) in sets.iter_mut().zip(&mut models) {
-                let begin = begin + random(&mut state, 3);
-                for n in 0..random(&mut state, 60) {
-                    let odd = random(&mut state, 20) < disorder;
-                    let n = if odd { random(&mut state, 60) } else { n };
+                let begin = begin + random(3);
+                for n in 0..random(60) {
+                    let odd = random(20) < disorder;
+                    let n = if odd { random(60) } else { n };
                     assert_eq!(set.insert(begin + n * step), model.insert(begin + n * step));
                 }
                 assert!((begin..begin + 300).all(|n| set.contains(n) == model.contains(&n)));
@@ -182,12 +179,12 @@ mod tests {
     /// All that two threads have that take turns, of a hundred million.
     #[test]
     fn who_counts_leaves_no_bits() {
-        let mut all = [Numbers::default(), Numbers::default()];
+        let mut all = [OpNumbers::default(), OpNumbers::default()];
         for (thread, numbers) in (0..).zip(&mut all) {
             (thread..300_000).step_by(2).for_each(|n| assert!(numbers.insert(n)));
         }
         let even =
-            |numbers: &Numbers| numbers.blocks.iter().all(|b| matches!(b, Block::Even { .. }));
+            |numbers: &OpNumbers| numbers.blocks.iter().all(|b| matches!(b, Block::Even { .. }));
         assert!(all.iter().all(even));
         let [mut one, other] = all;
         assert!(one.absorb(other) && one.contains(299_999) && !one.contains(300_000));

@@ -72,20 +72,16 @@ mod tests {
     /// Whichever thread counts them, on the shelves or beyond: the same as without.
     #[test]
     fn numbers_are_held_as_without_marks() {
-        let mut state = 5_u64;
-        let mut random = |below: i64| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            i64::try_from(state >> 33).unwrap() % below
-        };
+        let mut dice = e2e::Dice::new(5);
         let shelves = Shelves::with([40, 1, 70].into_iter());
         for _ in 0..500 {
             let marks = Marks::on(&shelves);
             let mut threads = [(); 2].map(|()| [(); 3].map(|()| PlainRows::default()));
             let mut plain = [(); 3].map(|()| PlainRows::default());
             let mut added = Vec::new();
-            for _ in 0..random(120) {
-                let (campaign, seq) = (usize::try_from(random(3)).unwrap(), random(90) - 2);
-                let thread = &mut threads[usize::try_from(random(2)).unwrap()];
+            for _ in 0..dice.below(120) {
+                let (campaign, seq) = (dice.below(3), i64::try_from(dice.below(90)).unwrap() - 2);
+                let thread = &mut threads[dice.below(2)];
                 marks.add(campaign, seq, &mut thread[campaign]);
                 plain[campaign].add(seq);
                 added.push((campaign, seq));
