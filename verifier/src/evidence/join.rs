@@ -132,6 +132,19 @@ mod tests {
     }
 
     #[test]
+    fn whoever_was_told_that_there_is_none_for_them_was_refused() {
+        let told = |said| Op { said, ..pending(1, Some("u"), Some("k1")) };
+        let none = [Said::SoldOut, Said::NotStarted, Said::NotFound, Said::Ended, Said::Failed];
+        for said in none {
+            assert!(refused(&told(said.clone()), &row(1, Some("u"), None)), "{said:?}");
+            assert!(refused(&told(said.clone()), &row(1, None, Some("k1"))), "{said:?}");
+            assert!(!refused(&told(said.clone()), &row(1, Some("u"), Some("k2"))), "{said:?}");
+            assert!(!refused(&told(said), &row(1, Some("v"), None)));
+        }
+        assert!(!refused(&told(Said::Unknown), &row(1, Some("u"), None)));
+    }
+
+    #[test]
     fn another_key_or_user_is_no_explanation() {
         let asked = [pending(1, Some("u"), Some("k1"))];
         assert_eq!(pairs(&asked, &[row(1, Some("u"), Some("k9"))]).1, 1);

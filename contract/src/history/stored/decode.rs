@@ -219,6 +219,11 @@ mod tests {
         })
     }
 
+    /// Small ones are where tags are wrong.
+    fn byte() -> impl Strategy<Value = u8> {
+        prop_oneof![any::<u8>(), 0..5_u8]
+    }
+
     /// Whether it was not left to postcard.
     fn is_frequent(record: &Record<'_>) -> bool {
         let short = |number: u64| number < 1 << 56;
@@ -249,7 +254,7 @@ mod tests {
         #[test]
         fn what_is_frequent_is_what_postcard_reads(
             written in prop_oneof![invocation(), completion()],
-            change in prop::option::of((any::<prop::sample::Index>(), any::<u8>())),
+            change in prop::option::of((any::<prop::sample::Index>(), byte())),
             cut in prop::option::of(any::<prop::sample::Index>()),
         ) {
             let mut bytes = postcard::to_allocvec(&written).unwrap();
