@@ -1,4 +1,4 @@
-//! The live view: what is going on, a few times a second.
+//! The live view: what is going on, a few times a second on a terminal, and every other second elsewhere.
 
 use std::io::IsTerminal;
 use std::time::Duration;
@@ -9,11 +9,11 @@ use crate::live::{Glance, Recent};
 use crate::report::{duration, thousands};
 
 /// How often a terminal is redrawn.
-pub const REDRAW_EVERY: Duration = Duration::from_millis(200);
-/// Response times are those of so many redraws: one second.
+const REDRAW_EVERY: Duration = Duration::from_millis(200);
+/// Response times there are those of so many redraws: one second.
 const RECENT_EVERY: u32 = 5;
-/// Every how many redraws a line is printed where there is no terminal.
-const LINE_EVERY: u32 = 10;
+/// How often a line is printed where there is no terminal. Nobody is woken in between.
+const LINE_EVERY: Duration = Duration::from_secs(2);
 
 /// Shows how far the run is, on standard error.
 #[derive(Debug)]
@@ -52,11 +52,14 @@ impl Progress {
         Self { bar, coupons, ticks: 0, last: (i64::MIN, 0), recent: None }
     }
 
+    /// How often there is something to show.
+    pub fn every(&self) -> Duration {
+        if self.bar.is_some() { REDRAW_EVERY } else { LINE_EVERY }
+    }
+
     /// Shows a moment. `recent` gives the response times since it was asked last.
     pub fn show(&mut self, moment: Moment, recent: impl FnOnce() -> Option<Recent>) {
-        let is_line = self.ticks.is_multiple_of(LINE_EVERY);
-        let on_terminal = self.bar.is_some();
-        if (on_terminal && self.ticks.is_multiple_of(RECENT_EVERY)) || (!on_terminal && is_line) {
+        if self.bar.is_none() || self.ticks.is_multiple_of(RECENT_EVERY) {
             self.recent = recent();
         }
         self.ticks += 1;
@@ -64,13 +67,12 @@ impl Progress {
         let rate =
             per_second(moment.since_start.saturating_sub(self.last.0), arrived - self.last.1);
         let [first, rest @ ..] = lines(moment, rate, (self.coupons, self.recent));
-        if let Some(bar) = &self.bar {
-            bar.set_position(arrived);
-            bar.set_message(format!("{first}\n{}", rest.join("\n")));
-        } else if is_line {
-            crate::note(&format!("{first}  {}", rest.join("  ")));
-        } else {
-            return;
+        match &self.bar {
+            Some(bar) => {
+                bar.set_position(arrived);
+                bar.set_message(format!("{first}\n{}", rest.join("\n")));
+            }
+            None => crate::note(&format!("{first}  {}", rest.join("  "))),
         }
         self.last = (moment.since_start, arrived);
     }

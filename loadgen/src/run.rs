@@ -23,7 +23,7 @@ use crate::instances::StartError;
 use crate::live::Live;
 use crate::mapping::{Forms, Mapping};
 use crate::pace::Pacing;
-use crate::progress::{Moment, Progress, REDRAW_EVERY};
+use crate::progress::{Moment, Progress};
 use crate::report;
 use crate::samples::Samples;
 use crate::scenario::{self, Overrides, Scenario, ScenarioError, Span, Target};
@@ -343,7 +343,7 @@ impl Launch {
         let is_planned = scenario.load.saturate.is_none();
         let arrivals = is_planned.then(|| schedule.len());
         let mut progress = Progress::new(arrivals, coupons);
-        let mut redraw = interval(REDRAW_EVERY);
+        let mut redraw = interval(progress.every());
         redraw.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut threads = std::pin::pin!(spawn_threads(&job, &meter)?);
         let tally = loop {
