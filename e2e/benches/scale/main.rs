@@ -38,7 +38,7 @@ const MOST_OF_CODES: u64 = 10_000_000;
 /// Each history is judged so often, in turns.
 const ROUNDS: usize = 3;
 
-/// A history that was judged: the median of each, by the clock.
+/// A history that was judged: of each, the run that took the median time.
 #[derive(Debug)]
 pub(crate) struct Judged {
     pub(crate) launch: Launch,

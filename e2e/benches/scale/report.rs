@@ -36,7 +36,7 @@ pub(crate) fn text(sizes: &[u64], judged: &[Judged], compared: &[Compared]) -> S
     let _ = writeln!(
         text,
         "Written by `cargo bench -p e2e --bench scale --{sizes}`. Ratios and orders of magnitude hold on this machine \
-         ({} cores, {});\nfigures are medians of {ROUNDS} runs in turns.\n\n{METHOD}",
+         ({} cores, {});\nfigures by size are of the median of {ROUNDS} runs in turns, those beside a search of single runs.\n\n{METHOD}",
         std::thread::available_parallelism().map_or(1, usize::from),
         cpu_model(),
     );

@@ -21,7 +21,7 @@ pub(super) struct OpNumbers {
     others: Vec<Self>,
 }
 
-/// OpNumbers that have all but their lowest 16 bits in common, by those.
+/// Numbers that have all but their lowest 16 bits in common, by those.
 #[derive(Debug)]
 enum Block {
     /// From the first to the last; a single one has no step.
