@@ -8,6 +8,7 @@
 mod confirm;
 mod height;
 mod known;
+mod phases;
 mod rush;
 mod suspect;
 mod tell;

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 /// How many at a time.
-pub(super) const AT_ONCE: usize = 32;
+const AT_ONCE: usize = 32;
 /// They are due within this time: nanoseconds.
 const WITHIN: i64 = 40_000_000;
 

@@ -5,11 +5,12 @@
 use std::rc::Rc;
 
 use super::Worker;
-use super::ahead::AT_ONCE;
 use super::journey::Journey;
 
 /// Answers are looked at, and the event loop has its turn, at least this often: nanoseconds.
-const EVERY: i64 = 40_000_000;
+const EVERY: i64 = 160_000_000;
+/// So many are looked at together: below some hundred each costs more, above nothing is won.
+const AT_ONCE: usize = 128;
 /// An answer is not looked for any sooner: nanoseconds after its request was due.
 const SOON: i64 = 1_000_000;
 /// Nor if the next request is due within this time: nanoseconds.

@@ -7,6 +7,7 @@ use contract::campaign::{PerUser, Precedence, Window};
 use contract::history::Promise;
 
 use super::height::Heights;
+use super::phases::Phases;
 
 /// One campaign, as far as it is remembered.
 #[derive(Debug)]
@@ -23,11 +24,9 @@ pub(super) struct Rush {
     too_many: u64,
     /// Requests whose outcome nobody knows that were sent before the first "sold out".
     lost: u64,
-    /// The first answer that needs an open gate.
-    first_open: Option<Answer>,
+    phases: Phases,
     first_sold_out: Option<Answer>,
     last_issued: Option<Answer>,
-    last_not_started: Option<Answer>,
     /// "Sold out" was read, and requests that were sent before it are still under way.
     uncounted: bool,
     heights: Heights,
@@ -76,10 +75,9 @@ impl Rush {
             told: 0,
             too_many: promise.coupons.saturating_add(1),
             lost: 0,
-            first_open: None,
+            phases: Phases::default(),
             first_sold_out: None,
             last_issued: None,
-            last_not_started: None,
             uncounted: false,
             heights: Heights::default(),
             proven: Vec::new(),
@@ -119,6 +117,7 @@ impl Rush {
             self.too_many = u64::MAX;
             found.push(What::new("over-issued", []));
         }
+        found.extend(self.phases.issued(answer));
         if self.restock {
             return found;
         }
@@ -136,10 +135,11 @@ impl Rush {
 
     pub(super) fn sold_out(&mut self, answer: Answer) -> Vec<What> {
         let mut found = self.opened(answer);
+        found.extend(self.phases.sold_out(answer));
         if self.restock {
             return found;
         }
-        self.heights.told(answer.op, answer.end, self.coupons());
+        self.heights.told(answer.op, self.by(answer), self.coupons());
         if self.first_sold_out.is_none_or(|first| answer.end < first.end) {
             self.first_sold_out = Some(answer);
             self.uncounted = true;
@@ -148,36 +148,34 @@ impl Rush {
         found
     }
 
+    pub(super) fn not_found(&mut self, answer: Answer) -> Vec<What> {
+        self.phases.not_found(answer, self.starts_at)
+    }
+
     pub(super) fn not_started(&mut self, answer: Answer) -> Vec<What> {
-        let mut found = Vec::new();
-        if answer.sent > self.starts_at.latest {
-            found.push(What::new("late-start", [answer.op]));
-        }
-        let open = self.first_open.filter(|open| open.end < answer.sent);
-        found.extend(open.map(|open| What::new("gate-flapped", [open.op, answer.op])));
-        if self.last_not_started.is_none_or(|last| last.sent < answer.sent) {
-            self.last_not_started = Some(answer);
-        }
-        found
+        self.phases.not_started(answer, self.starts_at)
     }
 
     /// An answer that needs an open gate.
     pub(super) fn opened(&mut self, answer: Answer) -> Vec<What> {
-        let mut found = Vec::new();
-        if answer.end < self.starts_at.earliest {
-            found.push(What::new("early-issue", [answer.op]));
-        }
-        if self.first_open.is_none_or(|first| answer.end < first.end) {
-            self.first_open = Some(answer);
-            let shut = self.last_not_started.filter(|shut| answer.end < shut.sent);
-            found.extend(shut.map(|shut| What::new("gate-flapped", [answer.op, shut.op])));
-        }
-        found
+        self.phases.opened(answer, self.starts_at)
+    }
+
+    pub(super) fn ended(&mut self, answer: Answer) -> Vec<What> {
+        // Fewer requests may have consumed a coupon than those until "sold out".
+        self.uncounted |= self.first_sold_out.is_some_and(|refused| answer.end < refused.end);
+        self.phases.ended(answer, self.starts_at)
+    }
+
+    /// The moment by which what an answer tells of had come about: whatever was issued was issued before
+    /// the campaign was over.
+    fn by(&self, answer: Answer) -> i64 {
+        self.phases.over().map_or(answer.end, |over| answer.end.min(over.end))
     }
 
     /// Nobody knows what came of a request.
     pub(super) fn lost(&mut self, answer: Answer) -> Vec<What> {
-        let counts = self.first_sold_out.is_none_or(|refused| answer.sent <= refused.end);
+        let counts = self.first_sold_out.is_none_or(|refused| answer.sent <= self.by(refused));
         self.lost += u64::from(counts);
         Vec::new()
     }
@@ -197,13 +195,17 @@ impl Rush {
     /// At most so many had been issued at its beginning or later, and at least so many by its end.
     fn seen(&mut self, answer: Answer, most: i128, least: i128) -> Option<What> {
         let before = self.heights.above(most, answer.sent).filter(|op| *op != answer.op);
-        self.heights.told(answer.op, answer.end, least);
-        before.map(|before| What::new("contradicting-counts", [before, answer.op]))
+        self.heights.told(answer.op, self.by(answer), least);
+        let over = self.phases.over().map(|over| over.op);
+        before.map(|before| {
+            let ops: Vec<u64> = [before, answer.op].into_iter().chain(over).collect();
+            What::new("contradicting-counts", ops)
+        })
     }
 
-    /// When "sold out" was answered first, while it is not known whether requests enough were there.
+    /// When "sold out" was answered first, or the campaign was over before that, while it is not known whether requests enough were there.
     pub(super) fn refused(&self) -> Option<i64> {
-        self.first_sold_out.filter(|_| self.uncounted).map(|refused| refused.end)
+        self.first_sold_out.filter(|_| self.uncounted).map(|refused| self.by(refused))
     }
 
     /// With so many requests under way that may have consumed a coupon by then, there were too few for

@@ -152,8 +152,14 @@ impl Suspect {
                 self.seen.not_started += 1;
                 self.with(open, |rush| rush.not_started(answer));
             }
-            (Outcome::NotFound, Kind::Issue) => self.seen.not_found += 1,
-            (Outcome::Ended, Kind::Issue) => self.seen.ended += 1,
+            (Outcome::NotFound, Kind::Issue) => {
+                self.seen.not_found += 1;
+                self.with(open, |rush| rush.not_found(answer));
+            }
+            (Outcome::Ended, Kind::Issue) => {
+                self.seen.ended += 1;
+                self.with(open, |rush| rush.ended(answer));
+            }
             (Outcome::AlreadyIssued(code), Kind::Issue) => {
                 self.already(open, answer, code.as_deref());
             }

@@ -43,6 +43,60 @@ fn each_rule_of_the_base_procedure_is_looked_at_from_either_side() {
 }
 
 #[test]
+fn phases_are_compared_from_either_side() {
+    let wide = |e: Sample| suspected(&e.starts(100, 200));
+    let flapped = |first, second| vec![("gate-flapped", vec![first, second])];
+    let absent = |e: Sample| e.not_found(121, 130);
+    assert_eq!(wide(absent(campaign(1).not_started(110, 120))), flapped(1, 2));
+    assert_eq!(wide(absent(campaign(1)).not_started(110, 120)), flapped(2, 1));
+    assert_eq!(wide(absent(campaign(1).issued("가", 110, 120))), flapped(1, 2));
+    assert_eq!(wide(absent(campaign(1).ended(110, 120))), flapped(1, 2));
+    assert_eq!(wide(campaign(1).not_started(121, 130).ended(110, 120)), flapped(2, 1));
+    assert_eq!(suspected(&campaign(1).not_found(101, 110)), [("late-start", vec![1])]);
+
+    let late = |first, second| vec![("issued-after-ended", vec![first, second])];
+    assert_eq!(suspected(&campaign(1).ended(110, 120).issued("가", 121, 130)), late(1, 2));
+    assert_eq!(suspected(&campaign(1).issued("가", 121, 130).ended(110, 120)), late(2, 1));
+    assert_eq!(suspected(&campaign(0).ended(110, 120).sold_out(121, 130)), late(1, 2));
+    assert_eq!(suspected(&campaign(0).sold_out(121, 130).ended(110, 120)), late(2, 1));
+    let again = campaign(1).restocked().ended(110, 120).issued("가", 121, 130);
+    assert_eq!(suspected(&again), late(1, 2));
+
+    let early = |first, second| vec![("early-issue", vec![first, second])];
+    assert_eq!(suspected(&campaign(1).ended(80, 90).issued("가", 85, 110)), early(2, 1));
+    assert_eq!(suspected(&campaign(1).issued("가", 85, 110).ended(80, 90)), early(1, 2));
+}
+
+#[test]
+fn what_was_consumed_was_so_before_the_end() {
+    let after = |e: Sample| suspected(&e.ended(125, 130).counted(1, 131, 140));
+    let late = |end| campaign(3).ranked("가", (Some(2), None), 110, end);
+    let counts = vec![("contradicting-counts", vec![1, 3, 2])];
+    assert_eq!(after(late(120)), counts);
+    is_clear(late(150).ended(125, 131).counted(1, 131, 140));
+    let told_late = campaign(3).ended(125, 130).ranked("가", (Some(2), None), 110, 150);
+    assert_eq!(
+        suspected(&told_late.counted(1, 131, 160)),
+        [("contradicting-counts", vec![2, 3, 1])]
+    );
+    let lost = |sent| campaign(1).unclear(sent, 160).sold_out(120, 150).ended(110, 130);
+    is_clear(lost(130));
+    assert_eq!(suspected(&lost(131)), []);
+    let lost = |sent| campaign(1).ended(110, 130).sold_out(120, 150).unclear(sent, 160);
+    is_clear(lost(130));
+    assert_eq!(suspected(&lost(131)), [("under-issued", vec![])]);
+}
+
+#[test]
+fn a_campaign_may_be_over_before_it_starts_and_holders_are_told_theirs() {
+    is_clear(campaign(1).not_found(10, 20).not_started(20, 30).ended(30, 40));
+    is_clear(
+        campaign(1).key("k").issued("가", 110, 120).ended(125, 130).key("k").issued("가", 140, 150),
+    );
+    is_clear(campaign(1).user("u").issued("가", 110, 120).ended(110, 121).sold_out(121, 130));
+}
+
+#[test]
 fn what_touches_is_in_no_order() {
     is_clear(campaign(1).sold_out(110, 121).issued("가", 121, 130));
     is_clear(campaign(1).starts(100, 200).issued("가", 110, 121).not_started(121, 130));
