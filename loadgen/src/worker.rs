@@ -306,9 +306,11 @@ impl Worker {
                     waited = pacer.until(due), if next != Next::Change => waited?,
                 }
             }
+            let mut asked = None;
             match next {
                 Next::Planned => {
                     if let Some(prepared) = planned.take() {
+                        asked = Some(prepared.order.target);
                         Self::dispatch(this, prepared, due);
                     }
                 }
@@ -328,6 +330,8 @@ impl Worker {
             if napped && this.is_time_to_look(due, looked) {
                 this.look(due, planned.due().unwrap_or(i64::MAX)).await;
                 looked = due;
+            } else if let Some(target) = asked.filter(|_| napped) {
+                this.provide(target).await;
             }
         }
         this.set_out();
@@ -385,7 +389,7 @@ impl Worker {
             this.live().dropped();
             return;
         }
-        Self::free_a_link(this, prepared.order.target);
+        this.free_links(prepared.order.target);
         let timing = Timing { due: Some(due), woken: this.job.clock.now() };
         match Journey::begin(this, prepared, timing) {
             Ok(mut journey) => {

@@ -8,9 +8,10 @@ use super::Worker;
 use super::journey::Journey;
 
 /// Answers are looked at, and the event loop has its turn, at least this often: nanoseconds.
-const EVERY: i64 = 160_000_000;
-/// So many are looked at together: below some hundred each costs more, above nothing is won.
-const AT_ONCE: usize = 128;
+const EVERY: i64 = 80_000_000;
+/// So many are looked at together. Each costs less the more there are, up to where their connections do not
+/// fit into the caches any more.
+const AT_ONCE: usize = 64;
 /// An answer is not looked for any sooner: nanoseconds after its request was due.
 const SOON: i64 = 1_000_000;
 /// Nor if the next request is due within this time: nanoseconds.
@@ -24,31 +25,40 @@ impl Worker {
         now > looked.saturating_add(EVERY) || self.begun.borrow().len() >= AT_ONCE
     }
 
-    /// Where all links to a target are taken, looks whether only by answers that nobody has looked at. Then
-    /// there shall be another link, so that more of them can be looked at together.
-    pub(super) fn free_a_link(this: &Rc<Self>, target: usize) {
-        if this.lanes[target].has_idle() || this.begun.borrow().is_empty() {
+    /// Where all links to a target are taken, looks whether only by answers that nobody has looked at.
+    pub(super) fn free_links(self: &Rc<Self>, target: usize) {
+        if !self.lanes[target].has_idle() {
+            self.sweep(i64::MAX, i64::MAX);
+        }
+    }
+
+    /// Where the last link to a target was taken, by an answer that nobody has looked at like all others,
+    /// opens another for the next request: so that more of them can be looked at together.
+    pub(super) async fn provide(self: &Rc<Self>, target: usize) {
+        if self.lanes[target].has_idle() || !self.may_sleep() {
             return;
         }
-        this.sweep(i64::MAX, i64::MAX);
-        if this.lanes[target].has_idle() {
-            let worker = Rc::clone(this);
-            this.travel(Box::pin(async move {
-                let lane = &worker.lanes[target];
-                // Nobody asked for it: if there is none, nothing is lost.
-                lane.open().await.into_iter().for_each(|link| lane.keep(link));
-                Ok(())
-            }));
-        }
+        let worker = Rc::clone(self);
+        self.travel(Box::pin(async move {
+            let lane = &worker.lanes[target];
+            // Nobody asked for it: if there is none, nothing is lost.
+            lane.open().await.into_iter().for_each(|link| lane.keep(link));
+            Ok(())
+        }));
+        self.give_a_turn().await;
+    }
+
+    /// Once for the event loop to look what came, and once for the tasks to run.
+    async fn give_a_turn(&self) {
+        tokio::task::yield_now().await;
+        tokio::task::yield_now().await;
     }
 
     /// Looks at `now` what came of the attempts that have begun, unless the next request is due, and gives the
     /// event loop its turn.
     pub(super) async fn look(self: &Rc<Self>, now: i64, next: i64) {
         self.sweep(now, next - NEAR);
-        // Once for the event loop to look what came, and once for the tasks to run.
-        tokio::task::yield_now().await;
-        tokio::task::yield_now().await;
+        self.give_a_turn().await;
     }
 
     /// Looks what came of the attempts that began some time before `now`, the first of them first, as long as

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use chrono::Datelike;
-use contract::wire::{NewCampaign, Problem, ProblemCode, header};
+use contract::wire::{IssueRequest, NewCampaign, Problem, ProblemCode, header};
 use hyper::HeaderMap;
 use serde::de::{DeserializeOwned, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -77,8 +77,18 @@ pub(super) fn asking_user(body: &[u8]) -> Checked<Option<User>> {
     if body.is_empty() {
         return Ok(None);
     }
-    let members = members(body, &["user"])?;
-    member::<Option<String>>(&members, "user", "must be a string")?.map(user).transpose()
+    let sent = match right_away(body) {
+        Some(IssueRequest { user }) => user,
+        None => member(&members(body, &["user"])?, "user", "must be a string")?,
+    };
+    sent.map(user).transpose()
+}
+
+/// What is as it should be; what is not is taken apart to say what is wrong with it.
+fn right_away(body: &[u8]) -> Option<IssueRequest> {
+    // An array would pass for the members in their order.
+    let is_object = body.trim_ascii_start().starts_with(b"{");
+    is_object.then(|| serde_json::from_slice(body).ok())?
 }
 
 /// Somebody who can be told from others.
@@ -316,6 +326,9 @@ mod tests {
     fn users_are_optional_and_bounded() {
         assert_eq!(asking_user(b"").unwrap(), None);
         assert_eq!(asking_user(b"{}").unwrap(), None);
+        assert_eq!(asking_user(b"{\"user\":null}").unwrap(), None);
+        assert_eq!(field(asking_user(b"[\"u\"]")), "body");
+        assert_eq!(field(asking_user(b"{\"me\":\"u\"}")), "me");
         let longest = format!(r#"{{"user":"{}"}}"#, "가".repeat(128));
         assert!(asking_user(longest.as_bytes()).is_ok());
         let too_long = format!(r#"{{"user":"{}"}}"#, "가".repeat(129));
@@ -325,6 +338,7 @@ mod tests {
             r#"{"user":" "}"#,
             r#"{"user":"a\u0000b"}"#,
             r#"{"user":1}"#,
+            r#"{"user":"\ud800"}"#,
             r#"{"user":"a","user":"a"}"#,
         ] {
             assert_eq!(field(asking_user(body.as_bytes())), "user", "{body}");
