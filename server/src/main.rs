@@ -34,10 +34,6 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, error, info, warn};
 
-/// A request allocates some dozen small things: this allocator takes less time for them.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// The server could not start: bad flags, an address that is taken, a store that is not there.
 const CANNOT_START: u8 = 2;
 
