@@ -151,11 +151,13 @@ impl<S: Store> App<S> {
     }
 
     async fn dispatch(&self, route: Route<'_>, head: &Parts, body: &[u8]) -> Outcome<Answer> {
-        match route {
-            Route::Coupons(id) if head.method == Method::POST => self.issue(id, head, body).await,
-            // Rare and large: apart, so that what a launch is made of stays small. It is moved often.
-            rare => Box::pin(self.dispatch_rare(rare, head, body)).await,
+        if let Route::Coupons(id) = route
+            && head.method == Method::POST
+        {
+            return self.issue(id, head, body).await;
         }
+        // Rare and large: apart, so that what a launch is made of stays small. It is moved often.
+        Box::pin(self.dispatch_rare(route, head, body)).await
     }
 
     async fn dispatch_rare(&self, rare: Route<'_>, head: &Parts, body: &[u8]) -> Outcome<Answer> {

@@ -35,7 +35,7 @@ impl Worker {
     /// Where the last link to a target was taken, by an answer that nobody has looked at like all others,
     /// opens another for the next request: so that more of them can be looked at together.
     pub(super) async fn provide(self: &Rc<Self>, target: usize) {
-        if self.lanes[target].has_idle() || !self.may_sleep() {
+        if self.lanes[target].has_idle() || self.is_full() || !self.may_sleep() {
             return;
         }
         let worker = Rc::clone(self);
