@@ -84,6 +84,11 @@ impl Phases {
         found
     }
 
+    /// The coupon that was asked for last.
+    pub(super) fn last_coupon(&self) -> Option<Answer> {
+        self.last_coupon
+    }
+
     /// The answer by whose end it was over.
     pub(super) fn over(&self) -> Option<Answer> {
         self.first_ended

@@ -26,7 +26,6 @@ pub(super) struct Rush {
     lost: u64,
     phases: Phases,
     first_sold_out: Option<Answer>,
-    last_issued: Option<Answer>,
     /// "Sold out" was read, and requests that were sent before it are still under way.
     uncounted: bool,
     heights: Heights,
@@ -77,7 +76,6 @@ impl Rush {
             lost: 0,
             phases: Phases::default(),
             first_sold_out: None,
-            last_issued: None,
             uncounted: false,
             heights: Heights::default(),
             proven: Vec::new(),
@@ -122,9 +120,6 @@ impl Rush {
             return found;
         }
         found.extend(self.first_sold_out.and_then(|refused| late(refused, answer)));
-        if self.last_issued.is_none_or(|last| last.sent < answer.sent) {
-            self.last_issued = Some(answer);
-        }
         for rank in ranks {
             let outside = !(1..=self.coupons()).contains(rank);
             found.extend(outside.then(|| What::new("contradicting-counts", [answer.op])));
@@ -143,7 +138,7 @@ impl Rush {
         if self.first_sold_out.is_none_or(|first| answer.end < first.end) {
             self.first_sold_out = Some(answer);
             self.uncounted = true;
-            found.extend(self.last_issued.and_then(|last| late(answer, last)));
+            found.extend(self.phases.last_coupon().and_then(|last| late(answer, last)));
         }
         found
     }
@@ -203,7 +198,8 @@ impl Rush {
         })
     }
 
-    /// When "sold out" was answered first, or the campaign was over before that, while it is not known whether requests enough were there.
+    /// When "sold out" was answered first, or the campaign was over before that, while it is not known
+    /// whether requests enough were there.
     pub(super) fn refused(&self) -> Option<i64> {
         self.first_sold_out.filter(|_| self.uncounted).map(|refused| self.by(refused))
     }
