@@ -44,7 +44,7 @@ pub struct Evidence {
 }
 
 /// Everything known about one campaign.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct CampaignEvidence {
     /// Its name.
     pub name: String,
@@ -157,7 +157,7 @@ impl Evidence {
 }
 
 /// What the store says about a campaign.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Store {
     /// Nothing can be said, for this reason.
     Unread(String),

@@ -3,11 +3,14 @@
 //! The trick is to part suspicion from proof. Every answer is looked at once, in bounded memory
 //! ([`suspect`]): extreme moments and fingerprints tell which few requests may contradict each other.
 //! Those alone are read again from the history and judged by the checks ([`confirm`]), with the same
-//! sentences and witnesses as in `verifier check`. A part of a history proves what it shows.
+//! sentences and witnesses as in `verifier check`. A part of a history proves what it shows. What only
+//! all requests together can show is looked for among all ([`look`]), as often as a tenth of a processor's
+//! time allows.
 
 mod confirm;
 mod height;
 mod known;
+mod look;
 mod phases;
 mod rush;
 mod suspect;
@@ -17,6 +20,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use contract::history::Event;
 use contract::history::follow::Follower;
 use contract::history::stored::CONTROL;
 use contract::run::{HISTORY_DIR, LATEST, RUNS_DIR, Run, RunState};
@@ -25,7 +29,10 @@ use tokio::time::sleep;
 
 use crate::cli::WatchArgs;
 use crate::source::history::History;
-use crate::verdict::{Kind, Report};
+use crate::verdict::{Finding, Kind, Report};
+use crate::witness;
+use confirm::confirm;
+use look::Everything;
 use suspect::Suspect;
 use tell::{Ended, Teller};
 
@@ -72,54 +79,111 @@ async fn follow(args: &WatchArgs, teller: &mut Teller) -> Result<u8> {
         teller.waiting(&place.words());
         sleep(EVERY).await;
     };
-    let mut follower = Follower::open(&found.history)?;
-    teller.watching(&found.shown());
-    let lag = || found.judged().read_lag(args.read_lag);
-    let (mut suspect, mut proven) = (Suspect::default(), 0);
+    let mut watch = Watch::new(args, found, teller)?;
     loop {
-        // The scenario is there before the load begins, and perhaps after the history.
-        suspect.reads_may_lag(lag()?);
-        let over = follower.poll(&mut |event| suspect.take(event))?;
-        for some in suspect.suspicions().chunks(AT_ONCE) {
-            let report = confirm::confirm(&found.judged(), some, lag()?)?;
-            proven += tell_all(&report, &mut suspect, teller)?;
-            if proven > 0 && !args.keep_going {
-                return Ok(PROVEN);
-            }
+        let over = watch.read()?;
+        if watch.proven > 0 && !args.keep_going {
+            return Ok(PROVEN);
         }
         if over {
-            let (seen, unknown) = (suspect.seen, suspect.unknown());
-            teller.ended(&Ended { seen, unknown, proven, check: found.to_check() });
-            return Ok(if proven > 0 { PROVEN } else { NO_VERDICT });
+            return Ok(watch.ended());
         }
-        teller.progress(suspect.seen, suspect.under_way(), proven);
+        watch.progress();
         sleep(EVERY).await;
     }
 }
 
-/// Tells what was proven for the first time, and says how much that was.
-fn tell_all(report: &Report, suspect: &mut Suspect, teller: &mut Teller) -> Result<usize> {
-    let mut proven = 0;
-    for finding in report.findings() {
-        let e = &finding.judged.evidence;
-        if finding.kind == Kind::Doubt && finding.violation.sentence.starts_with("internal error") {
-            teller.note(&finding.violation.sentence);
+/// A history that is followed.
+struct Watch<'a> {
+    args: &'a WatchArgs,
+    found: Found,
+    follower: Follower,
+    suspect: Suspect,
+    everything: Everything,
+    teller: &'a mut Teller,
+    /// Checks that are broken.
+    proven: usize,
+}
+
+impl<'a> Watch<'a> {
+    fn new(args: &'a WatchArgs, found: Found, teller: &'a mut Teller) -> Result<Self> {
+        let follower = Follower::open(&found.history)?;
+        teller.watching(&found.shown());
+        let (suspect, everything) = (Suspect::default(), Everything::new());
+        Ok(Self { args, found, follower, suspect, everything, teller, proven: 0 })
+    }
+
+    /// Reads what is new and tells what it proves; says whether the history has ended.
+    fn read(&mut self) -> Result<bool> {
+        let history = self.found.judged();
+        // The scenario is there before the load begins, and perhaps after the history.
+        let read_lag = history.read_lag(self.args.read_lag)?;
+        self.suspect.reads_may_lag(read_lag);
+        let over = self.follower.poll(&mut |event| {
+            self.suspect.take(&event);
+            self.everything.take(&event);
+        })?;
+        let (all, few): (Vec<_>, Vec<_>) =
+            self.suspect.suspicions().into_iter().partition(|s| s.what.ops.is_empty());
+        for few in few.chunks(AT_ONCE) {
+            self.tell(confirm(&history, few, read_lag)?, &history)?;
+            if self.proven > 0 && !self.args.keep_going {
+                return Ok(over);
+            }
         }
-        let Some(rush) = suspect.rush(&e.name).filter(|_| finding.kind == Kind::Violation) else {
-            continue;
+        let may_look = over || self.everything.may_look();
+        if all.is_empty() && !(may_look && self.suspect.is_unsettled()) {
+            return Ok(over);
+        }
+        let mut each = |event: &Event<'_>| self.suspect.take(event);
+        let judged = (&history, read_lag);
+        let (report, over) = self.everything.look(&mut self.follower, judged, &mut each)?;
+        report.map_or(Ok(()), |report| self.tell(report, &history))?;
+        Ok(over)
+    }
+
+    /// Tells what was proven for the first time.
+    fn tell(&mut self, mut report: Report, history: &History) -> Result<()> {
+        for judged in report.campaigns.iter().filter(|judged| judged.evidence.whole) {
+            let told = judged.evidence.acknowledged.len() as u64;
+            if let Some(rush) = self.suspect.rush(&judged.evidence.name) {
+                rush.recounted(told);
+            }
+        }
+        let is_new = |finding: &Finding<'_>| {
+            finding.kind == Kind::Violation
+                && self.suspect.is_new(&finding.judged.evidence.name, finding.check)
         };
-        if rush.prove(finding.check) {
-            teller.violation(report, &finding)?;
-            proven += 1;
+        if !report.findings().any(|finding| is_new(&finding)) {
+            return Ok(());
         }
-    }
-    for judged in &report.campaigns {
-        let told = judged.evidence.acknowledged.len() as u64;
-        if let Some(rush) = suspect.rush(&judged.evidence.name).filter(|_| judged.evidence.whole) {
-            rush.recounted(told);
+        witness::recheck(history, &mut report)?;
+        for finding in report.findings() {
+            let sentence = &finding.violation.sentence;
+            if finding.kind == Kind::Doubt && sentence.starts_with("internal error") {
+                self.teller.note(sentence);
+            }
+            let rush = self.suspect.rush(&finding.judged.evidence.name);
+            let Some(rush) = rush.filter(|_| finding.kind == Kind::Violation) else { continue };
+            if rush.prove(finding.check) {
+                self.teller.violation(&report, &finding)?;
+                self.proven += 1;
+            }
         }
+        Ok(())
     }
-    Ok(proven)
+
+    fn progress(&mut self) {
+        self.teller.progress(self.suspect.seen, self.suspect.under_way(), self.proven);
+    }
+
+    /// Tells how it ended, and says what with.
+    fn ended(&mut self) -> u8 {
+        let (seen, unknown) = (self.suspect.seen, self.suspect.unknown());
+        let (proven, check) = (self.proven, self.found.to_check());
+        self.teller.ended(&Ended { seen, unknown, proven, check });
+        if proven > 0 { PROVEN } else { NO_VERDICT }
+    }
 }
 
 /// Where the history is, or will be.

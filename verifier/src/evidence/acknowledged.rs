@@ -9,7 +9,7 @@ use super::Op;
 
 /// The acknowledged coupons of one campaign, one entry a coupon and not one an answer: a request
 /// that was repeated under the same idempotency key and got the same code again is the same coupon.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Acknowledged {
     coupons: Vec<Coupon>,
     plain: Plain,

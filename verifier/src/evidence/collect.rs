@@ -25,7 +25,7 @@ use super::{CampaignEvidence, Counts, Evidence, Op, Said, Store};
 use numbers::OpNumbers;
 
 /// Turns events into evidence.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Collector {
     campaigns: Vec<Building>,
     by_name: HashMap<Box<str>, usize, FixedState>,
@@ -46,7 +46,7 @@ pub struct Collector {
 }
 
 /// A campaign whose evidence is being collected.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Building {
     evidence: CampaignEvidence,
     broken: Broken,
@@ -59,7 +59,7 @@ struct Building {
 type Holder = (Option<Box<str>>, Option<Box<str>>);
 
 /// An operation whose completion has not been read yet.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Open {
     campaign: usize,
     kind: Kind,
@@ -298,7 +298,7 @@ const MOST_HELD: usize = 100_000;
 
 /// The coupons that are over first, and those that were sent and over last: what is said of all is
 /// said of these. Two of each, for some questions are about the others.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Extremes([Vec<(i64, u64)>; 3]);
 
 impl Extremes {

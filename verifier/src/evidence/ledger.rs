@@ -15,7 +15,7 @@ use crate::wording::signed;
 pub const MOST_HELD: usize = 100_000;
 
 /// Everything that was read about a campaign, in one moment, after it had settled.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Ledger {
     /// How many coupons the store thinks there are.
     pub coupons: Option<i64>,
@@ -69,7 +69,7 @@ pub struct PlainRows {
 }
 
 /// Rows that were too many for memory, by their codes.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Aside(Spill);
 
 /// One issued coupon.

@@ -11,7 +11,7 @@ use contract::outcome::Observation;
 use super::{Op, Said};
 
 /// What the reads of one campaign saw.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Reads {
     /// Reads of a number, by how many coupons it says were issued. A map has room for eleven at least,
     /// and most of many campaigns are asked once or twice.
@@ -32,7 +32,7 @@ pub struct Seen {
 }
 
 /// A list of codes.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct List {
     /// The numbers of its codes, in order.
     pub codes: Box<[u32]>,

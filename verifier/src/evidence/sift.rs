@@ -36,7 +36,7 @@ use part::{Group, Pair, Part, Slip};
 use rule::Rule;
 
 /// What is not held in memory.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Aside {
     /// Coupons by their codes.
     told: Vec<Spill>,

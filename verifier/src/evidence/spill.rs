@@ -9,6 +9,7 @@ use std::fs::File;
 use std::hash::{BuildHasher, Hash};
 use std::io;
 use std::os::unix::fs::FileExt as _;
+use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 use serde::{Deserialize, Serialize};
@@ -23,19 +24,19 @@ const BLOCK: usize = 8 << 10;
 /// A block is written when less than this is left of it: room that has to grow would double.
 const SPARE: usize = 256;
 
-/// Records in parts.
-#[derive(Debug)]
+/// Records in parts. A copy shares the file: it is good until more is added to the original.
+#[derive(Clone, Debug)]
 pub struct Spill {
     parts: Vec<Part>,
     /// Where blocks are, from the first one on.
-    file: Option<File>,
+    file: Option<Arc<File>>,
     end: u64,
     records: u64,
     /// Why what was added is lost.
-    failed: Option<io::Error>,
+    failed: Option<Arc<io::Error>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Part {
     held: Vec<u8>,
     /// Where each block begins, and its length.
@@ -65,7 +66,9 @@ impl Spill {
         let held = std::mem::take(&mut self.parts[at].held);
         match postcard::to_extend(record, held) {
             Ok(held) => self.parts[at].held = held,
-            Err(e) => self.failed = Some(io::Error::new(io::ErrorKind::InvalidData, e)),
+            Err(e) => {
+                self.failed = Some(Arc::new(io::Error::new(io::ErrorKind::InvalidData, e)));
+            }
         }
         self.added(at);
     }
@@ -82,14 +85,14 @@ impl Spill {
         if self.parts[at].held.len() > BLOCK - SPARE
             && let Err(e) = self.write(at)
         {
-            self.failed = Some(e);
+            self.failed = Some(Arc::new(e));
         }
     }
 
     fn write(&mut self, at: usize) -> io::Result<()> {
         let file = match &self.file {
             Some(file) => file,
-            None => self.file.insert(tempfile::tempfile()?),
+            None => self.file.insert(Arc::new(tempfile::tempfile()?)),
         };
         let Part { held, blocks } = &mut self.parts[at];
         file.write_all_at(held, self.end)?;
@@ -177,6 +180,28 @@ mod tests {
             }
         }
         assert_eq!(found, names.into_iter().collect());
+    }
+
+    #[test]
+    fn a_copy_may_be_written_out_and_leaves_the_original_as_it_was() {
+        let all = |spill: &Spill| {
+            let mut found: Vec<u64> = Vec::new();
+            for at in 0..PARTS {
+                let mut part = Vec::new();
+                spill.part(at, &mut part).unwrap();
+                found.extend(records::<u64>(&part));
+            }
+            found.sort_unstable();
+            found
+        };
+        let mut spill = Spill::default();
+        (0..2_000_000_u64).for_each(|n| spill.push(hash(n), &n));
+        let mut copy = spill.clone();
+        copy.flush().unwrap();
+        assert!(copy.end > spill.end && spill.end > 0);
+        assert_eq!(all(&copy), (0..2_000_000).collect::<Vec<_>>());
+        (2_000_000..4_000_000_u64).for_each(|n| spill.push(hash(n), &n));
+        assert_eq!(all(&spill), (0..4_000_000).collect::<Vec<_>>());
     }
 
     #[test]

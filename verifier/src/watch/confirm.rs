@@ -2,7 +2,7 @@
 //!
 //! What a part of a history shows is proven by it: another request that nobody looks at can make
 //! nothing possible that these alone rule out. It could where it was sent under the same key, so
-//! those are read as well. Where too few or too many requests are suspected, all of the campaign are.
+//! those are read as well.
 //!
 //! The history grows while it is read. So it is read twice: completions count only as far as the first
 //! pass came, invocations as far as the second. Whatever an answer can rest on was written down
@@ -12,74 +12,55 @@ use std::collections::HashSet;
 
 use anyhow::Result;
 use contract::history::follow::Follower;
-use contract::history::{Event, Integrity, Invocation, Kind};
+use contract::history::{Event, Integrity, Invocation};
 
 use super::known::{Fingerprint, fingerprint};
 use super::rush::Suspicion;
 use crate::check::Certainty;
 use crate::evidence::collect::Collector;
 use crate::evidence::{CampaignEvidence, shared};
+use crate::procedure;
 use crate::source::history::History;
 use crate::verdict::{Report, judge};
-use crate::{procedure, witness};
 
 /// What is read again.
-#[derive(Default)]
-struct Wanted<'a> {
+struct Wanted {
     ops: HashSet<u64>,
-    /// All requests for a coupon of these campaigns.
-    campaigns: HashSet<&'a str>,
     /// All requests with these keys.
     keys: HashSet<Fingerprint>,
 }
 
-/// Judges what is suspected; what is proven stands in the report, and nothing else counts.
+/// Judges what is suspected, but does not check the proofs again.
 pub(super) fn confirm(
     history: &History,
     suspicions: &[Suspicion],
     read_lag: i64,
 ) -> Result<Report> {
-    let mut wanted = Wanted::of(suspicions);
-    wanted.find_keys(history)?;
-    let mut campaigns = wanted.collect(history)?;
+    let mut campaigns = Wanted::of(suspicions, history)?.collect(history)?;
     shared::find(&mut campaigns);
     history.find_refusals(&mut campaigns)?;
     for campaign in &mut campaigns {
         campaign.read_lag = read_lag;
         campaign.contradictions = procedure::decide(campaign);
     }
-    let mut report = judge(campaigns, Vec::new(), Certainty::Proven);
-    witness::recheck(history, &mut report)?;
-    Ok(report)
+    Ok(judge(campaigns, Vec::new(), Certainty::Proven))
 }
 
-impl<'a> Wanted<'a> {
-    fn of(suspicions: &'a [Suspicion]) -> Self {
-        let mut wanted = Self::default();
-        for Suspicion { campaign, what } in suspicions {
-            wanted.ops.extend(&what.ops);
-            if what.ops.is_empty() {
-                wanted.campaigns.insert(campaign);
-            }
-        }
-        wanted
-    }
-
-    fn find_keys(&mut self, history: &History) -> Result<()> {
+impl Wanted {
+    fn of(suspicions: &[Suspicion], history: &History) -> Result<Self> {
+        let ops: HashSet<u64> =
+            suspicions.iter().flat_map(|s| s.what.ops.iter().copied()).collect();
         let mut keys = HashSet::new();
         Follower::open(&history.path)?.poll(&mut |event| {
             if let Event::Invoke(i) = event {
-                keys.extend(key(&i).filter(|_| self.ops.contains(&i.op)));
+                keys.extend(key(&i).filter(|_| ops.contains(&i.op)));
             }
         })?;
-        self.keys = keys;
-        Ok(())
+        Ok(Self { ops, keys })
     }
 
     fn wants(&self, i: &Invocation<'_>) -> bool {
-        self.ops.contains(&i.op)
-            || i.kind == Kind::Issue && self.campaigns.contains(i.campaign.as_ref())
-            || key(i).is_some_and(|key| self.keys.contains(&key))
+        self.ops.contains(&i.op) || key(i).is_some_and(|key| self.keys.contains(&key))
     }
 
     fn collect(&self, history: &History) -> Result<Vec<CampaignEvidence>> {
@@ -105,15 +86,18 @@ impl<'a> Wanted<'a> {
         })?;
         let mut campaigns = collector.finish(Integrity::default())?.campaigns;
         campaigns.retain(|campaign| campaign.counts.requests + campaign.counts.reads > 0);
-        let ahead = follower.is_written_ahead();
         for campaign in &mut campaigns {
-            campaign.keys_whole = ahead;
-            campaign.whole &= ahead && self.campaigns.contains(campaign.name.as_str());
-            let targets = history.run.iter().flat_map(|(run, _)| &run.targets);
-            campaign.targets = targets.map(|target| target.name.clone()).collect();
+            (campaign.keys_whole, campaign.whole) = (follower.is_written_ahead(), false);
+            campaign.targets = targets(history);
         }
         Ok(campaigns)
     }
+}
+
+/// The names of the instances, where the run's description is there.
+pub(super) fn targets(history: &History) -> Vec<String> {
+    let targets = history.run.iter().flat_map(|(run, _)| &run.targets);
+    targets.map(|target| target.name.clone()).collect()
 }
 
 fn key(i: &Invocation<'_>) -> Option<Fingerprint> {

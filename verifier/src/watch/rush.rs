@@ -29,6 +29,10 @@ pub(super) struct Rush {
     /// "Sold out" was read, and requests that were sent before it are still under way.
     uncounted: bool,
     heights: Heights,
+    /// Answers were told that only all requests together can say of whether they fit.
+    entangled: bool,
+    /// An answer came since all of them were looked at.
+    news: bool,
     /// What was proven needs no further proof.
     proven: Vec<&'static str>,
 }
@@ -78,6 +82,8 @@ impl Rush {
             first_sold_out: None,
             uncounted: false,
             heights: Heights::default(),
+            entangled: false,
+            news: false,
             proven: Vec::new(),
         }
     }
@@ -91,17 +97,33 @@ impl Rush {
         self.coupons.into()
     }
 
+    /// Whether this check is known to be broken.
+    pub(super) fn is_proven(&self, check: &str) -> bool {
+        self.proven.contains(&check)
+    }
+
     /// What is still to be proven.
     pub(super) fn suspicion(&self, what: What) -> Option<Suspicion> {
-        let new = !self.proven.contains(&what.check);
+        let new = !self.is_proven(what.check);
         new.then(|| Suspicion { campaign: self.name.clone(), what })
     }
 
     /// This check is broken; says whether that is new. Once is enough.
     pub(super) fn prove(&mut self, check: &'static str) -> bool {
-        let new = !self.proven.contains(&check);
+        let new = !self.is_proven(check);
         self.proven.extend(new.then_some(check));
         new
+    }
+
+    /// An answer came. Where it says something of others, no few extreme moments decide.
+    pub(super) fn heard(&mut self, of_others: bool) {
+        self.news = true;
+        self.entangled |= of_others && !self.restock;
+    }
+
+    /// Whether something came since this was asked last that only all requests decide.
+    pub(super) fn is_unsettled(&mut self) -> bool {
+        std::mem::take(&mut self.news) && self.entangled
     }
 
     /// All of it was read again, and so many coupons were told in truth.

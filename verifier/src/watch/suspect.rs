@@ -79,11 +79,11 @@ impl Suspect {
         self.read_lag = lag;
     }
 
-    pub(super) fn take(&mut self, event: Event<'_>) {
+    pub(super) fn take(&mut self, event: &Event<'_>) {
         match event {
-            Event::Campaign(promise) => self.promise(&promise),
-            Event::Invoke(invocation) => self.invoke(&invocation),
-            Event::Complete(completion) => self.complete(&completion),
+            Event::Campaign(promise) => self.promise(promise),
+            Event::Invoke(invocation) => self.invoke(invocation),
+            Event::Complete(completion) => self.complete(completion),
         }
     }
 
@@ -98,6 +98,12 @@ impl Suspect {
         std::mem::take(&mut self.suspicions)
     }
 
+    /// Whether something was told since this was asked last that only all requests decide.
+    pub(super) fn is_unsettled(&mut self) -> bool {
+        // Each of them is asked.
+        self.campaigns.iter_mut().filter_map(|rush| rush.is_unsettled().then_some(())).count() > 0
+    }
+
     /// How many coupons, users, keys or ranks came after so many that they were not remembered.
     pub(super) fn unknown(&self) -> u64 {
         let all = [&self.codes, &self.users, &self.keys, &self.ranks];
@@ -107,6 +113,12 @@ impl Suspect {
     /// Requests under way.
     pub(super) fn under_way(&self) -> usize {
         self.open.len()
+    }
+
+    /// Whether a violation was not proven before.
+    pub(super) fn is_new(&self, campaign: &str, check: &str) -> bool {
+        let rush = self.by_name.get(campaign).and_then(|at| self.campaigns.get(*at));
+        rush.is_some_and(|rush| !rush.is_proven(check))
     }
 
     /// The campaign that a suspicion is about.
@@ -143,6 +155,8 @@ impl Suspect {
         if c.at < open.at {
             return;
         }
+        let of_others = self.tells_of_others(&open, &c.outcome);
+        self.campaigns[open.campaign].heard(of_others);
         let lag = if open.kind == Kind::Read { self.read_lag } else { 0 };
         let answer = Answer { op: c.op, sent: open.at.saturating_sub(lag), end: c.at };
         match (&c.outcome, open.kind) {
@@ -175,6 +189,19 @@ impl Suspect {
             }
             // A read of a list, a failure, or an answer to a question that was not asked.
             _ => {}
+        }
+    }
+
+    /// Whether an answer says something of coupons that are not its own, beyond that none is left.
+    fn tells_of_others(&self, open: &Open, outcome: &Outcome<'_>) -> bool {
+        let limited = self.campaigns[open.campaign].limit.is_some();
+        match outcome {
+            Outcome::Issued(coupon) => coupon.seq.is_some() || coupon.remaining.is_some(),
+            // Another request under the key, or of the user, may hold one, or be the only one lost.
+            Outcome::SoldOut => open.key.is_some() || limited,
+            Outcome::AlreadyIssued(_) | Outcome::Indeterminate(_) | Outcome::Pending => limited,
+            Outcome::Read(_) => true,
+            Outcome::NotStarted | Outcome::NotFound | Outcome::Ended | Outcome::Failed(_) => false,
         }
     }
 

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use roaring::RoaringBitmap;
 
 /// A set of numbers.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct OpNumbers {
     blocks: Vec<Block>,
     /// Where the block with these upper bits is.
@@ -22,7 +22,7 @@ pub(super) struct OpNumbers {
 }
 
 /// Numbers that have all but their lowest 16 bits in common, by those.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Block {
     /// From the first to the last; a single one has no step.
     Even {
