@@ -45,15 +45,17 @@ impl Watch {
         Self { child, lines }
     }
 
-    /// The next event of this kind.
+    /// The next event of this kind. Progress is told once a second, so nothing is waited for without end.
     fn until(&mut self, event: &str) -> Value {
-        loop {
+        for _ in 0..60 {
             let line = self.lines.next().unwrap_or_else(|| panic!("ended before {event}"));
             let line: Value = serde_json::from_str(&line.unwrap()).unwrap();
             if line["event"] == event {
                 return line;
             }
         }
+        self.child.kill().unwrap();
+        panic!("there was no {event}");
     }
 
     /// Everything that is told from here on but progress, and the exit code.
