@@ -276,7 +276,7 @@ impl<'a> Sieve<'a> {
             return;
         }
         let rank = slip.rank().number(self.campaigns[slip.campaign].coupons);
-        let over = slip.completed.unwrap_or(i64::MAX).min(rule.held_by(slip.user));
+        let over = rule.seen.over(slip).min(rule.held_by(slip.user));
         ranked.tell(&self.shelves, (slip, rank), (part, over), plain);
     }
 
