@@ -11,6 +11,7 @@
 //! hashes, by those hashes, and each of *those* parts alone tells which ones are named twice. Two names
 //! with one hash cost a look and hide nothing.
 
+mod compare;
 mod marks;
 mod name;
 mod order;
@@ -334,6 +335,7 @@ impl Sifted {
     fn count(&mut self, pair: &Pair<'_>, marks: &Marks<'_>) {
         self.plain.coupons += 1;
         self.plain.named |= pair.told.user.is_some();
+        self.plain.was_told(pair.told.completed.unwrap_or(i64::MAX));
         if pair.told.rank().is_silent() {
             *self.plain.unranked.entry(pair.numbers).or_default() += 1;
         }
@@ -353,6 +355,9 @@ impl Sifted {
         self.coupons.extend(other.coupons);
         self.plain.coupons += other.plain.coupons;
         self.plain.named |= other.plain.named;
+        for at in other.plain.ends.into_iter().flat_map(|(first, last)| [first, last]) {
+            self.plain.was_told(at);
+        }
         for (numbers, coupons) in other.plain.unranked {
             *self.plain.unranked.entry(numbers).or_default() += coupons;
         }
