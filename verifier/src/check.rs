@@ -62,7 +62,7 @@ pub struct Check {
 pub enum Needs {
     /// Any history. Where the store was read as well, it looks there too.
     History,
-    /// A history with so few coupons that each can be looked at.
+    /// A history with so few coupons, or so few campaigns, that each coupon is compared with others.
     Each,
     /// A history in which the start has a place.
     Start,
@@ -327,7 +327,7 @@ impl Needs {
     pub fn words(self) -> &'static str {
         match self {
             Self::History => "history",
-            Self::Each => "history, not too many coupons",
+            Self::Each => "history, few coupons or few campaigns",
             Self::Start => "history with a placed start",
             Self::WholeOrStore => "whole history, or store",
             Self::WholeForStore => "history; with a store, a whole one",
@@ -354,8 +354,10 @@ impl Needs {
         match self {
             Self::History => None,
             Self::Each => {
-                let reason = "the coupons are too many to look at each of them";
-                let many = e.acknowledged.plain().coupons > 0 || e.load.rivals.is_none();
+                let reason =
+                    "coupons and campaigns are too many to compare each coupon with others";
+                let unread = e.acknowledged.plain().coupons > 0 && e.compared.is_none();
+                let many = unread || e.load.rivals.is_none();
                 many.then(|| reason.to_owned())
             }
             Self::Start => unplaced(),

@@ -8,6 +8,7 @@
 
 pub mod acknowledged;
 pub mod collect;
+pub mod compared;
 pub mod identify;
 pub mod join;
 pub mod ledger;
@@ -24,6 +25,7 @@ use contract::campaign::{PerUser, Precedence, Window};
 use crate::procedure::Contradiction;
 
 use acknowledged::Acknowledged;
+use compared::Compared;
 use join::Join;
 use ledger::Ledger;
 use load::Load;
@@ -60,6 +62,8 @@ pub struct CampaignEvidence {
     pub counts: Counts,
     /// The coupons that clients were told about.
     pub acknowledged: Acknowledged,
+    /// What is known of the plain ones where each is compared with others.
+    pub compared: Option<Compared>,
     /// Requests that may have consumed a coupon nobody was told about.
     pub pending: Vec<Op>,
     /// The `sold_out` that was answered first.

@@ -71,6 +71,7 @@ pub fn check(args: &CheckArgs) -> Result<Report> {
     for at in &selected {
         decide(&mut evidence, *at, args.without)?;
     }
+    evidence.compare(&selected).context(NO_ROOM)?;
     let mut report = judge(evidence, &selected, args.fail_on);
     report.subject = subject(&history, stores.as_ref());
     witness::recheck(&history, &mut report)?;
@@ -90,6 +91,7 @@ fn decide(evidence: &mut Evidence, at: usize, without: Option<Condition>) -> Res
         return Ok(());
     }
     let recalled = evidence.aside.recall(at, campaign, &lacking).context(NO_ROOM)?;
+    evidence.aside.hold(recalled.iter().map(|(coupon, _)| coupon.told.op));
     campaign.acknowledged.recall(recalled);
     campaign.contradictions = procedure::decide_without(campaign, without);
     Ok(())

@@ -229,6 +229,11 @@ pub fn decide_without(e: &CampaignEvidence, without: Option<Condition>) -> Vec<C
     without_repeats(found)
 }
 
+/// So many coupons there are, or were, where the store tells.
+pub(crate) fn numbers(e: &CampaignEvidence) -> u64 {
+    stored::Stored::of(e, Rules { without: None }).total.unwrap_or(e.coupons)
+}
+
 /// Leaves out what needs all operations of another contradiction and more.
 fn without_repeats(found: Vec<Contradiction>) -> Vec<Contradiction> {
     let mut kept: Vec<Contradiction> = Vec::new();

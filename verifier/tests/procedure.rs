@@ -219,11 +219,9 @@ fn a_hole_makes_no_valid_story_invalid() {
     }
 }
 
-/// What was found in a campaign, with its proof. Where a campaign was over, several coupons can show the
-/// same as well as each other, and which of them is held decides which of them is shown.
+/// What was found in a campaign, with its proof.
 fn proofs(judged: &Judged) -> Vec<(&'static str, &str, Vec<u64>)> {
-    let over = judged.evidence.first_ended.is_some();
-    let shown = |v: &Violation| v.witness.iter().filter(|_| !over).map(|op| op.op).collect();
+    let shown = |v: &Violation| v.witness.iter().map(|op| op.op).collect();
     judged.violations().map(|(check, v)| (check, v.sentence.as_str(), shown(v))).collect()
 }
 
@@ -254,13 +252,14 @@ fn is_simple(story: &Story) -> bool {
 #[test]
 fn sifted_stories_are_judged_like_others_and_hold_nothing_that_they_need_not() {
     let (mut ranked, mut counted) = (0, 0);
-    for batch in 0..(setting("PROCEDURE_STORIES", 1_000_000) / BATCH / 10).max(4) {
+    let first = setting("PROCEDURE_SEED", 0) / BATCH;
+    for batch in first..first + (setting("PROCEDURE_STORIES", 1_000_000) / BATCH / 10).max(4) {
         let stories = stories(batch * BATCH, BATCH, batch % 4 == 3);
         let text = story::write(&stories);
         let judged = [None, Some(0)].map(|held| judge_holding(&text, &stories, (None, held)));
         let campaigns = judged[0].campaigns.iter().zip(&judged[1].campaigns);
         for (story, (held, sifted)) in stories.iter().zip(campaigns) {
-            assert_eq!(proofs(sifted), proofs(held), "{story:#?}");
+            assert_eq!(proofs(sifted), proofs(held), "batch {batch}: {story:#?}");
             let evidence = &sifted.evidence;
             if proofs(held).is_empty() && story.rows.is_none() && is_simple(story) {
                 assert_eq!(evidence.acknowledged.iter().count(), 0, "{story:#?}");

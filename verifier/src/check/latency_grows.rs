@@ -4,10 +4,9 @@
 //! The time in which coupons were issued is cut into ten parts. Medians are compared, which a burst at
 //! the start or a pause of the machine does not move.
 
-use hdrhistogram::Histogram;
-
 use super::{Check, Needs, Violation, Weight};
-use crate::evidence::{CampaignEvidence, Op};
+use crate::evidence::CampaignEvidence;
+use crate::evidence::compared::Compared;
 use crate::wording::{count, span};
 
 pub(super) const CHECK: Check = Check {
@@ -19,8 +18,6 @@ pub(super) const CHECK: Check = Check {
     find,
 };
 
-/// So many parts of the time are compared.
-const PARTS: usize = 10;
 /// A part with fewer coupons says nothing.
 const ENOUGH: u64 = 20;
 /// So many parts must be left.
@@ -34,7 +31,8 @@ const RISING: usize = 85;
 
 /// The answers of one part.
 struct Part {
-    took: Histogram<u64>,
+    /// Half of them took so long or longer.
+    median: i64,
     /// So many coupons had been issued by its end.
     upto: u64,
 }
@@ -44,7 +42,7 @@ fn find(e: &CampaignEvidence) -> Vec<Violation> {
         return Vec::new();
     }
     let parts = parts(e);
-    let medians: Vec<i64> = parts.iter().map(Part::median).collect();
+    let medians: Vec<i64> = parts.iter().map(|part| part.median).collect();
     let [first, second, .., last_but_one, last] = medians[..] else { return Vec::new() };
     let (early, late) = (mean(first, second), mean(last_but_one, last));
     let grows = late > early.saturating_mul(TIMES) && late - early > LONGER && rises(&medians);
@@ -78,34 +76,16 @@ fn rises(medians: &[i64]) -> bool {
 
 /// The parts that say something, in order of time.
 fn parts(e: &CampaignEvidence) -> Vec<Part> {
-    let told = || e.acknowledged.iter().map(|coupon| &coupon.told);
-    let ends = || told().map(Op::end);
-    let (Some(first), Some(last)) = (ends().min(), ends().max()) else { return Vec::new() };
-    let mut took: Vec<Histogram<u64>> = Vec::new();
-    // Two digits, up to an hour, are some 10 KiB a part.
-    let histogram = || Histogram::new_with_bounds(1_000, 3_600_000_000_000, 2);
-    took.extend((0..PARTS).map_while(|_| histogram().ok()));
-    let length = last.saturating_sub(first) / 10 + 1;
-    for op in told() {
-        let at = usize::try_from(op.end().saturating_sub(first) / length).unwrap_or(PARTS);
-        let nanos = u64::try_from(op.end().saturating_sub(op.invoked)).unwrap_or(0);
-        took.get_mut(at).into_iter().for_each(|part| part.saturating_record(nanos));
-    }
-    let mut upto = 0;
-    let mut parts = Vec::new();
-    for took in took {
+    let Some(coupons) = Compared::of(e) else { return Vec::new() };
+    let (mut upto, mut parts) = (0, Vec::new());
+    for took in coupons.took().flatten() {
         upto += took.len();
         if took.len() >= ENOUGH {
-            parts.push(Part { took, upto });
+            let median = i64::try_from(took.value_at_quantile(0.5)).unwrap_or(i64::MAX);
+            parts.push(Part { median, upto });
         }
     }
     parts
-}
-
-impl Part {
-    fn median(&self) -> i64 {
-        i64::try_from(self.took.value_at_quantile(0.5)).unwrap_or(i64::MAX)
-    }
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use std::ops::Range;
 
 use super::{Check, Needs, Violation, Weight, capped};
 use crate::evidence::CampaignEvidence;
+use crate::evidence::compared::Compared;
 use crate::evidence::load::demand::Demand;
 use crate::wording::count;
 
@@ -43,8 +44,10 @@ fn find(e: &CampaignEvidence) -> Vec<Violation> {
     if Needs::Each.missing(e).is_some() {
         return Vec::new();
     }
-    let Some(rivals) = &e.load.rivals else { return Vec::new() };
-    let shares = shares(e, &rivals.demand);
+    let (Some(rivals), Some(coupons)) = (&e.load.rivals, Compared::of(e)) else {
+        return Vec::new();
+    };
+    let shares = shares(&rivals.demand, coupons.won());
     let all: u64 = shares.values().map(|share| share.won).sum();
     let starved = shares.into_iter().filter(|(_, s)| s.is_starved());
     let violation = |(target, s): (u16, Share)| {
@@ -70,24 +73,15 @@ impl Share {
 }
 
 /// What each target asked for and won, and what it would have won as one of all.
-fn shares(e: &CampaignEvidence, demand: &Demand) -> BTreeMap<u16, Share> {
-    let mut won: BTreeMap<u16, Vec<u64>> = BTreeMap::new();
-    for op in e.acknowledged.iter().map(|coupon| coupon.asked()) {
-        let after = op.invoked.saturating_sub(e.starts_at.latest);
-        if let (Some(target), Some(at)) = (op.target, demand.bucket(after)) {
-            let counts = won.entry(target).or_insert_with(|| vec![0; demand.len()]);
-            counts.get_mut(at).into_iter().for_each(|n| *n += 1);
-        }
-    }
+fn shares(demand: &Demand, won: &Demand) -> BTreeMap<u16, Share> {
     let mut shares: BTreeMap<u16, Share> = BTreeMap::new();
     // Nobody is starved of what is gone.
-    let last = won.values().filter_map(|counts| counts.iter().rposition(|n| *n > 0)).max();
-    let buckets = last.map_or(0, |at| at + 1);
+    let buckets = won.len();
     let (mut from, mut asked) = (0, 0);
     for at in 0..buckets {
         asked += demand.targets().map(|(_, n)| u64::from(n.get(at).map_or(0, |n| *n))).sum::<u64>();
         if asked >= ENOUGH * demand.targets().count() as u64 || at + 1 == buckets {
-            share_out(from..at + 1, demand, &won, &mut shares);
+            share_out(from..at + 1, demand, won, &mut shares);
             (from, asked) = (at + 1, 0);
         }
     }
@@ -98,14 +92,15 @@ fn shares(e: &CampaignEvidence, demand: &Demand) -> BTreeMap<u16, Share> {
 fn share_out(
     stretch: Range<usize>,
     demand: &Demand,
-    won: &BTreeMap<u16, Vec<u64>>,
+    won: &Demand,
     shares: &mut BTreeMap<u16, Share>,
 ) {
-    let won = |target| won.get(&target).map_or(0, |n| n[stretch.clone()].iter().sum::<u64>());
-    let asked =
+    let sum =
         |n: &[u32]| n.iter().take(stretch.end).skip(stretch.start).map(|n| u64::from(*n)).sum();
+    // Both have the same targets.
+    let both = demand.targets().zip(won.targets());
     let stretch: Vec<(u16, u64, u64)> =
-        demand.targets().map(|(target, n)| (target, asked(n), won(target))).collect();
+        both.map(|((target, asked), (_, won))| (target, sum(asked), sum(won))).collect();
     let coupons: u64 = stretch.iter().map(|(_, _, won)| won).sum();
     let requests: u64 = stretch.iter().map(|(_, asked, _)| asked).sum();
     for (target, asked, won) in stretch {

@@ -6,12 +6,10 @@
 //! the last who won, it was luck. The outermost few on either side are left aside, for a single lost
 //! packet is answered late in any system.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
-
 use super::{Check, Needs, Violation, Weight};
+use crate::evidence::CampaignEvidence;
+use crate::evidence::compared::{Compared, LATE};
 use crate::evidence::load::rivals::LOSERS;
-use crate::evidence::{CampaignEvidence, Op};
 use crate::wording::{size, span};
 
 pub(super) const CHECK: Check = Check {
@@ -26,8 +24,6 @@ pub(super) const CHECK: Check = Check {
 /// A mixing window up to this is not told, in nanoseconds. Two buyers who press at the same moment are
 /// that far apart by their networks and browsers alone: within it nobody can say who was first.
 const NOTICEABLE: i64 = 100_000_000;
-/// So many on either side are left aside.
-const ASIDE: usize = 9;
 
 fn find(e: &CampaignEvidence) -> Vec<Violation> {
     if Needs::Each.missing(e).is_some() {
@@ -39,16 +35,22 @@ fn find(e: &CampaignEvidence) -> Vec<Violation> {
 fn mixed(e: &CampaignEvidence) -> Option<Violation> {
     let refused = e.final_sold_out()?;
     let losers = e.load.rivals.as_ref()?.losers();
-    let first_lost = *losers.get(ASIDE)?;
-    let last_won = last_but(ASIDE, winners(e))?;
+    let first_lost = *losers.get(LATE)?;
+    let coupons = Compared::of(e)?;
+    let mut last = coupons.last().clone();
+    e.resolved().for_each(|op| last.add(op.invoked));
+    let last_won = last.but_few()?;
     let window = last_won.saturating_sub(first_lost);
     if window <= NOTICEABLE {
         return None;
     }
     let passed = losers.iter().filter(|lost| **lost < last_won).count();
     let more = if passed == LOSERS { " or more" } else { "" };
-    let jumped = winners(e).filter(|op| op.invoked > first_lost).count();
-    let hard = winners(e).filter(|op| op.invoked > refused.end()).count();
+    let resolved = || e.resolved().map(|op| op.invoked);
+    let jumped = coupons.passed_by() + resolved().filter(|sent| *sent > first_lost).count();
+    // No plain coupon was asked for after that.
+    let held = e.acknowledged.iter().map(|coupon| coupon.asked().invoked);
+    let hard = held.chain(resolved()).filter(|sent| *sent > refused.end()).count();
     Some(Violation::new(format!(
         "who asked within the same {} could win or lose: {}{more} requests that were told \"sold \
          out\" were sent before some that got a coupon, {} coupons went to requests that were sent \
@@ -58,23 +60,6 @@ fn mixed(e: &CampaignEvidence) -> Option<Violation> {
         size(jumped),
         size(hard)
     )))
-}
-
-/// The requests that got a coupon, the first attempt of each.
-fn winners(e: &CampaignEvidence) -> impl Iterator<Item = &Op> {
-    e.acknowledged.iter().map(|coupon| coupon.asked()).chain(e.resolved())
-}
-
-/// When the last was sent but for so many.
-fn last_but<'a>(aside: usize, ops: impl Iterator<Item = &'a Op>) -> Option<i64> {
-    let mut last: BinaryHeap<Reverse<i64>> = BinaryHeap::with_capacity(aside + 2);
-    for op in ops {
-        last.push(Reverse(op.invoked));
-        if last.len() > aside + 1 {
-            last.pop();
-        }
-    }
-    last.peek().filter(|_| last.len() > aside).map(|at| at.0)
 }
 
 #[cfg(test)]

@@ -22,6 +22,8 @@ pub struct Plain {
     pub coupons: usize,
     /// Requests for some of them said who asked.
     pub named: bool,
+    /// When the first and the last of them were told.
+    pub ends: Option<(i64, i64)>,
     /// The ranks of those that were told one, in order and apart: each has one of its own.
     pub ranked: Vec<Numbers>,
     /// How many of the others can have which numbers.
@@ -38,6 +40,12 @@ pub struct Numbers {
 }
 
 impl Plain {
+    /// One was told at this moment.
+    pub(super) fn was_told(&mut self, at: i64) {
+        let (first, last) = self.ends.unwrap_or((at, at));
+        self.ends = Some((first.min(at), last.max(at)));
+    }
+
     /// How many of them have one of these numbers for sure.
     pub(crate) fn among(&self, numbers: Numbers) -> u64 {
         let ranked = self.ranked.iter().map(|run| {

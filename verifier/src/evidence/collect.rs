@@ -105,17 +105,14 @@ impl Sink for Collector {
             return;
         }
         self.by_name.insert(promise.campaign.as_ref().into(), self.campaigns.len());
-        let mut evidence = CampaignEvidence::new(promise);
-        if self.held > self.most {
-            evidence.load.rivals = None;
-        }
         self.campaigns.push(Building {
-            evidence,
+            evidence: CampaignEvidence::new(promise),
             broken: Broken::new(),
             unclassified: 0,
             holders: HashMap::new(),
             extremes: Extremes::default(),
         });
+        self.compare_few();
     }
 
     fn invoke(&mut self, i: &Invocation<'_>) {
@@ -208,11 +205,21 @@ impl Collector {
     }
 
     fn put_aside(&mut self) {
+        self.compare_few();
         for (campaign, building) in self.campaigns.iter_mut().enumerate() {
-            building.evidence.load.rivals = None;
             for coupon in building.evidence.acknowledged.take() {
                 self.aside.tell(campaign, &coupon);
             }
+        }
+    }
+
+    /// Who asked when is forgotten where both coupons and campaigns are many.
+    fn compare_few(&mut self) {
+        if self.held > self.most && self.campaigns.len() > MOST_COMPARED {
+            // Those before the last that knows nothing know nothing either.
+            let all = self.campaigns.iter_mut().rev().map(|building| &mut building.evidence.load);
+            let known = all.take_while(|load| load.rivals.is_some());
+            known.for_each(|load| load.rivals = None);
         }
     }
 
@@ -293,6 +300,10 @@ impl Default for Collector {
     }
 }
 
+/// Of so many campaigns coupons that are not held are compared with each other. It takes up to 1.5 MiB
+/// each for 256 targets, and some 200 KiB for the usual few.
+const MOST_COMPARED: usize = 64;
+
 /// So many coupons are held in memory.
 const MOST_HELD: usize = 100_000;
 
@@ -351,6 +362,7 @@ impl CampaignEvidence {
             restock: promise.restock,
             counts: Counts::default(),
             acknowledged: Acknowledged::default(),
+            compared: None,
             pending: Vec::new(),
             first_sold_out: None,
             first_already: None,
@@ -724,10 +736,12 @@ mod tests {
     }
 
     #[test]
-    fn who_asked_when_is_known_while_all_coupons_are_held() {
-        let part = |most, ops: std::ops::Range<u64>| {
-            let mut collector = Collector::holding(most);
+    fn who_asked_when_is_known_while_coupons_or_campaigns_are_few() {
+        let names: Vec<&str> = (0..65).map(|n| &*format!("{n}").leak()).collect();
+        let part = |campaigns: usize, ops: std::ops::Range<u64>| {
+            let mut collector = Collector::holding(2);
             collector.take(promise("c"));
+            names[..campaigns - 2].iter().for_each(|name| collector.take(promise(name)));
             ops.for_each(|op| {
                 collector.take(invoke(op, 5));
                 collector.take(complete(op, 6, issued()));
@@ -737,15 +751,20 @@ mod tests {
         let known = |mut collector: Collector| {
             collector.take(promise("later"));
             let evidence = collector.finish(Integrity::default()).unwrap();
-            let rivals = evidence.campaigns.iter().map(|c| c.load.rivals.is_some());
-            rivals.collect::<Vec<_>>()
+            let rivals = evidence.campaigns.iter().filter(|c| c.load.rivals.is_some());
+            (rivals.count(), evidence.campaigns.len())
         };
-        assert_eq!(known(part(2, 0..2)), [true; 2]);
-        assert_eq!(known(part(2, 0..3)), [false; 2]);
+        assert_eq!(known(part(65, 0..2)), (65, 65));
+        assert_eq!(known(part(64, 0..3)), (64, 64));
+        assert_eq!(known(part(65, 0..3)), (0, 65));
         for (one, other) in [(0..2, 2..4), (0..3, 3..3), (0..0, 0..3)] {
-            let mut both = part(2, one);
-            both.absorb(part(2, other));
-            assert_eq!(known(both), [false; 2]);
+            let both = |campaigns| {
+                let mut both = part(campaigns, one.clone());
+                both.absorb(part(campaigns, other.clone()));
+                both
+            };
+            assert_eq!(known(both(64)), (64, 64));
+            assert_eq!(known(both(66)), (0, 66));
         }
     }
 

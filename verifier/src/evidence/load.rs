@@ -22,7 +22,7 @@ pub struct Load {
     pub sold_out_sent: Option<i64>,
     /// What each target did.
     pub targets: BTreeMap<u16, TargetLoad>,
-    /// Who asked when; not known where coupons were too many to compare each of them with it.
+    /// Who asked when; not known where both coupons and campaigns were too many to compare each coupon with it.
     pub rivals: Option<Rivals>,
     /// When requests were in flight that ask for a coupon; no two overlap.
     competing: BTreeMap<i64, i64>,

@@ -11,6 +11,7 @@
 //! hashes, by those hashes, and each of *those* parts alone tells which ones are named twice. Two names
 //! with one hash cost a look and hide nothing.
 
+mod compare;
 mod marks;
 mod name;
 mod order;
@@ -24,7 +25,7 @@ use std::io;
 use contract::threads;
 use roaring::RoaringTreemap;
 
-use super::acknowledged::{Acknowledged, Coupon, Plain};
+use super::acknowledged::{Acknowledged, Coupon, Numbers, Plain};
 use super::ledger::{Ledgers, PlainRows, Row};
 use super::spill::{PARTS, Spill, hash};
 use super::{CampaignEvidence, Evidence};
@@ -127,7 +128,11 @@ pub fn sift(evidence: &mut Evidence, selected: &[usize], ledgers: &mut Ledgers) 
     ledgers.put_aside()?;
     let sieve = Sieve::new(evidence, selected, ledgers);
     let (mut all, ranked, marks) = sieve.sift()?;
-    let mut order = ranked.look()?;
+    let extremes = all.replaced_extremes();
+    let mut order = ranked.look(&extremes)?;
+    for (op, part) in extremes {
+        order.keep.entry(part).or_default().insert(op);
+    }
     sieve.take_back(&mut all, &order.keep, &marks)?;
     for (at, sifted) in all.of.iter_mut().enumerate() {
         marks.give(at, &mut sifted.plain_rows);
@@ -169,8 +174,8 @@ struct All {
 #[derive(Debug, Default)]
 struct Back {
     all: All,
-    /// The campaign of each, and the number of its row.
-    counted: Vec<(usize, Option<i64>)>,
+    /// The campaign of each, the number of its row, and its own numbers where they were not told.
+    counted: Vec<(usize, Option<i64>, Option<Numbers>)>,
 }
 
 /// What was found of one campaign.
@@ -180,7 +185,17 @@ struct Sifted {
     plain: Plain,
     rows: Vec<Row>,
     plain_rows: PlainRows,
+    /// The outermost of those that are plain.
+    extremes: Extremes,
+    /// Coupons that were kept as the outermost are told again, or their requests were sent before: then
+    /// they need not be the outermost of all.
+    inner: bool,
 }
+
+/// The coupons that were over first, and those that were sent and over last, two of each: moment, operation
+/// and part.
+#[derive(Debug, Default)]
+struct Extremes([[Option<(i64, u64, usize)>; 2]; 3]);
 
 impl<'a> Sieve<'a> {
     fn new(evidence: &'a Evidence, selected: &'a [usize], ledgers: &'a Ledgers) -> Self {
@@ -232,8 +247,14 @@ impl<'a> Sieve<'a> {
                 let plain = group.plain(&self.rules, &self.aside.keep).filter(|_| !doubted);
                 group.told.iter().for_each(|slip| self.rank(at, slip, plain.is_some(), ranked));
                 match plain {
-                    Some(pair) => all.of[pair.campaign()].count(&pair, &marks),
-                    None => all.keep(&group),
+                    Some(pair) => all.of[pair.campaign()].count(&pair, at, &marks),
+                    None => {
+                        let again = doubted || group.told.len() > 1;
+                        let kept = |slip: &&Slip<'_>| again && self.aside.keep.contains(&slip.op);
+                        let inner = group.told.iter().filter(kept);
+                        inner.for_each(|slip| all.of[slip.campaign].inner = true);
+                        all.keep(&group);
+                    }
                 }
             }
             Ok(())
@@ -276,7 +297,7 @@ impl<'a> Sieve<'a> {
             return;
         }
         let rank = slip.rank().number(self.campaigns[slip.campaign].coupons);
-        let over = slip.completed.unwrap_or(i64::MAX).min(rule.held_by(slip.user));
+        let over = rule.seen.over(slip).min(rule.held_by(slip.user));
         ranked.tell(&self.shelves, (slip, rank), (part, over), plain);
     }
 
@@ -295,7 +316,8 @@ impl<'a> Sieve<'a> {
             for group in part.groups().filter(|g| g.told.iter().any(|t| keep[&at].contains(&t.op)))
             {
                 if let Some(pair) = group.plain(&self.rules, &self.aside.keep) {
-                    found.counted.push((pair.campaign(), pair.row.map(|row| row.seq)));
+                    let silent = pair.told.rank().is_silent().then_some(pair.numbers);
+                    found.counted.push((pair.campaign(), pair.row.map(|row| row.seq), silent));
                 }
                 found.all.keep(&group);
             }
@@ -303,8 +325,8 @@ impl<'a> Sieve<'a> {
         };
         for found in in_parallel_of(parts.len(), by_code)? {
             all.absorb(found.all);
-            for (campaign, row) in found.counted {
-                all.of[campaign].uncount(campaign, row, marks);
+            for (campaign, row, silent) in found.counted {
+                all.of[campaign].uncount(campaign, (row, silent), marks);
             }
         }
         Ok(())
@@ -318,6 +340,13 @@ impl<'a> Sieve<'a> {
 }
 
 impl All {
+    /// The outermost plain coupons, with their parts, where those that were kept as such are none.
+    fn replaced_extremes(&self) -> HashMap<u64, usize> {
+        let replaced = self.of.iter().filter(|sifted| sifted.inner);
+        let all = replaced.flat_map(|sifted| sifted.extremes.0.iter().flatten().flatten());
+        all.map(|(_, op, part)| (*op, *part)).collect()
+    }
+
     fn keep(&mut self, group: &Group<'_, '_>) {
         self.held.extend(group.told.iter().map(|slip| slip.op));
         group.keep(&mut self.of);
@@ -331,9 +360,11 @@ impl All {
 }
 
 impl Sifted {
-    fn count(&mut self, pair: &Pair<'_>, marks: &Marks<'_>) {
+    fn count(&mut self, pair: &Pair<'_>, part: usize, marks: &Marks<'_>) {
+        self.extremes.saw(&pair.told, part);
         self.plain.coupons += 1;
         self.plain.named |= pair.told.user.is_some();
+        self.plain.was_told(pair.told.completed.unwrap_or(i64::MAX));
         if pair.told.rank().is_silent() {
             *self.plain.unranked.entry(pair.numbers).or_default() += 1;
         }
@@ -342,8 +373,15 @@ impl Sifted {
         }
     }
 
-    fn uncount(&mut self, campaign: usize, row: Option<i64>, marks: &Marks<'_>) {
+    fn uncount(
+        &mut self,
+        campaign: usize,
+        (row, silent): (Option<i64>, Option<Numbers>),
+        marks: &Marks<'_>,
+    ) {
         self.plain.coupons -= 1;
+        let left = silent.and_then(|numbers| self.plain.unranked.get_mut(&numbers));
+        left.into_iter().for_each(|left| *left -= 1);
         if let Some(seq) = row {
             marks.remove(campaign, seq, &mut self.plain_rows);
         }
@@ -353,11 +391,16 @@ impl Sifted {
         self.coupons.extend(other.coupons);
         self.plain.coupons += other.plain.coupons;
         self.plain.named |= other.plain.named;
+        for at in other.plain.ends.into_iter().flat_map(|(first, last)| [first, last]) {
+            self.plain.was_told(at);
+        }
         for (numbers, coupons) in other.plain.unranked {
             *self.plain.unranked.entry(numbers).or_default() += coupons;
         }
         self.rows.extend(other.rows);
         self.plain_rows.absorb(other.plain_rows);
+        self.extremes.absorb(other.extremes);
+        self.inner |= other.inner;
     }
 
     /// In the order in which all of them would stand.
@@ -368,6 +411,35 @@ impl Sifted {
 
     fn acknowledged(&mut self) -> Acknowledged {
         Acknowledged::sifted(std::mem::take(&mut self.coupons), std::mem::take(&mut self.plain))
+    }
+}
+
+impl Extremes {
+    fn saw(&mut self, told: &Slip<'_>, part: usize) {
+        let over = told.completed.unwrap_or(i64::MAX);
+        let keys = [over, told.invoked.saturating_neg(), over.saturating_neg()];
+        for (least, key) in self.0.iter_mut().zip(keys) {
+            Self::keep_two(least, (key, told.op, part));
+        }
+    }
+
+    fn absorb(&mut self, other: Self) {
+        for (least, others) in self.0.iter_mut().zip(other.0) {
+            others.into_iter().flatten().for_each(|one| Self::keep_two(least, one));
+        }
+    }
+
+    fn keep_two(least: &mut [Option<(i64, u64, usize)>; 2], mut one: (i64, u64, usize)) {
+        for kept in least {
+            match kept {
+                Some(other) if *other < one => {}
+                Some(other) => std::mem::swap(other, &mut one),
+                None => {
+                    *kept = Some(one);
+                    return;
+                }
+            }
+        }
     }
 }
 

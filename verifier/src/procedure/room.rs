@@ -69,7 +69,9 @@ impl<'a> Room<'a> {
         self.taken.last().map_or(0, |run| run.last)
     }
 
-    /// What every job fits, in the order of the first slots.
+    /// What every job fits, in the order of the first slots. Of those that fit the same, plain ones come
+    /// first: wherever some of them are too many, a plain one is among those, and all are looked at. So
+    /// what is shown does not depend on which of them are plain.
     pub(super) fn ranges(&self, plan: &Plan<'_>, windows: &Windows<'_, '_>) -> Vec<Range> {
         let held = |(at, job): (usize, &Job<'_>)| {
             let first = windows.first_from(job.release).max(job.above.saturating_add(1));
@@ -81,7 +83,7 @@ impl<'a> Room<'a> {
             self.range(Numbers { last, ..*slots }, *jobs, None)
         };
         let plain = plan.plain.unranked.iter().map(plain).filter(|range| range.jobs > 0);
-        let mut ranges: Vec<Range> = plan.jobs.iter().enumerate().map(held).chain(plain).collect();
+        let mut ranges: Vec<Range> = plain.chain(plan.jobs.iter().enumerate().map(held)).collect();
         ranges.sort_by_key(|range| range.slots);
         ranges
     }

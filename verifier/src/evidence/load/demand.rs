@@ -1,9 +1,8 @@
 //! How many requests each target got, over time.
 //!
 //! The trick is a fixed number of buckets that are as wide as they have to be: whenever a request
-//! lies beyond the last one, neighbours are put together. So memory does not grow with the run.
-
-use std::collections::BTreeMap;
+//! lies beyond the last one, neighbours are put together. So memory does not grow with the run. Most
+//! requests lie in the bucket of the one before, so that one is looked at first: this is done for each.
 
 /// So many buckets there are for each target.
 const BUCKETS: usize = 512;
@@ -17,26 +16,73 @@ const TARGETS: usize = 256;
 pub struct Demand {
     /// How wide a bucket is, in nanoseconds.
     width: i64,
-    targets: BTreeMap<u16, Vec<u32>>,
+    /// In the order of their numbers.
+    targets: Vec<(u16, Vec<u32>)>,
+    /// The bucket that was looked at last, and when it begins.
+    recent: (usize, i64),
 }
 
 impl Default for Demand {
     fn default() -> Self {
-        Self { width: FINEST, targets: BTreeMap::new() }
+        Self { width: FINEST, targets: Vec::new(), recent: (0, 0) }
     }
 }
 
 impl Demand {
     /// A request was sent to this target, so many nanoseconds after the start.
     pub(super) fn add(&mut self, target: u16, after: i64) {
-        if after < 0 || self.targets.len() >= TARGETS && !self.targets.contains_key(&target) {
+        if after < 0 {
             return;
         }
-        while self.bucket(after).is_none() {
+        let place = match self.place(target) {
+            Ok(place) => place,
+            Err(_) if self.targets.len() >= TARGETS => return,
+            Err(place) => {
+                self.targets.insert(place, (target, Vec::new()));
+                place
+            }
+        };
+        while self.find(after).is_none() {
             self.widen();
         }
-        let Some(at) = self.bucket(after) else { return };
-        let counts = self.targets.entry(target).or_default();
+        self.count(place);
+    }
+
+    /// The same of a request that was counted in another one like this, if its target was counted there.
+    pub(in crate::evidence) fn add_known(&mut self, target: u16, after: i64) {
+        if let (Ok(place), Some(())) = (self.place(target), self.find(after)) {
+            self.count(place);
+        }
+    }
+
+    /// One with the same targets and buckets in which nothing was counted yet.
+    pub(in crate::evidence) fn without_any(&self) -> Self {
+        let targets = self.targets.iter().map(|(target, _)| (*target, Vec::new()));
+        Self { targets: targets.collect(), width: self.width, recent: (0, 0) }
+    }
+
+    /// Where a target is, or would be. They are numbered from 0 on most of the time.
+    fn place(&self, target: u16) -> Result<usize, usize> {
+        let place = usize::from(target);
+        match self.targets.get(place) {
+            Some((other, _)) if *other == target => Ok(place),
+            Some(_) | None => self.targets.binary_search_by_key(&target, |(other, _)| *other),
+        }
+    }
+
+    /// Looks for the bucket of a moment.
+    fn find(&mut self, after: i64) -> Option<()> {
+        let begin = self.recent.1;
+        if after < begin || after - begin >= self.width {
+            let at = self.bucket(after)?;
+            self.recent = (at, after - after % self.width);
+        }
+        Some(())
+    }
+
+    /// Counts one in the bucket that was found.
+    fn count(&mut self, place: usize) {
+        let (at, counts) = (self.recent.0, &mut self.targets[place].1);
         if counts.len() <= at {
             counts.resize(at + 1, 0);
         }
@@ -44,7 +90,7 @@ impl Demand {
     }
 
     /// Takes what was counted elsewhere.
-    pub(super) fn absorb(&mut self, mut other: Self) {
+    pub(in crate::evidence) fn absorb(&mut self, mut other: Self) {
         while self.width < other.width {
             self.widen();
         }
@@ -52,7 +98,11 @@ impl Demand {
             other.widen();
         }
         for (target, others) in other.targets {
-            let counts = self.targets.entry(target).or_default();
+            let place = self.place(target).unwrap_or_else(|place| {
+                self.targets.insert(place, (target, Vec::new()));
+                place
+            });
+            let counts = &mut self.targets[place].1;
             counts.resize(counts.len().max(others.len()), 0);
             counts.iter_mut().zip(others).for_each(|(own, other)| *own = own.saturating_add(other));
         }
@@ -60,20 +110,21 @@ impl Demand {
 
     fn widen(&mut self) {
         self.width = self.width.saturating_mul(2);
-        for counts in self.targets.values_mut() {
+        self.recent = (0, 0);
+        for (_, counts) in &mut self.targets {
             *counts = counts.chunks(2).map(|two| two.iter().sum()).collect();
         }
     }
 
     /// The bucket of a moment, in nanoseconds after the start; none before it, and none so late that
-    /// nothing was counted there.
-    pub fn bucket(&self, after: i64) -> Option<usize> {
+    /// there is none.
+    fn bucket(&self, after: i64) -> Option<usize> {
         usize::try_from(after / self.width).ok().filter(|at| after >= 0 && *at < BUCKETS)
     }
 
     /// How many buckets there are.
     pub fn len(&self) -> usize {
-        self.targets.values().map(Vec::len).max().unwrap_or(0)
+        self.targets.iter().map(|(_, counts)| counts.len()).max().unwrap_or(0)
     }
 
     /// Whether nothing was counted.

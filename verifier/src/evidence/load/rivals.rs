@@ -1,7 +1,7 @@
 //! Who asked for a coupon when, as far as it takes to see who was treated worse than others.
 //!
-//! It is compared with each single coupon. So where those are too many to be looked at one by one, it is
-//! not kept: of many campaigns it would be more than all else that is known of them.
+//! Where both coupons and campaigns are many it is not kept: it would be more than all else that is known
+//! of them.
 
 use std::collections::BinaryHeap;
 

@@ -215,13 +215,13 @@ impl Ranked {
         }
     }
 
-    /// Looks at all ranks.
+    /// Looks at all ranks. These operations are looked at whatever they are.
     ///
     /// # Errors
     /// When the disk was full.
-    pub(super) fn look(mut self) -> io::Result<Order> {
+    pub(super) fn look(mut self, kept: &HashMap<u64, usize>) -> io::Result<Order> {
         let around = self.around();
-        let found = self.round(&around)?;
+        let found = self.round(&around, kept)?;
         if found.misplaced.is_empty() {
             return Ok(found);
         }
@@ -229,12 +229,13 @@ impl Ranked {
         for (campaign, moments) in found.misplaced {
             self.others.entry(campaign).or_default().absorb(moments);
         }
-        self.round(&around)
+        self.round(&around, kept)
     }
 
-    fn round(&mut self, around: &Around) -> io::Result<Order> {
+    fn round(&mut self, around: &Around, kept: &HashMap<u64, usize>) -> io::Result<Order> {
         self.others.values_mut().for_each(Moments::sort);
-        let found = in_parallel(|at, order: &mut Order| self.shelf(at, around, order))?;
+        let shelf = |at: usize, order: &mut Order| self.shelf(at, (around, kept), order);
+        let found = in_parallel(shelf)?;
         let mut all = Order::default();
         found.into_iter().for_each(|found| all.absorb(found));
         all.ranks.values_mut().for_each(join_runs);
@@ -261,7 +262,12 @@ impl Ranked {
         around
     }
 
-    fn shelf(&self, at: usize, around: &Around, order: &mut Order) -> io::Result<()> {
+    fn shelf(
+        &self,
+        at: usize,
+        (around, kept): (&Around, &HashMap<u64, usize>),
+        order: &mut Order,
+    ) -> io::Result<()> {
         let mut bytes = Vec::new();
         read_part(&self.spills, at, &mut bytes)?;
         let mut entries: Vec<Entry> = records(&bytes).collect();
@@ -275,7 +281,8 @@ impl Ranked {
                 tell_others(entries, around, others, &mut wanted);
             }
             for (at, entry) in entries.iter().enumerate().filter(|(_, entry)| entry.plain) {
-                order.sort_in(entry, misplaced[at], wanted[at]);
+                let wanted = wanted[at] || kept.contains_key(&entry.op);
+                order.sort_in(entry, misplaced[at], wanted);
             }
         }
         Ok(())

@@ -17,7 +17,7 @@ use super::{Name, Sifted};
 pub(super) struct Slip<'a> {
     pub(super) campaign: usize,
     pub(super) op: u64,
-    target: Option<u16>,
+    pub(super) target: Option<u16>,
     pub(super) user: Option<&'a str>,
     pub(super) key: Option<&'a str>,
     pub(super) invoked: i64,

@@ -11,6 +11,7 @@ use super::part::Slip;
 use super::rule::Seen;
 use super::{Aside, in_parallel, read_part};
 use crate::check::MOST_COUNTED;
+use crate::procedure;
 
 /// So many of the bounds of proofs are looked for.
 const MOST_BOUNDED: usize = 20;
@@ -33,19 +34,21 @@ struct Wanted {
 }
 
 impl Wanted {
-    /// What bounds these numbers.
-    fn around(numbers: Numbers) -> [Self; 4] {
+    /// What bounds these numbers, of so many. The last of all bounds none that comes after it.
+    fn around(numbers: Numbers, coupons: u64) -> [Self; 4] {
         let from = |first| Self { ranks: Numbers { first, last: u64::MAX }, sent_last: false };
-        let upto = |last| Self { ranks: Numbers { first: 1, last }, sent_last: true };
+        let most = coupons.saturating_sub(1);
+        let upto =
+            |last: u64| Self { ranks: Numbers { first: 1, last: last.min(most) }, sent_last: true };
         let Numbers { first, last } = numbers;
         [from(first - 1), from(last), upto(first), upto(last.saturating_add(1))]
     }
 
-    fn bound(self, slip: &Slip<'_>, rank: u64) -> Bound {
+    fn bound(self, (sent, over): (i64, i64), rank: u64) -> Bound {
         if self.sent_last {
-            (-i128::from(slip.invoked), Reverse(u64::MAX - rank))
+            (-i128::from(sent), Reverse(u64::MAX - rank))
         } else {
-            (i128::from(slip.completed.unwrap_or(i64::MAX)), Reverse(rank))
+            (i128::from(over), Reverse(rank))
         }
     }
 }
@@ -62,12 +65,13 @@ impl Aside {
         e: &CampaignEvidence,
         lacking: &[Numbers],
     ) -> io::Result<Vec<(Coupon, Numbers)>> {
-        let seen = Seen::of(e);
+        let (seen, coupons) = (Seen::of(e), procedure::numbers(e));
         let few =
             |numbers: &&Numbers| e.acknowledged.plain().among(**numbers) <= MOST_COUNTED as u64;
         let shown: Vec<Numbers> = lacking.iter().filter(few).copied().collect();
         let bounds = lacking.iter().take(MOST_BOUNDED).filter(|_| seen.ranked);
-        let bounds: Vec<Wanted> = bounds.flat_map(|numbers| Wanted::around(*numbers)).collect();
+        let bounds: Vec<Wanted> =
+            bounds.flat_map(|numbers| Wanted::around(*numbers, coupons)).collect();
         let part = |at: usize, found: &mut Found| {
             let mut bytes = Vec::new();
             read_part(&self.told, at, &mut bytes)?;
@@ -77,7 +81,7 @@ impl Aside {
                 if shown.iter().any(|shown| shown.hold(numbers)) {
                     found.coupons.push((slip.coupon(), numbers));
                 } else {
-                    found.keep_bounds(&bounds, &slip, numbers);
+                    found.keep_bounds(&bounds, (&slip, seen.over(&slip)), numbers);
                 }
             }
             Ok(())
@@ -93,10 +97,10 @@ impl Aside {
 }
 
 impl Found {
-    fn keep_bounds(&mut self, wanted: &[Wanted], slip: &Slip<'_>, numbers: Numbers) {
+    fn keep_bounds(&mut self, wanted: &[Wanted], (slip, over): (&Slip<'_>, i64), numbers: Numbers) {
         self.bounds.resize_with(wanted.len(), || None);
         for (kept, wanted) in self.bounds.iter_mut().zip(wanted) {
-            let bound = wanted.bound(slip, numbers.first);
+            let bound = wanted.bound((slip.invoked, over), numbers.first);
             let better = kept.as_ref().is_none_or(|(other, ..)| bound < *other);
             if better && wanted.ranks.hold(numbers) {
                 *kept = Some((bound, slip.coupon(), numbers));

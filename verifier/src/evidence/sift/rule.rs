@@ -182,12 +182,19 @@ impl Seen {
         if counted && self.holed && told.key.is_some() {
             return None;
         }
-        let over = told.completed?.min(self.over_by);
-        let seen = Numbers { first: self.first_from(told.invoked), last: self.last_by(over) };
+        told.completed?;
+        let last = self.last_by(self.over(told));
+        let seen = Numbers { first: self.first_from(told.invoked), last };
         if told.rank().is_silent() {
             return (!self.ranked).then_some(seen);
         }
         told.rank().number(self.coupons).map(Numbers::one).filter(|one| seen.hold(*one))
+    }
+
+    /// The moment by which the coupon was there: when it was told, or when the campaign was over. Many
+    /// have the latter in common, so whatever asks who was first has to ask by this.
+    pub(super) fn over(&self, told: &Slip<'_>) -> i64 {
+        told.completed.unwrap_or(i64::MAX).min(self.over_by.max(told.invoked))
     }
 
     /// The first number that had not been issued by this moment.
