@@ -82,12 +82,22 @@ impl CampaignNumber {
 
     /// The first three characters of all its codes.
     pub fn prefix(self) -> String {
+        // Where a whole code fits: most prefixes become one.
+        let mut prefix = String::with_capacity(LENGTH * '힣'.len_utf8());
         let radix = 188;
         let rest = self.0 - 1;
-        [rest / (radix * radix), rest / radix % radix, rest % radix]
-            .iter()
-            .map(|&digit| ALPHABET[digit as usize])
-            .collect()
+        let digits = [rest / (radix * radix), rest / radix % radix, rest % radix];
+        prefix.extend(digits.map(|digit| ALPHABET[digit as usize]));
+        prefix
+    }
+
+    /// A code of this campaign, with seven random characters. The generator is seeded by the operating
+    /// system and cannot be predicted from codes already seen, so nobody can guess the code of somebody
+    /// else's coupon.
+    pub fn random_code(self) -> String {
+        let (mut code, mut rng) = (self.prefix(), rand::rng());
+        code.extend((0..TAIL).map(|_| ALPHABET[rng.random_range(0..RADIX)]));
+        code
     }
 }
 
@@ -95,13 +105,6 @@ impl fmt::Display for CampaignNumber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
-}
-
-/// Seven random characters. The generator is seeded by the operating system and cannot be
-/// predicted from codes already seen, so nobody can guess the code of somebody else's coupon.
-pub fn random_tail() -> String {
-    let mut rng = rand::rng();
-    (0..TAIL).map(|_| ALPHABET[rng.random_range(0..RADIX)]).collect()
 }
 
 #[cfg(test)]
@@ -143,7 +146,7 @@ mod tests {
     proptest! {
         #[test]
         fn codes_have_ten_characters_of_the_alphabet(number in 1..=u64::from(CAMPAIGNS)) {
-            let code = CampaignNumber::new(number).unwrap().prefix() + &random_tail();
+            let code = CampaignNumber::new(number).unwrap().random_code();
             prop_assert_eq!(code.chars().count(), LENGTH);
             prop_assert!(code.chars().all(|c| ALPHABET.contains(&c)));
         }
@@ -156,10 +159,11 @@ mod tests {
     }
 
     #[test]
-    fn tails_differ_and_use_the_whole_alphabet() {
-        let tails: HashSet<_> = (0..2_000).map(|_| random_tail()).collect();
-        assert_eq!(tails.len(), 2_000);
-        let seen: HashSet<_> = tails.iter().flat_map(|t| t.chars()).collect();
+    fn codes_differ_and_use_the_whole_alphabet() {
+        let campaign = CampaignNumber::new(1).unwrap();
+        let codes: HashSet<_> = (0..2_000).map(|_| campaign.random_code()).collect();
+        assert_eq!(codes.len(), 2_000);
+        let seen: HashSet<_> = codes.iter().flat_map(|code| code.chars().skip(PREFIX)).collect();
         assert_eq!(seen.len(), RADIX);
     }
 }

@@ -11,6 +11,7 @@ mod route;
 mod rpc;
 
 use std::num::NonZeroU32;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,7 +19,7 @@ use bytes::Bytes;
 use chrono::SecondsFormat;
 use contract::wire::{self, Problem, ProblemCode, header};
 use hyper::body::Incoming;
-use hyper::header::{HeaderValue, LOCATION};
+use hyper::header::{HeaderName, HeaderValue, LOCATION};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Request, StatusCode};
 use tokio::sync::watch;
@@ -35,13 +36,19 @@ use rpc::Rpc;
 
 use crate::clock::{Clock, TOLERATED};
 use crate::metrics::{self, metrics};
-use crate::serve::{Answerer, Peer};
-use crate::store::Store;
+use crate::serve::{Answerer, Via};
+use crate::store::{Ask, Store};
 use crate::telemetry::Throttle;
 use crate::traces::{Span, store_call};
 
 /// Longest request id of a client that is repeated to it.
 const MAX_REQUEST_ID: usize = 128;
+
+// Made once, not for every answer.
+static INSTANCE: HeaderName = HeaderName::from_static(header::INSTANCE);
+static SERVER_TIME: HeaderName = HeaderName::from_static(header::SERVER_TIME);
+static REQUEST_ID: HeaderName = HeaderName::from_static(header::REQUEST_ID);
+
 /// How an instance answers.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -83,30 +90,41 @@ impl<S: Store> App<S> {
         Self { coupons, settings, rpc, events, rate }
     }
 
-    /// Answers a request, whatever it is.
-    pub async fn answer(&self, request: Request<Incoming>) -> Answer {
+    /// Answers a request that came over a connection, whatever it is.
+    pub async fn answer(&self, request: Request<Incoming>, via: Via) -> Answer {
         let id = request_id(request.headers());
         let (head, body) = request.into_parts();
         let is_head = head.method == Method::HEAD;
         let span = Span::begin(&head, template(head.uri.path()), &id);
-        let answering = async {
-            match rpc::right(head.uri.path()) {
-                Some(right) => Box::pin(self.call(right, head, body, &id)).await,
-                None => self.respond(&head, body).await.unwrap_or_else(|refusal| {
-                    self.coupons.note(&refusal, &id);
-                    refusal.into_answer()
-                }),
-            }
+        let mut answer = {
+            // Pinned where it stands: handed on by value it would be copied, at every step anew.
+            let answering = pin!(self.answer_to(head, body, via, &id));
+            span.around(answering).await
         };
-        let mut answer = span.around(answering).await;
         span.end(answer.status());
         self.sign(answer.headers_mut(), id);
         if is_head { without_body(answer) } else { answer }
     }
 
+    async fn answer_to(&self, head: Parts, body: Incoming, via: Via, id: &HeaderValue) -> Answer {
+        match rpc::right(head.uri.path()) {
+            Some(right) => Box::pin(self.call(right, head, body, (&via, id))).await,
+            None => self.respond(head, body, via).await.unwrap_or_else(|refusal| {
+                self.coupons.note(&refusal, id);
+                refusal.into_answer()
+            }),
+        }
+    }
+
     /// Answers a call of RPC.
-    async fn call(&self, right: Right, head: Parts, body: Incoming, id: &HeaderValue) -> Answer {
-        match self.admitted(right, &head, body).await {
+    async fn call(
+        &self,
+        right: Right,
+        head: Parts,
+        body: Incoming,
+        (via, id): (&Via, &HeaderValue),
+    ) -> Answer {
+        match self.admitted(right, &head, (body, via)).await {
             Ok(body) => self.rpc.call(Request::from_parts(head, body.into()), id).await,
             Err(refusal) => {
                 self.coupons.note(&refusal, id);
@@ -116,15 +134,20 @@ impl<S: Store> App<S> {
     }
 
     /// The body of a call that may be looked at.
-    async fn admitted(&self, right: Right, head: &Parts, body: Incoming) -> Outcome<Bytes> {
+    async fn admitted(
+        &self,
+        right: Right,
+        head: &Parts,
+        (body, via): (Incoming, &Via),
+    ) -> Outcome<Bytes> {
         // Before everything else, see there.
         let body = body::read(body).await?;
-        self.within_rate(head)?;
+        self.within_rate(via)?;
         self.settings.access.check(right, &head.headers)?;
         Ok(body)
     }
 
-    async fn respond(&self, head: &Parts, body: Incoming) -> Outcome<Answer> {
+    async fn respond(&self, head: Parts, body: Incoming, via: Via) -> Outcome<Answer> {
         // Before everything else, see there.
         let body = body::read(body).await?;
         let route = Route::of(head.uri.path())
@@ -133,35 +156,40 @@ impl<S: Store> App<S> {
             return Err(not_allowed(&route));
         }
         if route.is_limited() {
-            self.within_rate(head)?;
+            self.within_rate(&via)?;
         }
         self.settings.access.check(route.right(&head.method), &head.headers)?;
         input::query(head.uri.query(), route.parameters(&head.method))?;
-        self.coupons.within_patience(self.dispatch(route, head, &body)).await
+        if let Route::Coupons(id) = route
+            && head.method == Method::POST
+        {
+            let ask = asked(id, &head, &body)?;
+            // They are parts of the connection's buffer, which is filled again once nobody holds it.
+            drop((head, body));
+            return self.coupons.within_patience(pin!(self.issue(ask))).await;
+        }
+        // Rare and large: apart, so that what a launch is made of stays small.
+        self.coupons.within_patience(Box::pin(self.dispatch(route, &head, &body, via))).await
     }
 
     /// Counts the request against those that its address may make.
-    fn within_rate(&self, head: &Parts) -> Outcome<()> {
-        if let (Some(rate), Some(Peer(peer))) = (&self.rate, head.extensions.get())
-            && let Err(wait) = rate.admit(*peer, Instant::now())
+    fn within_rate(&self, via: &Via) -> Outcome<()> {
+        if let Some(rate) = &self.rate
+            && let Err(wait) = rate.admit(via.peer, Instant::now())
         {
             return Err(too_many(wait));
         }
         Ok(())
     }
 
-    async fn dispatch(&self, route: Route<'_>, head: &Parts, body: &[u8]) -> Outcome<Answer> {
-        if let Route::Coupons(id) = route
-            && head.method == Method::POST
-        {
-            return self.issue(id, head, body).await;
-        }
-        // Rare and large: apart, so that what a launch is made of stays small. It is moved often.
-        Box::pin(self.dispatch_rare(route, head, body)).await
-    }
-
-    async fn dispatch_rare(&self, rare: Route<'_>, head: &Parts, body: &[u8]) -> Outcome<Answer> {
-        match rare {
+    async fn dispatch(
+        &self,
+        route: Route<'_>,
+        head: &Parts,
+        body: &[u8],
+        via: Via,
+    ) -> Outcome<Answer> {
+        match route {
             Route::Health => Ok(json(StatusCode::OK, &serde_json::json!({ "status": "ok" }))),
             Route::Ready => self.ready().await,
             Route::Version => Ok(json(StatusCode::OK, &version())),
@@ -171,7 +199,7 @@ impl<S: Store> App<S> {
             Route::Campaign(id) => Ok(json(StatusCode::OK, &self.coupons.campaign(id).await?)),
             Route::Coupons(id) => self.ledger(id, head.uri.query()).await,
             Route::Cancel(id) => Ok(json(StatusCode::OK, &self.coupons.cancel(id).await?)),
-            Route::Events(id) => self.events(id, head).await,
+            Route::Events(id) => self.events(id, via).await,
         }
     }
 
@@ -193,10 +221,10 @@ impl<S: Store> App<S> {
         Ok(json(StatusCode::OK, &told))
     }
 
-    async fn events(&self, id: &str, head: &Parts) -> Outcome<Answer> {
+    async fn events(&self, id: &str, via: Via) -> Outcome<Answer> {
         let place = self.events.place().map_err(store_failed)?;
         let state = self.coupons.state(id).await?;
-        Ok(self.events.stream(state, place, head.extensions.get().cloned().unwrap_or_default()))
+        Ok(self.events.stream(state, place, via))
     }
 
     async fn create(&self, head: &Parts, body: &[u8]) -> Outcome<Answer> {
@@ -216,27 +244,32 @@ impl<S: Store> App<S> {
         Ok(json(StatusCode::OK, &self.coupons.ledger(id, page).await?))
     }
 
-    async fn issue(&self, id: &str, head: &Parts, body: &[u8]) -> Outcome<Answer> {
-        let user = input::asking_user(body)?;
-        let key = input::idempotency_key(&head.headers)?;
-        Ok(json(StatusCode::CREATED, &self.coupons.issue(id, user, key).await?))
+    async fn issue(&self, ask: Ask) -> Outcome<Answer> {
+        Ok(json(StatusCode::CREATED, &self.coupons.issue(ask).await?))
     }
 
     /// Every answer says who gave it and when.
     fn sign(&self, headers: &mut HeaderMap, id: HeaderValue) {
         let now = self.settings.clock.now().to_rfc3339_opts(SecondsFormat::Micros, true);
-        headers.insert(header::INSTANCE, self.settings.instance.clone());
+        headers.insert(&INSTANCE, self.settings.instance.clone());
         if let Ok(now) = HeaderValue::from_str(&now) {
-            headers.insert(header::SERVER_TIME, now);
+            headers.insert(&SERVER_TIME, now);
         }
-        headers.insert(header::REQUEST_ID, id);
+        headers.insert(&REQUEST_ID, id);
     }
 }
 
 impl<S: Store> Answerer for Arc<App<S>> {
-    async fn answer(self, request: Request<Incoming>) -> Answer {
-        App::answer(&self, request).await
+    async fn answer(self, request: Request<Incoming>, via: Via) -> Answer {
+        App::answer(&self, request, via).await
     }
+}
+
+/// What a request for a coupon asks for.
+fn asked(id: &str, head: &Parts, body: &[u8]) -> Outcome<Ask> {
+    let user = input::asking_user(body)?;
+    let key = input::idempotency_key(&head.headers)?;
+    Ok(Ask { campaign: coupons::number(id)?, user, key })
 }
 
 /// What a path is one of.
@@ -251,7 +284,7 @@ fn version() -> serde_json::Value {
 
 /// The client's own id if it has a sane one, or a new one.
 fn request_id(headers: &HeaderMap) -> HeaderValue {
-    let own = headers.get(header::REQUEST_ID).filter(|id| {
+    let own = headers.get(&REQUEST_ID).filter(|id| {
         let id = id.as_bytes();
         (1..=MAX_REQUEST_ID).contains(&id.len()) && id.iter().all(u8::is_ascii_graphic)
     });

@@ -102,18 +102,22 @@ impl Signals {
 
 /// Answers requests; every connection has one of its own.
 pub trait Answerer: Clone + Send + Sync + 'static {
-    /// The answer to a request, whatever it is.
-    fn answer(self, request: Request<Incoming>) -> impl Future<Output = Answer> + Send;
+    /// The answer to a request that came over a connection, whatever it is.
+    fn answer(self, request: Request<Incoming>, via: Via) -> impl Future<Output = Answer> + Send;
 }
 
-/// Ends the connection that a request came over. Every request has it among its extensions.
-#[derive(Clone, Debug, Default)]
-pub struct Cut(Arc<Notify>);
+/// The connection that a request came over.
+#[derive(Clone, Debug)]
+pub struct Via {
+    /// Whoever is at its other end.
+    pub peer: IpAddr,
+    cut: Arc<Notify>,
+}
 
-impl Cut {
+impl Via {
     /// Ends it, with all that is under way on it.
-    pub fn now(&self) {
-        self.0.notify_one();
+    pub fn cut(&self) {
+        self.cut.notify_one();
     }
 }
 
@@ -134,10 +138,6 @@ pub struct Limits {
     /// How long requests in flight may take once the end has begun.
     pub drain: Duration,
 }
-
-/// Whoever sent a request. Every request has it among its extensions.
-#[derive(Clone, Copy, Debug)]
-pub struct Peer(pub IpAddr);
 
 /// Answers until a signal, then lets requests in flight finish.
 pub async fn serve<A: Answerer>(listener: Listener, answer: A, limits: Limits, ending: Ending) {
@@ -198,11 +198,11 @@ async fn connection<A: Answerer>(
     answer: A,
     watcher: Watcher,
 ) -> Result<(), ConnectionError> {
-    let peer = Peer(peer.ip().to_canonical());
+    let via = Via { peer: peer.ip().to_canonical(), cut: Arc::default() };
     match opening.await? {
         Opened::Mute => Ok(()),
-        Opened::Clear(stream) => converse(stream, peer, answer, watcher).await,
-        Opened::Tls(stream) => converse(stream, peer, answer, watcher).await,
+        Opened::Clear(stream) => converse(stream, via, answer, watcher).await,
+        Opened::Tls(stream) => converse(stream, via, answer, watcher).await,
     }
 }
 
@@ -241,17 +241,14 @@ async fn open(
 
 async fn converse<A: Answerer>(
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    peer: Peer,
+    via: Via,
     answer: A,
     watcher: Watcher,
 ) -> Result<(), ConnectionError> {
-    let cut = Cut::default();
-    let too_slow = cut.0.clone();
-    let service = service_fn(move |mut request: Request<Incoming>| {
-        let answer = answer.clone();
-        request.extensions_mut().insert(cut.clone());
-        request.extensions_mut().insert(peer);
-        async move { Ok::<_, Infallible>(answer.answer(request).await) }
+    let too_slow = via.cut.clone();
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (answer, via) = (answer.clone(), via.clone());
+        async move { Ok::<_, Infallible>(answer.answer(request, via).await) }
     });
     let mut server = auto::Builder::new(TokioExecutor::new());
     server.http1().timer(TokioTimer::new()).header_read_timeout(HEAD);

@@ -177,12 +177,12 @@ fn write_store(path: &Path, launches: &[Launch]) {
              PRIMARY KEY(campaign, seq));",
     )
     .unwrap();
-    for (campaign, launch) in launches.iter().enumerate() {
+    for (campaign, launch) in (0_i64..).zip(launches) {
         let Event::Campaign(promise) = &launch.events[0] else { panic!("it begins with that") };
-        let row = rusqlite::params![campaign, promise.coupons, launch.rows.len()];
+        let row = rusqlite::params![campaign, promise.coupons as i64, launch.rows.len() as i64];
         let insert = "INSERT INTO campaigns VALUES (?1, 'launch', ?2, 0, NULL, ?3, 0)";
         all.execute(insert, row).unwrap();
-        for (seq, (code, user, key)) in (1_usize..).zip(&launch.rows) {
+        for (seq, (code, user, key)) in (1_i64..).zip(&launch.rows) {
             let row = rusqlite::params![campaign, seq, code, user, key];
             all.execute("INSERT INTO coupons VALUES (?1, ?2, ?3, ?4, ?5, 0)", row).unwrap();
         }

@@ -1,5 +1,6 @@
 //! What can be asked, whichever protocol asks: the one way to the store.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,6 @@ use crate::metrics::metrics;
 use crate::store::{Ask, CampaignState, Decision, Store, StoreError};
 use crate::telemetry::Throttle;
 use crate::traces::store_call;
-use crate::user::User;
 
 /// What was asked for, or why not.
 pub(super) type Outcome<T> = Result<T, Box<Refusal>>;
@@ -70,18 +70,11 @@ impl<S: Store> Coupons<S> {
         Ok(wire::LedgerPage { coupons, next_after })
     }
 
-    pub(super) async fn issue(
-        &self,
-        id: &str,
-        user: Option<User>,
-        key: Option<String>,
-    ) -> Outcome<wire::Issued> {
-        let campaign = number(id)?;
-        let asked = Instant::now();
-        let decision = self.store.issue(Ask { campaign, user, key });
-        let decision = store_call("store issue", decision).await;
+    pub(super) async fn issue(&self, ask: Ask) -> Outcome<wire::Issued> {
+        let (campaign, asked) = (ask.campaign, Instant::now());
+        let decision = store_call("store issue", pin!(self.store.issue(ask))).await;
         metrics().decided_in.observe(asked.elapsed().as_secs_f64());
-        decided(id, decision.map_err(store_failed)?)
+        decided(campaign, decision.map_err(store_failed)?)
     }
 
     /// Gives up on a store that does not answer.
@@ -126,7 +119,7 @@ impl<S: Store> Coupons<S> {
     }
 }
 
-fn number(id: &str) -> Outcome<CampaignNumber> {
+pub(super) fn number(id: &str) -> Outcome<CampaignNumber> {
     CampaignNumber::parse(id).ok_or_else(|| unknown(id))
 }
 
@@ -134,7 +127,7 @@ fn unknown(id: &str) -> Box<Refusal> {
     Problem::new(ProblemCode::CampaignNotFound, format!("there is no campaign {id:?}")).into()
 }
 
-fn decided(id: &str, decision: Decision) -> Outcome<wire::Issued> {
+fn decided(campaign: CampaignNumber, decision: Decision) -> Outcome<wire::Issued> {
     let refuse = |code, detail: &str| Err(Problem::new(code, detail).into());
     match decision {
         Decision::Issued(coupon) => {
@@ -159,7 +152,7 @@ fn decided(id: &str, decision: Decision) -> Outcome<wire::Issued> {
         Decision::UserMissing => {
             Err(input::invalid("user", "is needed in a campaign with a limit per user").into())
         }
-        Decision::UnknownCampaign => Err(unknown(id)),
+        Decision::UnknownCampaign => Err(unknown(&campaign.to_string())),
     }
 }
 

@@ -17,7 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use super::answer::{Answer, Body};
 use crate::code::CampaignNumber;
 use crate::metrics::{Metrics, metrics};
-use crate::serve::Cut;
+use crate::serve::Via;
 use crate::store::{CampaignState, Store, StoreError};
 
 /// Streams at a time; more are refused.
@@ -59,14 +59,14 @@ impl<S: Store> Events<S> {
     }
 
     /// Tells of a campaign from this state on.
-    pub(super) fn stream(&self, state: CampaignState, place: Place, cut: Cut) -> Answer {
+    pub(super) fn stream(&self, state: CampaignState, place: Place, via: Via) -> Answer {
         let seen = self.looks.clone().follow(state);
         let (frames, events) = mpsc::channel(1);
         let stopping = self.stopping.clone();
         let there = Metrics::there(&metrics().streams);
         tokio::spawn(async move {
             if tell(seen, frames, stopping).await == End::TooSlow {
-                cut.now();
+                via.cut();
             }
             drop((place, there));
         });

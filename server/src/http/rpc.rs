@@ -20,9 +20,9 @@ use tower_service::Service;
 
 use super::access::{Access, Right};
 use super::answer::{Answer, Body, Refusal};
-use super::coupons::{Coupons, Outcome};
+use super::coupons::{self, Coupons, Outcome};
 use super::input::{self, Page};
-use crate::store::Store;
+use crate::store::{Ask, Store};
 use proto::coupon::v1::{
     Campaign, CampaignStatus, Coupon, CouponService, CouponServiceServer, CreateCampaignRequest,
     CreateCampaignResponse, GetCampaignRequest, GetCampaignResponse, IssueCouponRequest,
@@ -171,7 +171,8 @@ impl<S: Store> Calls<S> {
     ) -> Outcome<IssueCouponResponse> {
         let user = asked.user.map(input::user).transpose()?;
         let key = input::idempotency_key(context.headers())?;
-        let issued = self.coupons.issue(&asked.campaign_id, user, key).await?;
+        let campaign = coupons::number(&asked.campaign_id)?;
+        let issued = self.coupons.issue(Ask { campaign, user, key }).await?;
         let remaining = issued.remaining;
         Ok(IssueCouponResponse { coupon: coupon(issued).into(), remaining, ..Default::default() })
     }

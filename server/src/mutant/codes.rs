@@ -7,7 +7,7 @@ use super::luck::Luck;
 use super::memory::Remembered;
 use super::slip::{Sabotage, Slip};
 use super::store::{BUSINESS_LOGIC, Mutated, Outcome};
-use crate::code::{ALPHABET, TAIL, random_tail};
+use crate::code::{ALPHABET, TAIL};
 use crate::store::{Ask, Decision};
 
 /// The code that this bug gives to this request; none where it draws one as it should.
@@ -17,7 +17,7 @@ pub(super) fn spoilt(
     ask: &Ask,
     memory: &mut Remembered,
 ) -> Option<String> {
-    let clean = ask.campaign.prefix() + &random_tail();
+    let clean = ask.campaign.random_code();
     memory.drawn += 1;
     let now_and_then = |spoil: &dyn Fn(&str) -> String| {
         luck.strikes(ask, 40).then(|| spoil(&clean)).or_else(|| Some(clean.clone()))

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use rusqlite::{OptionalExtension, Transaction, params};
 
-use crate::code::{CampaignNumber, random_tail};
+use crate::code::CampaignNumber;
 use crate::store::redis::{RedisStore, Script};
 use crate::store::sqlite::{Campaigns, SqliteStore};
 use crate::store::{Ask, Coupon, Decision, Store, StoreError};
@@ -106,7 +106,7 @@ impl Sabotage for RedisStore {
         static STEP: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("slip.lua")));
         let key = ask.key.as_deref().unwrap_or_default();
         let (owner, owner_found_by) = slip.owner_of(&ask);
-        let code = slip.code.clone().unwrap_or_else(|| ask.campaign.prefix() + &random_tail());
+        let code = slip.code.clone().unwrap_or_else(|| ask.campaign.random_code());
         let flag = |set: bool| if set { "1" } else { "0" };
         let writes = match slip.writes {
             Writes::Whole => "whole".to_owned(),
@@ -227,7 +227,7 @@ impl Step<'_> {
         }
         let next = self.last_rank()?.max(terms.issued) + 1;
         let seq = self.slip.rank.unwrap_or(next);
-        let code = self.slip.code.clone().unwrap_or_else(|| number.prefix() + &random_tail());
+        let code = self.slip.code.clone().unwrap_or_else(|| number.random_code());
         if self.slip.writes != Writes::NoRow {
             self.insert(seq, &code, now.timestamp_micros())?;
         }

@@ -7,7 +7,6 @@ use tokio::time::sleep;
 use super::Mutant;
 use super::slip::Sabotage;
 use super::store::{Mutated, NOW_AND_THEN, Outcome, in_doubt, is_in_the_middle};
-use crate::code::random_tail;
 use crate::store::{Ask, Coupon, Decision, StoreError};
 
 impl<S: Sabotage> Mutated<S> {
@@ -65,7 +64,7 @@ impl<S: Sabotage> Mutated<S> {
     /// Bugs that tell something else than was decided.
     pub(super) fn mistold(&self, ask: &Ask, decision: Decision) -> Outcome {
         let struck = self.struck(ask);
-        let drawn = || ask.campaign.prefix() + &random_tail();
+        let drawn = || ask.campaign.random_code();
         let noted = |name: &str| self.memory.noted_for(ask.campaign, name).is_some();
         Ok(match (self.mutant, decision) {
             (Mutant::LastSwallowed, Decision::Issued(Coupon { remaining: 0, .. })) => {

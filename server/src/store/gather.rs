@@ -5,14 +5,14 @@
 
 use std::collections::VecDeque;
 use std::collections::hash_map::{Entry, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use tokio::sync::oneshot;
 
 use super::pace::Pace;
 use super::{Ask, Decision, Queue, StoreError};
-use crate::code::{CampaignNumber, random_tail};
+use crate::code::CampaignNumber;
 use crate::metrics::metrics;
 use crate::traces::StepSpan;
 
@@ -22,24 +22,24 @@ pub(super) const CANDIDATES: usize = 2;
 /// How often a request is tried whose codes all collided. With 52.9 random bits even one is rare.
 const ATTEMPTS: usize = 16;
 
-/// The random parts of the codes that a request brings.
-pub(super) type Tails = [String; CANDIDATES];
+/// The codes that a request brings.
+pub(super) type Codes = [String; CANDIDATES];
 /// What a step says of a request; nothing if all its codes are taken, and then nothing was done.
 pub(super) type Attempt = Result<Option<Decision>, StoreError>;
 
 /// A request, and who waits for it.
 pub(super) struct Job {
-    pub(super) ask: Ask,
-    pub(super) tails: Tails,
+    pub(super) ask: Arc<Ask>,
+    pub(super) codes: Codes,
     pub(super) reply: oneshot::Sender<Attempt>,
     pub(super) span: StepSpan,
 }
 
 impl Job {
     /// A request of this task, and where it is answered.
-    pub(super) fn new(ask: Ask, tails: Tails) -> (Self, oneshot::Receiver<Attempt>) {
+    pub(super) fn new(ask: Arc<Ask>, codes: Codes) -> (Self, oneshot::Receiver<Attempt>) {
         let (reply, answer) = oneshot::channel();
-        (Self { ask, tails, reply, span: StepSpan::new() }, answer)
+        (Self { ask, codes, reply, span: StepSpan::new() }, answer)
     }
 }
 
@@ -167,13 +167,16 @@ fn tell((job, told): (Job, Attempt)) {
 
 /// Attempts with new codes until some are free.
 pub(super) async fn with_free_codes<F>(
-    mut attempt: impl FnMut(Tails) -> F,
+    ask: Ask,
+    attempt: impl Fn(Arc<Ask>, Codes) -> F,
 ) -> Result<Decision, StoreError>
 where
     F: Future<Output = Attempt>,
 {
+    let ask = Arc::new(ask);
     for _ in 0..ATTEMPTS {
-        if let Some(decision) = attempt(std::array::from_fn(|_| random_tail())).await? {
+        let codes = std::array::from_fn(|_| ask.campaign.random_code());
+        if let Some(decision) = attempt(ask.clone(), codes).await? {
             return Ok(decision);
         }
     }

@@ -28,7 +28,7 @@ use connect::{pool, prepare};
 use reply::{Told, campaign_number, count, lost};
 pub(crate) use reply::{decision, failed, number};
 
-use super::gather::{Attempt, Job, Served, Tails, Waiting, tell_all, tell_each, with_free_codes};
+use super::gather::{Attempt, Codes, Job, Served, Waiting, tell_all, tell_each, with_free_codes};
 use super::{
     Ask, CampaignState, Decision, LEASE, Lead, Queue, Sharing, Store, StoreError, limit_flag, time,
 };
@@ -113,8 +113,8 @@ impl PostgresStore {
         })))
     }
 
-    async fn decide(&self, ask: Ask, tails: Tails) -> Attempt {
-        let (job, answer) = Job::new(ask, tails);
+    async fn decide(&self, ask: Arc<Ask>, codes: Codes) -> Attempt {
+        let (job, answer) = Job::new(ask, codes);
         self.enqueue(job)?;
         answer.await.unwrap_or_else(|_| Err(lost()))
     }
@@ -186,14 +186,12 @@ impl Inner {
         if batch.is_empty() {
             return true;
         }
-        let prefix = campaign.prefix();
         let each = |text: fn(&Ask) -> &str| -> Vec<String> {
             batch.iter().map(|job| text(&job.ask).to_owned()).collect()
         };
         let (users, holders) = (each(Ask::sent), each(Ask::holder));
         let keys = each(|ask| ask.key.as_deref().unwrap_or_default());
-        let tails = batch.iter().flat_map(|job| &job.tails);
-        let codes: Vec<String> = tails.map(|tail| format!("{prefix}{tail}")).collect();
+        let codes: Vec<String> = batch.iter().flat_map(|job| job.codes.clone()).collect();
         let step = sqlx::query_as(include_str!("postgres/step.sql"));
         let step: Asked<Told> =
             step.bind(number(campaign)).bind(users).bind(holders).bind(keys).bind(codes);
@@ -303,7 +301,7 @@ impl Store for PostgresStore {
     }
 
     async fn issue(&self, ask: Ask) -> Result<Decision, StoreError> {
-        with_free_codes(|tails| self.decide(ask.clone(), tails)).await
+        with_free_codes(ask, |ask, codes| self.decide(ask, codes)).await
     }
 
     async fn ready(&self) -> Result<DateTime<Utc>, StoreError> {

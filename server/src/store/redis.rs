@@ -25,7 +25,7 @@ use link::Link;
 use script::Call;
 pub(crate) use script::Script;
 
-use super::gather::{Attempt, Job, Served, Tails, Waiting, tell_all, tell_each, with_free_codes};
+use super::gather::{Attempt, Codes, Job, Served, Waiting, tell_all, tell_each, with_free_codes};
 use super::{Ask, CampaignState, Coupon, Decision, Lead, Queue, Sharing, Store, StoreError, time};
 use crate::code::CampaignNumber;
 
@@ -99,8 +99,8 @@ impl RedisStore {
         self.0.link.run(&LOOK.over(&keys(number))).await
     }
 
-    async fn decide(&self, ask: Ask, tails: Tails) -> Attempt {
-        let (job, answer) = Job::new(ask, tails);
+    async fn decide(&self, ask: Arc<Ask>, codes: Codes) -> Attempt {
+        let (job, answer) = Job::new(ask, codes);
         self.enqueue(job)?;
         answer.await.unwrap_or_else(|_| Err(StoreError::Unavailable("the request was lost".into())))
     }
@@ -159,15 +159,14 @@ impl Inner {
 /// The step for these requests, in the columns that `issue.lua` takes.
 fn step(campaign: CampaignNumber, batch: &[Job]) -> Call<'static> {
     let mut call = ISSUE.over(&keys(campaign));
-    let asks = || batch.iter().map(|job| &job.ask);
+    let asks = || batch.iter().map(|job| &*job.ask);
     asks().for_each(|ask| _ = call.arg(ask.sent()));
     asks().for_each(|ask| _ = call.arg(ask.holder()));
     asks().for_each(|ask| _ = call.arg(ask.key.as_deref().unwrap_or_default()));
     asks().for_each(|ask| _ = call.arg(name_of_key(ask)));
-    let prefix = campaign.prefix();
-    let codes = || batch.iter().map(|Job { tails: [first, other], .. }| [first, other]);
-    codes().for_each(|[first, _]| _ = call.arg(format!("{prefix}{first}")));
-    codes().for_each(|[_, other]| _ = call.arg(format!("{prefix}{other}")));
+    let codes = || batch.iter().map(|Job { codes: [first, other], .. }| [first, other]);
+    codes().for_each(|[first, _]| _ = call.arg(first));
+    codes().for_each(|[_, other]| _ = call.arg(other));
     call
 }
 
@@ -176,7 +175,7 @@ fn name_of_key(ask: &Ask) -> String {
     ask.key.as_ref().map_or_else(String::new, |key| format!("{}\0{key}", ask.holder()))
 }
 
-fn reply_all(campaign: CampaignNumber, batch: Vec<Job>, (coupons, now_us, decisions): Step) {
+fn reply_all(campaign: CampaignNumber, mut batch: Vec<Job>, (coupons, now_us, decisions): Step) {
     if coupons == DAMAGED {
         let what = decisions.into_iter().next().map(redis::from_redis_value::<String>);
         let what = what.and_then(Result::ok).unwrap_or_default();
@@ -185,9 +184,8 @@ fn reply_all(campaign: CampaignNumber, batch: Vec<Job>, (coupons, now_us, decisi
         ));
         return tell_all(batch, &Err(error));
     }
-    let prefix = campaign.prefix();
     let first_codes: Vec<_> =
-        batch.iter().map(|Job { tails: [first, _], .. }| format!("{prefix}{first}")).collect();
+        batch.iter_mut().map(|Job { codes: [first, _], .. }| std::mem::take(first)).collect();
     let mut first_codes = first_codes.into_iter();
     let told = decisions.into_iter().map(|value| {
         let first_code = first_codes.next().unwrap_or_default();
@@ -306,7 +304,7 @@ impl Store for RedisStore {
     }
 
     async fn issue(&self, ask: Ask) -> Result<Decision, StoreError> {
-        with_free_codes(|tails| self.decide(ask.clone(), tails)).await
+        with_free_codes(ask, |ask, codes| self.decide(ask, codes)).await
     }
 
     async fn ready(&self) -> Result<DateTime<Utc>, StoreError> {

@@ -33,7 +33,7 @@ use super::pace::Pace;
 use super::{
     Ask, CampaignState, Decision, Lead, Queue, Sharing, Store, StoreError, limit_flag, time,
 };
-use crate::code::{CampaignNumber, random_tail};
+use crate::code::CampaignNumber;
 use crate::metrics::metrics;
 use crate::traces::StepSpan;
 
@@ -395,7 +395,7 @@ impl Store for SqliteStore {
         self.admit()?;
         self.write(move |transaction, campaigns| {
             let terms = campaigns.terms(transaction, ask.campaign).map_err(unavailable)?;
-            decide(transaction, terms, &ask, random_tail)
+            decide(transaction, terms, &ask, || ask.campaign.random_code())
         })
         .await
     }

@@ -1,7 +1,7 @@
 //! The step in PostgreSQL: a function like the clean one, with the slip as its arguments.
 
 use super::{Sabotage, Slip, Writes};
-use crate::code::{CampaignNumber, random_tail};
+use crate::code::CampaignNumber;
 use crate::store::postgres::{PostgresStore, decision, failed, number};
 use crate::store::{Ask, Decision, StoreError};
 
@@ -26,7 +26,7 @@ impl Sabotage for PostgresStore {
             .bind(number(ask.campaign))
             .bind(ask.holder())
             .bind(ask.key.as_deref().unwrap_or_default())
-            .bind(slip.code.clone().unwrap_or_else(|| ask.campaign.prefix() + &random_tail()))
+            .bind(slip.code.clone().unwrap_or_else(|| ask.campaign.random_code()))
             .bind(owner)
             .bind(owner_found_by)
             .bind(slip.more)

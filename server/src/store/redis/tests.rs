@@ -48,8 +48,9 @@ fn ask(campaign: CampaignNumber, user: &str) -> Ask {
     Ask { campaign, user: crate::user::User::new(user), key: None }
 }
 
-fn tails(tails: [&str; CANDIDATES]) -> [String; CANDIDATES] {
-    tails.map(str::to_owned)
+/// Codes of a campaign, by their last parts.
+fn codes(campaign: CampaignNumber, tails: [&str; CANDIDATES]) -> Codes {
+    tails.map(|tail| campaign.prefix() + tail)
 }
 
 #[tokio::test]
@@ -57,14 +58,14 @@ async fn a_collision_takes_the_next_code_and_never_a_coupon() {
     let redis = e2e::Redis::start();
     let store = store(&redis).await;
     let campaign = campaign(&store, 10).await;
-    let ask = Ask { campaign, user: None, key: None };
+    let ask = Arc::new(Ask { campaign, user: None, key: None });
     let (a, b) = ("가가가가가가가", "나나나나나나나");
 
-    let first = store.decide(ask.clone(), tails([a, a])).await.unwrap();
+    let first = store.decide(ask.clone(), codes(campaign, [a, a])).await.unwrap();
     assert!(matches!(&first, Some(Decision::Issued(c)) if c.seq == 1 && c.code.ends_with(a)));
-    assert_eq!(store.decide(ask.clone(), tails([a, a])).await, Ok(None));
+    assert_eq!(store.decide(ask.clone(), codes(campaign, [a, a])).await, Ok(None));
     assert_eq!(store.campaign(campaign).await.unwrap().unwrap().issued, 1);
-    let next = store.decide(ask, tails([a, b])).await.unwrap();
+    let next = store.decide(ask, codes(campaign, [a, b])).await.unwrap();
     assert!(matches!(&next, Some(Decision::Issued(c)) if c.seq == 2 && c.code.ends_with(b)));
 }
 
@@ -78,7 +79,7 @@ async fn told_in_one_call(
         .iter()
         .map(|&(user, key, tail)| {
             let ask = Ask { key: Some(key.to_owned()), ..ask(campaign, user) };
-            Job::new(ask, tails([tail; CANDIDATES]))
+            Job::new(Arc::new(ask), codes(campaign, [tail; CANDIDATES]))
         })
         .unzip();
     store.0.run(campaign, batch).await;
@@ -177,7 +178,7 @@ async fn a_request_whose_sender_is_gone_is_skipped() {
     let store = store(&redis).await;
     let campaign = campaign(&store, 10).await;
     let ask = Ask { campaign, user: None, key: None };
-    let (job, answer) = Job::new(ask.clone(), tails(["a", "b"]));
+    let (job, answer) = Job::new(Arc::new(ask.clone()), codes(campaign, ["a", "b"]));
     drop(answer);
     store.enqueue(job).unwrap();
     let Decision::Issued(coupon) = store.issue(ask).await.unwrap() else { panic!("no coupon") };

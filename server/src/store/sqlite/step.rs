@@ -107,7 +107,7 @@ pub(crate) fn decide(
     }
     let seq = terms.issued + 1;
     for _ in 0..DRAWS {
-        let code = ask.campaign.prefix() + &draw();
+        let code = draw();
         if insert(transaction, ask, (seq, &code, now_us)).map_err(unavailable)? {
             terms.issued = seq;
             return terms.coupon(code, seq, now_us).map(Decision::Issued);

@@ -23,7 +23,7 @@ async fn a_collision_draws_another_code_and_never_a_coupon() {
     let draw = |tails: &'static [&'static str]| {
         let ask = ask.clone();
         store.write(move |transaction, campaigns| {
-            let mut tails = tails.iter().cycle().map(|&tail| tail.to_owned());
+            let mut tails = tails.iter().cycle().map(|&tail| ask.campaign.prefix() + tail);
             let terms = campaigns.terms(transaction, ask.campaign).unwrap();
             decide(transaction, terms, &ask, || tails.next().unwrap())
         })
@@ -67,7 +67,7 @@ async fn a_failure_takes_the_whole_batch_back() {
         .write(move |transaction, campaigns| {
             let ask = Ask { campaign, user: None, key: None };
             let terms = campaigns.terms(transaction, campaign).unwrap();
-            decide(transaction, terms, &ask, random_tail).unwrap();
+            decide(transaction, terms, &ask, || ask.campaign.random_code()).unwrap();
             Err(StoreError::Damaged("on purpose".to_owned()))
         })
         .await;
