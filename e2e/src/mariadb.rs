@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use crate::free_port;
-use crate::service::{Folder, Service, find};
+use crate::service::{CERTIFICATE, Folder, KEY, SOCKET, Service, find};
+use crate::tls::Tls;
 
 /// A running MariaDB on a free loopback port, with its data in a folder of its own.
 #[derive(Debug)]
@@ -20,7 +21,23 @@ impl MariaDb {
     /// # Panics
     /// When MariaDB is not installed or does not come up; the message says what to do.
     pub fn start() -> Self {
+        Self::start_in(Folder::of(&["mysql"]), &[])
+    }
+
+    /// Starts one that speaks TLS and lets nobody in from the network without.
+    ///
+    /// # Panics
+    /// When MariaDB is not installed or does not come up; the message says what to do.
+    pub fn start_with_tls(tls: &Tls) -> Self {
         let dir = Folder::of(&["mysql"]);
+        dir.keep(tls);
+        let at = |name: &str| dir.path().join(name).display().to_string();
+        let certificate = format!("--ssl-cert={}", at(CERTIFICATE));
+        let key = format!("--ssl-key={}", at(KEY));
+        Self::start_in(dir, &[&certificate, &key, "--require-secure-transport=ON"])
+    }
+
+    fn start_in(dir: Folder, settings: &[&str]) -> Self {
         let port = free_port();
         let data = dir.path().join("data");
         let mut install = dir.command(&program("mariadb-install-db"));
@@ -31,16 +48,18 @@ impl MariaDb {
         server
             .arg("--no-defaults")
             .arg(format!("--datadir={}", data.display()))
-            .arg(format!("--socket={}", dir.path().join("socket").display()))
+            .arg(format!("--socket={}", dir.path().join(SOCKET).display()))
             .arg(format!("--pid-file={}", dir.path().join("pid").display()))
             .arg(format!("--port={port}"))
             .args(["--bind-address=127.0.0.1", "--skip-name-resolve", "--skip-log-bin"])
             .args(["--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=32M"])
-            .args(["--max-connections=200", "--character-set-server=utf8mb4"]);
+            .args(["--max-connections=200", "--character-set-server=utf8mb4"])
+            .args(settings);
         let admin = program("mariadb-admin");
         let up = |dir: &Folder| {
             let mut ask = dir.command(&admin);
-            ask.args(["--no-defaults", "-h", "127.0.0.1", "-u", "root", "-P", &port.to_string()]);
+            // The socket is opened after the port, and counts as secure.
+            ask.args(["--no-defaults", "-u", "root", "-S", SOCKET]);
             ask.args(["--silent", "ping"]).stdout(Stdio::null()).stderr(Stdio::null());
             ask.status().is_ok_and(|s| s.success())
         };
@@ -68,7 +87,8 @@ impl MariaDb {
     /// When a statement fails.
     pub fn sql(&self, statements: &str) -> String {
         let output = Command::new(program("mariadb"))
-            .args(["--no-defaults", "-h", "127.0.0.1", "-P", &self.port.to_string(), "-u", "root"])
+            .args(["--no-defaults", "-u", "root", "-S"])
+            .arg(self.service.path().join(SOCKET))
             .args([
                 "--default-character-set=utf8mb4",
                 "-N",

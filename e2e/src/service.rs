@@ -19,6 +19,8 @@ const ENDS_WITHIN: Duration = Duration::from_secs(10);
 pub(crate) const AUTHORITY: &str = "ca.pem";
 pub(crate) const CERTIFICATE: &str = "cert.pem";
 pub(crate) const KEY: &str = "key.pem";
+/// What a socket in a service's folder is called.
+pub(crate) const SOCKET: &str = "socket";
 
 /// A process that runs a service in a folder of its own, and ends with the test.
 #[derive(Debug)]
@@ -135,6 +137,11 @@ impl Service {
     /// Its process id.
     pub(crate) fn pid(&self) -> u32 {
         self.process.id()
+    }
+
+    /// Its folder.
+    pub(crate) fn path(&self) -> &Path {
+        self.dir.path()
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a store looks like, and what a mapping finds in it: enough to write a mapping by.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -118,18 +119,47 @@ fn words(row: &Entry) -> String {
     }
 }
 
+/// The names of keys that are shown, and how many keys there are; of millions no more is held.
+#[derive(Default)]
+struct Names {
+    /// The first in their order, each once.
+    first: BTreeSet<String>,
+    /// How often SCAN gave another one: as often as there are others, or a few times more.
+    others: usize,
+}
+
+impl Names {
+    fn add(&mut self, name: String) {
+        self.first.insert(name);
+        if self.first.len() > MOST_KEYS {
+            self.first.pop_last();
+            self.others += 1;
+        }
+    }
+
+    /// What cannot be told exactly without holding every name.
+    fn about(&self) -> &'static str {
+        if self.others > 0 { "about " } else { "" }
+    }
+}
+
 /// Keys of a Redis, those with the campaign's id in them where there is one.
 fn keys(url: &str, campaign: Option<&str>) -> Result<String> {
     let mut redis = Keys::open(url)?;
     let any = Pattern::try_from("{_}".to_owned()).map_err(|what| anyhow!(what))?;
-    let mut all = redis.keys(&any)?;
-    all.retain(|name| campaign.is_none_or(|id| name.contains(id)));
-    let mut out = format!("store {}\n{}\n", shown(url), things(all.len(), "key"));
-    for name in all.iter().take(MOST_KEYS) {
+    let mut names = Names::default();
+    redis.each_key(&any, &mut |name| {
+        if campaign.is_none_or(|id| name.contains(id)) {
+            names.add(name);
+        }
+    })?;
+    let all = things(names.first.len() + names.others, "key");
+    let mut out = format!("store {}\n{}{all}\n", shown(url), names.about());
+    for name in &names.first {
         key(&mut redis, name, &mut out)?;
     }
-    if all.len() > MOST_KEYS {
-        let _ = writeln!(out, "\n… and {} more", size(all.len() - MOST_KEYS));
+    if names.others > 0 {
+        let _ = writeln!(out, "\n… and {}{} more", names.about(), size(names.others));
     }
     Ok(out)
 }
@@ -203,6 +233,22 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+
+    #[test]
+    fn of_many_keys_the_first_are_held_and_those_are_counted_once() {
+        let mut names = Names::default();
+        for number in (0..MOST_KEYS).rev() {
+            (0..3).for_each(|_| names.add(format!("{number:05}")));
+        }
+        assert_eq!((names.first.len(), names.others, names.about()), (MOST_KEYS, 0, ""));
+        for number in (0..10_000).rev().chain(0..MOST_KEYS) {
+            names.add(format!("{number:05}"));
+            assert_eq!(names.first.len(), MOST_KEYS);
+        }
+        let expected: Vec<String> = (0..MOST_KEYS).map(|number| format!("{number:05}")).collect();
+        assert!(names.first.iter().eq(&expected), "{:?}", names.first);
+        assert_eq!((names.others, names.about()), (10_000 - MOST_KEYS, "about "));
+    }
 
     #[test]
     fn of_many_rows_a_few_are_held_and_all_are_counted() {

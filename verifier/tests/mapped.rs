@@ -471,6 +471,25 @@ fn inspect_shows_keys_and_what_a_mapping_finds() {
     }
 }
 
+/// Of a Redis with more keys than are shown, the first in their order are, and nothing is held of the others.
+#[test]
+fn inspect_tells_about_how_many_keys_there_are_where_they_are_many() {
+    let redis = redis(&[&["SET", "other:8", "1"]]);
+    let fill = "for n = 1, 20000 do redis.call('SET', string.format('claim:7:%05d', n), n) end";
+    run(&redis, &[&["EVAL", fill, "0"]]);
+    let inspect =
+        |more: &[&str]| support::verifier(&[&["inspect", "--store", &redis.url()], more].concat());
+    let seen = inspect(&["--campaign", "claim:7:"]);
+    let shown: Vec<&str> = seen.lines().filter(|line| line.starts_with("claim:7:")).collect();
+    let first: Vec<String> = (1..=40).map(|n| format!("claim:7:{n:05}")).collect();
+    assert_eq!(shown, first);
+    for want in ["\nabout 20,000 keys\n", "\n… and about 19,960 more\n"] {
+        assert!(seen.contains(want), "{want}: {seen}");
+    }
+    assert!(inspect(&["--campaign", "claim:7:0001"]).contains("\n10 keys\n"));
+    assert!(inspect(&[]).contains("\nabout 20,001 keys\n"));
+}
+
 #[test]
 fn a_pattern_of_keys_counts_what_is_in_them_where_it_is_named() {
     let redis = redis(&[

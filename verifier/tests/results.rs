@@ -4,6 +4,7 @@
 
 use std::process::Command;
 
+use verifier::cli::CheckArgs;
 use verifier::source::results::Results;
 
 const CAMPAIGN: &str = r#"
@@ -70,6 +71,133 @@ fn times_that_touch_at_their_resolution_are_no_order() {
     };
     assert!(!found(1_795_255_204).contains("✗ issued-after-sold-out"), "within their seconds");
     assert!(found(1_795_255_205).contains("✗ issued-after-sold-out"));
+}
+
+#[test]
+fn every_meaning_is_counted_as_what_it_is() {
+    let how = format!(
+        "format: csv{CAMPAIGN}sent: {{ at: a, unit: ms }}\nanswered: {{ at: a, unit: ms }}\n\
+         columns: {{ code: code }}\noutcomes:\n{}  - {{ when: {{ is: a, code: b }}, is: failed }}\n",
+        ["issued", "sold_out", "not_started", "not_found", "ended", "already_issued", "failed"]
+            .into_iter()
+            .chain(["indeterminate", "ignore"])
+            .map(|is| format!("  - {{ when: {{ is: {is} }}, is: {is} }}\n"))
+            .collect::<String>()
+    );
+    // Twice the first, so often the second, and so on; a code is lacking once, and two rows are only half of a rule.
+    let words = "issued issued sold_out sold_out sold_out not_started not_started not_started \
+                 not_started not_found ended already_issued already_issued failed indeterminate \
+                 ignore a half";
+    let rows = words.split_whitespace().enumerate().map(|(at, word)| {
+        let code = if at == 0 {
+            "가"
+        } else if word == "half" {
+            "b"
+        } else {
+            ""
+        };
+        format!("{},{word},{code}\n", 1_795_255_200_100 + at)
+    });
+    let written = format!("a,is,code\n{}", rows.collect::<String>());
+    let dir = tempfile::tempdir().unwrap();
+    let (results, history) = (dir.path().join("how.yaml"), dir.path().join("results"));
+    std::fs::write(&results, &how).unwrap();
+    std::fs::write(&history, &written).unwrap();
+    let (results, history) = (Some(results), Some(history));
+    let report = verifier::check(&CheckArgs { results, history, ..CheckArgs::default() }).unwrap();
+    let counts = report.campaigns[0].evidence.counts;
+    let told = [counts.issued, counts.sold_out, counts.not_started, counts.not_found];
+    assert_eq!(told, [1, 3, 4, 1]);
+    let others = [counts.ended, counts.already_issued, counts.failed, counts.indeterminate];
+    assert_eq!(
+        others,
+        [1, 2, 1, 4],
+        "a coupon without a code, and what no rule matches, is in doubt"
+    );
+    assert_eq!(counts.requests, 17, "what asked for no coupon does not count");
+    let (code, text) = judged(&how, &written);
+    assert!(
+        code == 1 && text.contains("answers that no rule of the scenario matches: 2"),
+        "{text}"
+    );
+}
+
+#[test]
+fn users_keys_and_the_limit_of_a_user_are_known() {
+    let how = |more: &str| {
+        let campaign = CAMPAIGN.replace("coupons: 1", &format!("coupons: 2{more}"));
+        format!(
+            "format: csv{campaign}sent: {{ at: a, unit: ms }}\nanswered: {{ at: a, unit: ms }}\n\
+             columns: {{ user: who, key: key, code: code }}\noutcomes:\n  - {{ is: issued }}\n"
+        )
+    };
+    let limit = ", per_user: { limit: 1, precedence: either }";
+    let two = |first: &str, second: &str| {
+        format!("a,who,key,code\n1795255200100,{first},가\n1795255200200,{second},나\n")
+    };
+    for (more, written, check) in [
+        ("", two("u,k", "u,k"), Some("✗ idempotency")),
+        ("", two("u,k", "v,k"), None),
+        ("", two("u,k", "u,l"), None),
+        (limit, two("u,", "u,"), Some("✗ per-user-limit")),
+        (limit, two("u,", "v,"), None),
+    ] {
+        let (code, text) = judged(&how(more), &written);
+        assert_eq!(code, if check.is_some() { 1 } else { 3 }, "{written}{text}");
+        assert!(check.is_none_or(|check| text.contains(check)), "{written}{text}");
+    }
+}
+
+/// k6 says when a request was over, and vegeta when it was sent. Taken for the other they would be in another
+/// order.
+#[test]
+fn the_time_of_a_result_is_the_end_that_its_tool_means() {
+    let rules = "columns: { code: code }\noutcomes:\n  - { when: { status: 409 }, is: sold_out }\n  \
+                 - { when: { code: 409 }, is: sold_out }\n  - { is: issued }\n";
+    let k6 = |first: (u32, u32), second: (u32, u32)| {
+        let line = |(ms, took): (u32, u32), status: u16, code: &str| {
+            format!(
+                r#"{{"metric":"http_req_duration","type":"Point","data":{{"time":"2026-11-21T10:00:00.{ms}000000Z","value":{took},"tags":{{"status":"{status}","code":"{code}","sent":"1795255200{ms}"}}}}}}
+"#
+            )
+        };
+        [line(first, 409, ""), line(second, 200, "가")].concat()
+    };
+    let how = format!("format: k6_json{CAMPAIGN}{rules}");
+    let wrong =
+        |how: &str, written: &str| judged(how, written).1.contains("✗ issued-after-sold-out");
+    assert!(wrong(&how, &k6((160, 50), (200, 10))));
+    assert!(!wrong(&how, &k6((160, 50), (200, 50))), "sent before the other one was over");
+    // Where a file says better, that counts.
+    let sent = format!("{how}sent: {{ at: sent, unit: ms }}\n");
+    assert!(wrong(&sent, &k6((160, 10), (200, 50))));
+    let vegeta = |first: (u32, u32), second: (u32, u32)| {
+        let line = |(ms, took): (u32, u32), code: u16| {
+            format!(
+                r#"{{"code":{code},"timestamp":"2026-11-21T10:00:00.{ms}000000Z","latency":{took}000000,"body":""}}
+"#
+            )
+        };
+        [line(first, 409), "\n".to_owned(), line(second, 200)].concat()
+    };
+    let rules = rules.replace("columns: { code: code }", "columns: { code: timestamp }");
+    let how = format!("format: vegeta_json{CAMPAIGN}{rules}");
+    assert!(wrong(&how, &vegeta((160, 10), (200, 50))));
+    assert!(!wrong(&how, &vegeta((160, 50), (200, 10))), "sent before the other one was over");
+}
+
+#[test]
+fn a_body_that_is_no_json_is_a_text_and_a_record_that_is_none_has_its_line() {
+    let how = format!(
+        "format: vegeta_json{CAMPAIGN}outcomes:\n  - {{ when: {{ body: gone }}, is: sold_out }}\n"
+    );
+    // "gone"
+    let gone = r#"{"code":200,"timestamp":"2026-11-21T10:00:01.5Z","latency":5,"body":"Z29uZQ=="}"#;
+    let (code, text) = judged(&how, &format!("{gone}\n\n{gone}\n"));
+    assert!(code == 3 && text.contains("sold out 2"), "{text}");
+    let (code, text) = judged(&how, &format!("{gone}\n\n{{\n"));
+    assert_eq!((code, text.lines().count()), (2, 1), "{text}");
+    assert!(text.contains("results:3: it is no JSON"), "{text}");
 }
 
 #[test]

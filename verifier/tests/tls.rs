@@ -104,6 +104,61 @@ fn a_postgres_is_reached_by_tls_and_has_to_be_who_it_says() {
     assert!(text.contains("TLS"), "{text}");
 }
 
+#[test]
+fn a_mysql_is_reached_by_tls_and_has_to_be_who_it_says() {
+    let trust = Trust::new();
+    let server = e2e::MariaDb::start_with_tls(&trust.tls);
+    server.sql(
+        "CREATE TABLE coupon (campaign bigint, owner text, code text) CHARSET utf8mb4;
+         INSERT INTO coupon VALUES (7, 'u1', '가나1'), (7, 'u4', '다라2'), (7, 'u2', '사아3');",
+    );
+    let query = "read:\n  - { is: ledger, sql: \"SELECT owner AS user, code FROM coupon \
+                 WHERE campaign = {campaign}\" }\n";
+    let url = |mode: &str| format!("{}?ssl-mode={mode}", server.url());
+    reads_only_whom_it_trusts(query, &url("VERIFY_IDENTITY"), &trust);
+    let stranger = Trust::new();
+    let (code, text) = judged(query, &url("REQUIRED"), &stranger.file);
+    assert_eq!(code, 0, "whoever it is: nobody listens in, and that is all\n{text}");
+    let (code, text) = judged(query, &server.url(), &stranger.file);
+    assert_eq!(code, 0, "TLS where there is some, without a word\n{text}");
+    // An authority of the URL's own, and whether the name counts.
+    let own = |mode: &str, trust: &Trust| format!("{}&ssl-ca={}", url(mode), trust.file.display());
+    let by_name = |url: String| url.replace("127.0.0.1", "localhost");
+    for (store, trusted) in [
+        (own("VERIFY_IDENTITY", &trust), true),
+        (own("VERIFY_IDENTITY", &stranger), false),
+        (by_name(own("VERIFY_IDENTITY", &trust)), false),
+        (by_name(own("VERIFY_CA", &trust)), true),
+        (by_name(own("VERIFY_CA", &stranger)), false),
+    ] {
+        let (code, text) = judged(query, &store, &stranger.file);
+        assert_eq!(code, if trusted { 0 } else { 2 }, "{store}\n{text}");
+        assert!(trusted || (text.lines().count() == 1 && text.contains("certificate")), "{text}");
+    }
+}
+
+#[test]
+fn a_mysql_that_takes_tls_only_or_has_none_says_so_in_one_line() {
+    let trust = Trust::new();
+    let query = "read:\n  - { is: issued, sql: SELECT 3 }\n";
+    let strict = e2e::MariaDb::start_with_tls(&trust.tls);
+    let plain = e2e::MariaDb::start();
+    for (url, mode, want) in [
+        (strict.url(), "ssl-mode=DISABLED", "(without TLS: its URL says ssl-mode=DISABLED)"),
+        (plain.url(), "ssl-mode=REQUIRED", "TLS"),
+        (plain.url(), "ssl-mode=VERIFY_IDENTITY", "TLS"),
+        (
+            strict.url(),
+            "ssl-mode=VERIFY_CA&ssl-ca=/nowhere/ca.pem",
+            "a file that its URL names cannot be read",
+        ),
+    ] {
+        let (code, text) = judged(query, &format!("{url}?{mode}"), &trust.file);
+        assert_eq!((code, text.lines().count()), (2, 1), "{mode}\n{text}");
+        assert!(text.contains(want), "{mode}\n{text}");
+    }
+}
+
 /// A system that lists its coupons over HTTPS. It ends with the test.
 fn https(tls: &e2e::Tls) -> String {
     let certificate = CertificateDer::from_pem_slice(tls.certificate.as_bytes()).unwrap();

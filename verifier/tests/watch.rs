@@ -17,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use contract::campaign::{PerUser, Precedence};
 use contract::history::clock::Probe;
@@ -290,8 +291,9 @@ fn write_stored(text: &str, dir: &Path) {
     segment.finish().unwrap();
 }
 
-fn watched(dir: &Path) -> BTreeMap<usize, BTreeSet<String>> {
-    let (_, told) = Watch::start(&["--keep-going", "--history", dir.to_str().unwrap()]).rest();
+fn watched(dir: &Path, read_lag: Duration) -> BTreeMap<usize, BTreeSet<String>> {
+    let (dir, lag) = (dir.to_str().unwrap(), read_lag.as_secs_f64().to_string());
+    let (_, told) = Watch::start(&["--keep-going", "--read-lag", &lag, "--history", dir]).rest();
     assert!(told.iter().all(|event| event["event"] != "note"), "a witness does not hold");
     let mut found: BTreeMap<usize, BTreeSet<String>> = BTreeMap::new();
     for event in told.iter().filter(|event| event["event"] == "violation") {
@@ -307,14 +309,16 @@ fn watched(dir: &Path) -> BTreeMap<usize, BTreeSet<String>> {
 #[test]
 fn the_watch_agrees_with_the_check() {
     let mut proven = 0;
-    for first in [0, 50_000] {
+    for (first, lag) in [(0, 0), (50_000, 0), (100_000, 17)] {
         let stories: Vec<_> =
-            (first..first + 4_000).map(|n| generate::story(n, 0, false)).collect();
+            (first..first + 4_000).map(|n| generate::story(n, lag, false)).collect();
         let dir = tempfile::tempdir().unwrap();
         write_stored(&story::write(&stories), dir.path());
         let history = Some(dir.path().to_owned());
-        let report = verifier::check(&CheckArgs { history, ..CheckArgs::default() }).unwrap();
-        let found = watched(dir.path());
+        let lag = Duration::from_nanos((lag * UNIT).unsigned_abs());
+        let arguments = CheckArgs { history, read_lag: Some(lag), ..CheckArgs::default() };
+        let report = verifier::check(&arguments).unwrap();
+        let found = watched(dir.path(), lag);
         for (at, judged) in report.campaigns.iter().enumerate() {
             let watched = found.get(&at).cloned().unwrap_or_default();
             let checked: BTreeSet<String> =

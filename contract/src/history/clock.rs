@@ -84,6 +84,31 @@ mod tests {
     }
 
     #[test]
+    fn a_coarse_stamp_leaves_open_what_it_does_not_say() {
+        let stamped = |resolution| {
+            let probe = Probe { sent: 0, received: MS, stamp: 0, resolution };
+            locate(0, &[probe]).unwrap()
+        };
+        let (fine, coarse) = (stamped(0), stamped(1_000 * MS));
+        assert!(fine.earliest <= 0 && fine.earliest >= -MS, "{fine:?}");
+        assert!(coarse.earliest <= -1_000 * MS && coarse.earliest >= -1_001 * MS, "{coarse:?}");
+        assert!(coarse.latest - fine.latest < MS, "a stamp is never ahead: {fine:?} {coarse:?}");
+    }
+
+    /// A question that took long may have been stamped at either end: what lies behind it is as far from the
+    /// one, and what lies before it from the other.
+    #[test]
+    fn drift_counts_from_the_farther_end_of_a_question() {
+        let took = 1_000_000 * MS;
+        let probe = Probe { sent: 0, received: took, stamp: 0, resolution: 0 };
+        let most = 2 * took / 1_000_000 * DRIFT_PPM + DRIFT_PPM;
+        let later = Window { earliest: took - most, latest: 2 * took + most };
+        assert_eq!(locate(took, &[probe]), Some(later));
+        let before = Window { earliest: -took - most, latest: most };
+        assert_eq!(locate(-took, &[probe]), Some(before));
+    }
+
+    #[test]
     fn a_step_is_noticed() {
         assert_eq!(locate(0, &[probe(0, MS, 0, 0), probe(2 * MS, MS, 0, 2_000 * MS)]), None);
         assert_eq!(locate(0, &[]), None);

@@ -769,6 +769,28 @@ mod tests {
     }
 
     #[test]
+    fn what_parts_saw_of_the_load_is_put_together() {
+        let part = |ops: std::ops::Range<u64>| {
+            let mut collector = Collector::default();
+            collector.take(promise("c"));
+            for op in ops {
+                let Event::Invoke(asked) = invoke(op, 5) else { continue };
+                collector
+                    .take(Event::Invoke(Invocation { target: u16::try_from(op).ok(), ..asked }));
+                collector.take(complete(op, 6, Outcome::SoldOut));
+            }
+            collector
+        };
+        let mut both = part(0..1);
+        both.absorb(part(1..3));
+        let evidence = both.finish(Integrity::default()).unwrap();
+        let load = &evidence.campaigns[0].load;
+        assert_eq!(load.targets.keys().copied().collect::<Vec<_>>(), [0, 1, 2]);
+        assert_eq!(load.rivals.as_ref().unwrap().losers(), [5; 3]);
+        assert!(load.overlapped);
+    }
+
+    #[test]
     fn an_answer_that_no_rule_matches_is_a_gap_but_nothing_is_missing() {
         let doubt = Outcome::Indeterminate(Doubt::Unclassified);
         let evidence = collect(vec![promise("c"), invoke(1, 5), complete(1, 6, doubt)]);

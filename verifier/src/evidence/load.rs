@@ -189,6 +189,34 @@ mod tests {
     }
 
     #[test]
+    fn two_parts_are_known_as_one() {
+        let known = |one: &[(i64, i64)], other: &[(i64, i64)]| {
+            let mut both = load(one);
+            both.answered(0, true);
+            let mut other = load(other);
+            other.answered(0, false);
+            other.asked(1);
+            both.absorb(other);
+            both
+        };
+        let both = known(&[(0, 10)], &[(5, 6)]);
+        assert!(both.overlapped && !both.during_start);
+        assert_eq!(both.sold_out_sent, Some(0));
+        let (all, none) = (TargetLoad { issued: true, refused: true }, TargetLoad::default());
+        assert_eq!(both.targets, BTreeMap::from([(0, all), (1, none)]));
+        assert_eq!(both.rivals.unwrap().losers(), [0, 5]);
+        assert!(!known(&[(0, 10)], &[(20, 30)]).overlapped);
+        assert!(known(&[(0, 10)], &[(90, 100)]).during_start);
+        for without in [0, 1] {
+            let mut parts = [load(&[(0, 10)]), load(&[(20, 30)])];
+            parts[without].rivals = None;
+            let [mut one, other] = parts;
+            one.absorb(other);
+            assert!(one.rivals.is_none(), "what a part does not know nobody knows");
+        }
+    }
+
+    #[test]
     fn the_start_is_touched_from_either_side() {
         assert!(load(&[(90, 100)]).during_start && load(&[(110, 120)]).during_start);
         assert!(!load(&[(90, 99)]).during_start && !load(&[(111, 120)]).during_start);

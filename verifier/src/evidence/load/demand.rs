@@ -160,6 +160,24 @@ mod tests {
     }
 
     #[test]
+    fn parts_of_other_widths_are_put_together() {
+        let part = |last: i64| {
+            let mut demand = Demand::default();
+            [0, FINEST, last].into_iter().for_each(|after| demand.add(0, after));
+            demand
+        };
+        // Twice as wide, and four times.
+        let (one, other) = (part(600 * FINEST), part(1_200 * FINEST));
+        for (mut one, other) in [(one.clone(), other.clone()), (other, one)] {
+            one.absorb(other);
+            let (_, counts) = one.targets().next().unwrap();
+            let counted = counts.iter().enumerate().filter(|(_, n)| **n > 0);
+            let counted: Vec<(usize, u32)> = counted.map(|(at, n)| (at, *n)).collect();
+            assert_eq!(counted, [(0, 4), (150, 1), (300, 1)]);
+        }
+    }
+
+    #[test]
     fn any_moment_has_a_bucket() {
         let mut demand = Demand::default();
         demand.add(0, i64::MAX);

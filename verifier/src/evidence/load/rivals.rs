@@ -70,6 +70,32 @@ mod tests {
     }
 
     #[test]
+    fn only_who_could_have_got_a_coupon_after_the_start_counts_for_its_target() {
+        let start = Window { earliest: 100, latest: 1_000_000 };
+        let could = [Said::Issued("x".into()), Said::SoldOut, Said::Unknown, Said::Failed];
+        let could_not = [Said::NotStarted, Said::NotFound, Said::Ended, Said::AlreadyIssued(None)];
+        let saw = |said: &[Said], at: i64, start| {
+            let mut rivals = Rivals::default();
+            for said in said {
+                rivals.saw(&Op { target: Some(3), ..refused(at, said.clone()) }, start);
+                rivals.saw(&refused(at, said.clone()), start);
+            }
+            rivals
+        };
+        let counted = |rivals: Rivals| {
+            let targets = rivals.demand.targets();
+            targets.map(|(target, counts)| (target, counts.to_vec())).collect::<Vec<_>>()
+        };
+        assert_eq!(counted(saw(&could, 3_000_000, start)), [(3, vec![0, 0, 4])]);
+        assert_eq!(counted(saw(&could_not, 3_000_000, start)), []);
+        assert_eq!(counted(saw(&could, 999_999, start)), [], "before the start, perhaps");
+        let nowhere = Window { earliest: i64::MIN, latest: i64::MAX };
+        assert_eq!(counted(saw(&could, i64::MAX - 1, nowhere)), [], "nobody knows when it started");
+        let both = saw(&could, 1_000_000, start).with(saw(&could, 3_000_000, start));
+        assert_eq!(counted(both), [(3, vec![4, 0, 4])]);
+    }
+
+    #[test]
     fn those_who_lost_first_are_remembered() {
         let start = Window { earliest: 100, latest: 110 };
         let mut all: [Rivals; 2] = Default::default();

@@ -205,8 +205,21 @@ impl Keys {
     /// # Errors
     /// When Redis cannot be read.
     pub fn keys(&mut self, pattern: &Pattern) -> Result<Vec<String>> {
-        let glob = pattern.glob();
         let mut found = HashSet::new();
+        self.each_key(pattern, &mut |name| {
+            found.insert(name);
+        })?;
+        let mut found: Vec<String> = found.into_iter().collect();
+        found.sort_unstable();
+        Ok(found)
+    }
+
+    /// Each key that fits, in no order; one may come twice, for SCAN may give it twice.
+    ///
+    /// # Errors
+    /// When Redis cannot be read.
+    pub fn each_key(&mut self, pattern: &Pattern, each: &mut dyn FnMut(String)) -> Result<()> {
+        let glob = pattern.glob();
         let connections: Vec<&mut dyn ConnectionLike> = match self.masters.as_mut_slice() {
             [] => vec![&mut *self.connection],
             masters => masters.iter_mut().map(|m| m as &mut dyn ConnectionLike).collect(),
@@ -217,16 +230,14 @@ impl Keys {
                 let words = ["SCAN", &cursor, "MATCH", &glob, "COUNT", &PAGE.to_string()];
                 let (next, names): (String, Vec<Vec<u8>>) = ask(connection, &words)?;
                 let names = names.into_iter().filter_map(|name| String::from_utf8(name).ok());
-                found.extend(names.filter(|name| pattern.captured(name).is_some()));
+                names.filter(|name| pattern.captured(name).is_some()).for_each(&mut *each);
                 if next == "0" {
                     break;
                 }
                 cursor = next;
             }
         }
-        let mut found: Vec<String> = found.into_iter().collect();
-        found.sort_unstable();
-        Ok(found)
+        Ok(())
     }
 
     /// What a key is.

@@ -6,6 +6,7 @@
 
 mod look;
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 
@@ -13,10 +14,10 @@ use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use contract::store::{Cell, Column, Query, Reading, Scheme};
 use futures_util::{Stream, TryStreamExt as _};
 use rusqlite::types::ValueRef;
-use sqlx::mysql::{MySqlConnectOptions, MySqlConnection};
+use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlSslMode};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{
-    AssertSqlSafe, Column as _, ConnectOptions as _, Either, Executor as _, SqlSafeStr as _,
+    AssertSqlSafe, Column as _, ConnectOptions, Either, Executor as _, SqlSafeStr as _,
     Statement as _, TypeInfo as _,
 };
 use tokio::runtime::Runtime;
@@ -26,6 +27,8 @@ use super::postgres::bound;
 use super::row::number;
 use crate::source::sqlite::Sqlite;
 
+/// How long a database may take to let somebody in.
+const CONNECTS_WITHIN: Duration = Duration::from_secs(10);
 /// How long a database may take for one query.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -64,26 +67,11 @@ impl Sql {
     /// When nobody answers there.
     pub fn open(url: &str, scheme: Scheme, path: &Path) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let unreached = |e: sqlx::Error| anyhow!("cannot be reached: {}", reason(&e));
-        let patience = Duration::from_secs(10);
         let database = match scheme {
-            Scheme::Postgres => {
-                let options: PgConnectOptions = url.parse().map_err(unreached)?;
-                let opened = async {
-                    let connecting = options.disable_statement_logging();
-                    tokio::time::timeout(patience, connecting.connect()).await
-                };
-                let opened = runtime.block_on(opened).map_err(|_| late(patience))?;
-                Database::Postgres(opened.map_err(unreached)?)
-            }
+            Scheme::Postgres => Database::Postgres(connected::<PgConnectOptions>(&runtime, url)?),
             Scheme::MySql => {
-                let options: MySqlConnectOptions = url.parse().map_err(unreached)?;
-                let opened = async {
-                    let connecting = options.disable_statement_logging();
-                    tokio::time::timeout(patience, connecting.connect()).await
-                };
-                let opened = runtime.block_on(opened).map_err(|_| late(patience))?;
-                Database::MySql(opened.map_err(unreached)?)
+                let opened = connected::<MySqlConnectOptions>(&runtime, url);
+                Database::MySql(opened.map_err(|why| in_the_clear(why, url))?)
             }
             Scheme::Sqlite => Database::Sqlite(Sqlite::open(path)?),
             Scheme::Redis | Scheme::Http => bail!("expected the URL of an SQL database"),
@@ -283,6 +271,39 @@ impl Sql {
             }
         }
     }
+}
+
+/// A connection to a server.
+fn connected<O>(runtime: &Runtime, url: &str) -> Result<O::Connection>
+where
+    O: ConnectOptions<Connection: Sized>,
+{
+    let options: O = url.parse().map_err(unreached)?;
+    let opened = async {
+        let connecting = options.disable_statement_logging();
+        tokio::time::timeout(CONNECTS_WITHIN, connecting.connect()).await
+    };
+    let opened = runtime.block_on(opened).map_err(|_| late(CONNECTS_WITHIN))?;
+    opened.map_err(unreached)
+}
+
+/// Certificates and sockets that a URL names are files; the system does not say which one it misses.
+fn unreached(error: sqlx::Error) -> anyhow::Error {
+    if let sqlx::Error::Io(e) = &error
+        && matches!(e.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied)
+    {
+        return anyhow!("cannot be reached: a file that its URL names cannot be read: {e}");
+    }
+    anyhow!("cannot be reached: {}", reason(&error))
+}
+
+/// MariaDB denies access to whoever comes in the clear where it takes TLS only, and does not say why.
+fn in_the_clear(error: anyhow::Error, url: &str) -> anyhow::Error {
+    let options = url.parse::<MySqlConnectOptions>();
+    if options.is_ok_and(|o| matches!(o.get_ssl_mode(), MySqlSslMode::Disabled)) {
+        return anyhow!("{error} (without TLS: its URL says ssl-mode=DISABLED)");
+    }
+    error
 }
 
 /// Which column of the query each column of the ledger is.

@@ -43,6 +43,18 @@ fn each_rule_of_the_base_procedure_is_looked_at_from_either_side() {
 }
 
 #[test]
+fn reads_are_suspected_of_no_more_than_their_lag() {
+    let stale = campaign(9).counted(5, 110, 120).counted(4, 130, 140);
+    let found = |lag| {
+        let mut suspect = Suspect::default();
+        suspect.reads_may_lag(lag);
+        stale.events().into_iter().for_each(|event| suspect.take(event));
+        suspect.suspicions().len()
+    };
+    assert_eq!((found(0), found(9), found(10)), (1, 1, 0));
+}
+
+#[test]
 fn phases_are_compared_from_either_side() {
     let wide = |e: Sample| suspected(&e.starts(100, 200));
     let flapped = |first, second| vec![("gate-flapped", vec![first, second])];
