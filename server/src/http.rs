@@ -164,7 +164,7 @@ impl<S: Store> App<S> {
             && head.method == Method::POST
         {
             let ask = asked(id, &head, &body)?;
-            // They are parts of the connection's buffer, which is filled again once nobody holds it.
+            // They are parts of a read buffer, and a request may wait for long.
             drop((head, body));
             return self.coupons.within_patience(pin!(self.issue(ask))).await;
         }

@@ -145,20 +145,23 @@ pub(crate) async fn store_call<T, E>(
 
 /// What the store does for one request, once it gets to it: the time between a call's beginning and this
 /// one's is what the request waited for its turn.
+///
+/// It waits in a queue with its request, so it is small where there is no collector.
 pub(crate) struct StepSpan {
-    above: Option<SpanContext>,
-    begun: Option<SdkSpan>,
+    above: Option<Box<SpanContext>>,
+    begun: Option<Box<SdkSpan>>,
 }
 
 impl StepSpan {
     /// Of the call that this task is in.
     pub(crate) fn new() -> Self {
-        Self { above: answering(), begun: None }
+        Self { above: answering().map(Box::new), begun: None }
     }
 
     /// The step begins, for so many requests.
     pub(crate) fn begin(&mut self, batch: usize) {
-        self.begun = self.above.take().and_then(|above| below(above, "step", SpanKind::Internal));
+        let begun = self.above.take().and_then(|above| below(*above, "step", SpanKind::Internal));
+        self.begun = begun.map(Box::new);
         if let Some(span) = &mut self.begun {
             let batch = i64::try_from(batch).unwrap_or(i64::MAX);
             span.set_attribute(KeyValue::new("coupon.batch", batch));

@@ -31,7 +31,8 @@ const IGNORABLE: [(char, char); 17] = [
 #[derive(Clone, Debug)]
 pub struct User {
     sent: String,
-    folded: String,
+    /// Nothing where it is what was sent.
+    folded: Option<String>,
 }
 
 impl User {
@@ -39,7 +40,8 @@ impl User {
     pub fn new(sent: impl Into<String>) -> Option<Self> {
         let sent = sent.into();
         let folded = fold(&sent);
-        (!folded.is_empty()).then_some(Self { sent, folded })
+        let user = Self { sent, folded };
+        (!user.folded().is_empty()).then_some(user)
     }
 
     /// As it was sent.
@@ -49,27 +51,28 @@ impl User {
 
     /// What all spellings of this user have in common.
     pub fn folded(&self) -> &str {
-        &self.folded
+        self.folded.as_deref().unwrap_or(&self.sent)
     }
 }
 
 impl PartialEq for User {
     fn eq(&self, other: &Self) -> bool {
-        self.folded == other.folded
+        self.folded() == other.folded()
     }
 }
 
 impl Eq for User {}
 
-fn fold(text: &str) -> String {
-    // Nearly all users: nothing of it would change.
+/// Nothing where nothing would change.
+fn fold(text: &str) -> Option<String> {
+    // Nearly all users.
     if text.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_lowercase() || b == b'-') {
-        return text.to_owned();
+        return None;
     }
     let seen = text.nfkc().filter(|c| !is_ignorable(*c)).collect::<String>();
     // By way of upper case, where ß is SS and both of σ and ς are Σ; ẞ is upper case already.
     let one_case = seen.to_lowercase().to_uppercase().to_lowercase().nfkc().collect::<String>();
-    one_case.split_whitespace().collect::<Vec<_>>().join(" ")
+    Some(one_case.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
 fn is_ignorable(c: char) -> bool {
@@ -114,8 +117,9 @@ mod tests {
     #[test]
     fn folding_twice_is_folding_once() {
         for code in (0..=0x10_FFFF).filter_map(char::from_u32) {
-            let once = fold(&format!("x{code}y"));
-            assert_eq!(fold(&once), once, "{code:?}");
+            let once = User::new(format!("x{code}y")).unwrap();
+            let twice = User::new(once.folded()).unwrap();
+            assert_eq!(twice.folded(), once.folded(), "{code:?}");
         }
     }
 }

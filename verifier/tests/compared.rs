@@ -179,7 +179,11 @@ fn write_store(path: &Path, launches: &[Launch]) {
     .unwrap();
     for (campaign, launch) in (0_i64..).zip(launches) {
         let Event::Campaign(promise) = &launch.events[0] else { panic!("it begins with that") };
-        let row = rusqlite::params![campaign, promise.coupons as i64, launch.rows.len() as i64];
+        let row = rusqlite::params![
+            campaign,
+            promise.coupons.cast_signed(),
+            launch.rows.len().cast_signed() as i64
+        ];
         let insert = "INSERT INTO campaigns VALUES (?1, 'launch', ?2, 0, NULL, ?3, 0)";
         all.execute(insert, row).unwrap();
         for (seq, (code, user, key)) in (1_i64..).zip(&launch.rows) {

@@ -172,7 +172,7 @@ fn step(campaign: CampaignNumber, batch: &[Job]) -> Call<'static> {
 
 /// What an idempotency key is found by; empty if there is none.
 fn name_of_key(ask: &Ask) -> String {
-    ask.key.as_ref().map_or_else(String::new, |key| format!("{}\0{key}", ask.holder()))
+    ask.key.as_deref().map_or_else(String::new, |key| [ask.holder(), "\0", key].concat())
 }
 
 fn reply_all(campaign: CampaignNumber, mut batch: Vec<Job>, (coupons, now_us, decisions): Step) {

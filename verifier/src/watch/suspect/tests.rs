@@ -48,7 +48,7 @@ fn reads_are_suspected_of_no_more_than_their_lag() {
     let found = |lag| {
         let mut suspect = Suspect::default();
         suspect.reads_may_lag(lag);
-        stale.events().into_iter().for_each(|event| suspect.take(event));
+        stale.events().into_iter().for_each(|event| suspect.take(&event));
         suspect.suspicions().len()
     };
     assert_eq!((found(0), found(9), found(10)), (1, 1, 0));
