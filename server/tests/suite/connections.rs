@@ -71,6 +71,24 @@ async fn one_http2_connection_survives_thousands_of_early_refusals() {
     assert!(!connection.is_finished());
 }
 
+/// What the server says first over HTTP/2: its SETTINGS, each two bytes of name and four of value.
+#[tokio::test]
+async fn one_http2_connection_has_a_thousand_streams_and_no_more() {
+    const MAX_CONCURRENT_STREAMS: u16 = 3;
+    let instance = Instance::alone(&[]);
+    let mut stream = TcpStream::connect(instance.address()).await.unwrap();
+    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+    stream.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
+    let mut head = [0; 9];
+    stream.read_exact(&mut head).await.unwrap();
+    assert_eq!(head[3], 4, "SETTINGS come first");
+    let mut settings = vec![0; usize::from(u16::from_be_bytes([head[1], head[2]]))];
+    stream.read_exact(&mut settings).await.unwrap();
+    let named = |one: &&[u8]| one[..2] == MAX_CONCURRENT_STREAMS.to_be_bytes();
+    let streams = settings.chunks(6).find(named).expect("it is limited");
+    assert_eq!(streams[2..], 1_024_u32.to_be_bytes());
+}
+
 #[tokio::test]
 async fn a_body_that_is_far_too_long_is_heard_out_and_refused() {
     let instance = Instance::alone(&[]);

@@ -199,6 +199,31 @@ fn what_is_not_spoken_is_refused_in_one_line() {
     }
 }
 
+/// A variable that is empty says nothing, by the standard.
+#[tokio::test]
+async fn a_service_has_the_name_that_the_variables_give_it() {
+    for (variables, name) in [
+        ([("OTEL_SERVICE_NAME", "shop"), ("OTEL_SDK_DISABLED", "")], "shop"),
+        (
+            [("OTEL_RESOURCE_ATTRIBUTES", "a=b,service.name=shop"), ("OTEL_SERVICE_NAME", "")],
+            "shop",
+        ),
+        ([("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", ""), ("OTEL_SERVICE_NAME", "")], "coupon-server"),
+    ] {
+        let collector = Collector::start();
+        let store = Store::sqlite();
+        let mut command = command(&store.flag());
+        command.env("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url());
+        command.env("OTEL_EXPORTER_OTLP_HEADERS", "x-shop=sesame").envs(variables);
+        let mut instance = Instance::start(&mut command);
+        instance.create(3, -1, false).await;
+        instance.stop();
+        let requests = collector.sent();
+        let resource = requests[0].resource_spans[0].resource.as_ref().unwrap();
+        assert_eq!(attributes(&resource.attributes)["service.name"], name, "{variables:?}");
+    }
+}
+
 #[tokio::test]
 async fn nothing_is_sent_where_the_variables_say_so() {
     for (name, value) in [("OTEL_SDK_DISABLED", "true"), ("OTEL_TRACES_EXPORTER", "none")] {

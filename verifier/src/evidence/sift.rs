@@ -27,7 +27,7 @@ use roaring::RoaringTreemap;
 
 use super::acknowledged::{Acknowledged, Coupon, Numbers, Plain};
 use super::ledger::{Ledgers, PlainRows, Row};
-use super::spill::{PARTS, Spill, hash};
+use super::spill::{PARTS, Spill, hash, records};
 use super::{CampaignEvidence, Evidence};
 use marks::Marks;
 pub use name::{Name, Names};
@@ -128,9 +128,9 @@ pub fn sift(evidence: &mut Evidence, selected: &[usize], ledgers: &mut Ledgers) 
     ledgers.put_aside()?;
     let sieve = Sieve::new(evidence, selected, ledgers);
     let (mut all, ranked, marks) = sieve.sift()?;
-    let extremes = all.replaced_extremes();
-    let mut order = ranked.look(&extremes)?;
-    for (op, part) in extremes {
+    let outermost = sieve.outermost(&all)?;
+    let mut order = ranked.look(&outermost)?;
+    for (op, part) in outermost {
         order.keep.entry(part).or_default().insert(op);
     }
     sieve.take_back(&mut all, &order.keep, &marks)?;
@@ -185,8 +185,6 @@ struct Sifted {
     plain: Plain,
     rows: Vec<Row>,
     plain_rows: PlainRows,
-    /// The outermost of those that are plain.
-    extremes: Extremes,
     /// Coupons that were kept as the outermost are told again, or their requests were sent before: then
     /// they need not be the outermost of all.
     inner: bool,
@@ -247,7 +245,7 @@ impl<'a> Sieve<'a> {
                 let plain = group.plain(&self.rules, &self.aside.keep).filter(|_| !doubted);
                 group.told.iter().for_each(|slip| self.rank(at, slip, plain.is_some(), ranked));
                 match plain {
-                    Some(pair) => all.of[pair.campaign()].count(&pair, at, &marks),
+                    Some(pair) => all.of[pair.campaign()].count(&pair, &marks),
                     None => {
                         let again = doubted || group.told.len() > 1;
                         let kept = |slip: &&Slip<'_>| again && self.aside.keep.contains(&slip.op);
@@ -332,6 +330,28 @@ impl<'a> Sieve<'a> {
         Ok(())
     }
 
+    /// The outermost plain coupons, with their parts, where those that were kept as such are none.
+    fn outermost(&self, all: &All) -> io::Result<HashMap<u64, usize>> {
+        if all.of.iter().all(|sifted| !sifted.inner) {
+            return Ok(HashMap::new());
+        }
+        let wanted = |slip: &Slip<'_>| all.of[slip.campaign].inner && !all.held.contains(slip.op);
+        let by_code = |at: usize, found: &mut HashMap<usize, Extremes>| {
+            let mut bytes = Vec::new();
+            read_part(&self.aside.told, at, &mut bytes)?;
+            for slip in records::<Slip<'_>>(&bytes).filter(wanted) {
+                found.entry(slip.campaign).or_default().saw(&slip, at);
+            }
+            Ok(())
+        };
+        let mut of: HashMap<usize, Extremes> = HashMap::new();
+        for (campaign, found) in in_parallel(by_code)?.into_iter().flatten() {
+            of.entry(campaign).or_default().absorb(found);
+        }
+        let ops = of.values().flat_map(|extremes| extremes.0.iter().flatten().flatten());
+        Ok(ops.map(|(_, op, part)| (*op, *part)).collect())
+    }
+
     fn part<'b>(&self, at: usize, bytes: &'b mut Bytes) -> io::Result<Part<'b>> {
         read_part(&self.aside.told, at, &mut bytes.told)?;
         self.ledgers.part(at, bytes)?;
@@ -340,13 +360,6 @@ impl<'a> Sieve<'a> {
 }
 
 impl All {
-    /// The outermost plain coupons, with their parts, where those that were kept as such are none.
-    fn replaced_extremes(&self) -> HashMap<u64, usize> {
-        let replaced = self.of.iter().filter(|sifted| sifted.inner);
-        let all = replaced.flat_map(|sifted| sifted.extremes.0.iter().flatten().flatten());
-        all.map(|(_, op, part)| (*op, *part)).collect()
-    }
-
     fn keep(&mut self, group: &Group<'_, '_>) {
         self.held.extend(group.told.iter().map(|slip| slip.op));
         group.keep(&mut self.of);
@@ -360,8 +373,7 @@ impl All {
 }
 
 impl Sifted {
-    fn count(&mut self, pair: &Pair<'_>, part: usize, marks: &Marks<'_>) {
-        self.extremes.saw(&pair.told, part);
+    fn count(&mut self, pair: &Pair<'_>, marks: &Marks<'_>) {
         self.plain.coupons += 1;
         self.plain.named |= pair.told.user.is_some();
         self.plain.was_told(pair.told.completed.unwrap_or(i64::MAX));
@@ -399,7 +411,6 @@ impl Sifted {
         }
         self.rows.extend(other.rows);
         self.plain_rows.absorb(other.plain_rows);
-        self.extremes.absorb(other.extremes);
         self.inner |= other.inner;
     }
 
