@@ -76,13 +76,13 @@ impl Everything {
         let begun = Instant::now();
         let mut meanwhile = Vec::new();
         let over = self.read_on(follower, &mut meanwhile, each)?;
-        let too_much = meanwhile.len() >= MOST_MEANWHILE;
+        // Nothing is missing from what is there to its end.
+        let sound = over || meanwhile.len() < MOST_MEANWHILE;
         if over {
-            // Nothing is missing from what is there to its end.
             self.complete(meanwhile.drain(..));
         }
         let whole = over || follower.is_written_ahead();
-        let judged = (!too_much).then(|| self.judge(history, read_lag, whole)).transpose()?;
+        let judged = sound.then(|| self.judge(history, read_lag, whole)).transpose()?;
         self.complete(meanwhile.drain(..));
         self.next = Instant::now() + begun.elapsed() * REST;
         Ok((judged, over))
