@@ -65,17 +65,25 @@ pub fn check(args: &CheckArgs) -> Result<Report> {
             added => added?,
         }
     }
-    settle(&mut evidence, &selected)?;
-    shared::find(&mut evidence.campaigns);
-    history.find_refusals(&mut evidence.campaigns)?;
-    for at in &selected {
-        decide(&mut evidence, *at, args.without)?;
-    }
+    find_contradictions(&mut evidence, &selected, &history, args.without)?;
     evidence.compare(&selected).context(NO_ROOM)?;
     let mut report = judge(evidence, &selected, args.fail_on);
     report.subject = subject(&history, stores.as_ref());
     witness::recheck(&history, &mut report)?;
     Ok(report)
+}
+
+/// Completes the evidence with what takes all of it, and looks for what cannot be.
+fn find_contradictions(
+    evidence: &mut Evidence,
+    selected: &[usize],
+    history: &History,
+    without: Option<Condition>,
+) -> Result<()> {
+    settle(evidence, selected)?;
+    shared::find(&mut evidence.campaigns);
+    history.find_refusals(&mut evidence.campaigns)?;
+    selected.iter().try_for_each(|at| decide(evidence, *at, without))
 }
 
 /// Looks for what cannot be, and again with the plain coupons that belong to the proof of it.

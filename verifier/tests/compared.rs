@@ -5,6 +5,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
+#[path = "procedure/database.rs"]
+mod database;
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -61,7 +64,7 @@ impl Twists {
 /// One campaign, with the rows that its store has in the end.
 struct Launch {
     events: Vec<Event<'static>>,
-    rows: Vec<(String, Option<String>, Option<String>)>,
+    rows: Vec<database::Row>,
     op: u64,
 }
 
@@ -167,31 +170,11 @@ fn write_history(path: &Path, launches: &[Launch]) {
 }
 
 fn write_store(path: &Path, launches: &[Launch]) {
-    let mut db = rusqlite::Connection::open(path).unwrap();
-    db.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF").unwrap();
-    let all = db.transaction().unwrap();
-    all.execute_batch(
-        "CREATE TABLE campaigns(number INTEGER PRIMARY KEY, name, coupons, starts_at_us,
-             per_user_limit, issued, created_at_us);
-         CREATE TABLE coupons(campaign, seq, code, user NULL, key NULL, issued_at_us,
-             PRIMARY KEY(campaign, seq));",
-    )
-    .unwrap();
-    for (campaign, launch) in (0_i64..).zip(launches) {
+    let stored = |launch: &Launch| {
         let Event::Campaign(promise) = &launch.events[0] else { panic!("it begins with that") };
-        let row = rusqlite::params![
-            campaign,
-            promise.coupons.cast_signed(),
-            launch.rows.len().cast_signed() as i64
-        ];
-        let insert = "INSERT INTO campaigns VALUES (?1, 'launch', ?2, 0, NULL, ?3, 0)";
-        all.execute(insert, row).unwrap();
-        for (seq, (code, user, key)) in (1_i64..).zip(&launch.rows) {
-            let row = rusqlite::params![campaign, seq, code, user, key];
-            all.execute("INSERT INTO coupons VALUES (?1, ?2, ?3, ?4, ?5, 0)", row).unwrap();
-        }
-    }
-    all.commit().unwrap();
+        (promise.coupons.cast_signed(), launch.rows.clone())
+    };
+    database::write(path, launches.iter().map(stored));
 }
 
 fn judged(dir: &Path, stored: bool, most_held: Option<usize>) -> Report {

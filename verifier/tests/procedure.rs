@@ -15,6 +15,8 @@
     reason = "stories have ten requests, not more"
 )]
 
+#[path = "procedure/database.rs"]
+mod database;
 #[path = "procedure/generate.rs"]
 mod generate;
 #[path = "procedure/oracle.rs"]

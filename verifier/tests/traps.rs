@@ -15,6 +15,8 @@
 )]
 #![expect(dead_code, reason = "stories can do more than launches need")]
 
+#[path = "procedure/database.rs"]
+mod database;
 #[path = "procedure/store.rs"]
 mod store;
 #[path = "procedure/story.rs"]

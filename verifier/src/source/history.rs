@@ -67,6 +67,12 @@ impl History {
         Self { results: Some(results), ..Self::alone(path) }
     }
 
+    /// The names of the targets, where the run's description is there.
+    pub fn targets(&self) -> Vec<String> {
+        let targets = self.run.iter().flat_map(|(run, _)| &run.targets);
+        targets.map(|target| target.name.clone()).collect()
+    }
+
     /// How old the state may be that reads show, in nanoseconds: as it was asked for, or as the run's
     /// scenario says.
     ///
@@ -155,7 +161,7 @@ impl History {
         };
         evidence.gaps.extend(state.map(str::to_owned));
         for campaign in &mut evidence.campaigns {
-            campaign.targets = run.targets.iter().map(|t| t.name.clone()).collect();
+            campaign.targets = self.targets();
             campaign.whole &= run.state != RunState::Running;
         }
         let described: HashSet<&str> = evidence.campaigns.iter().map(|c| c.name.as_str()).collect();

@@ -88,16 +88,10 @@ impl Wanted {
         campaigns.retain(|campaign| campaign.counts.requests + campaign.counts.reads > 0);
         for campaign in &mut campaigns {
             (campaign.keys_whole, campaign.whole) = (follower.is_written_ahead(), false);
-            campaign.targets = targets(history);
+            campaign.targets = history.targets();
         }
         Ok(campaigns)
     }
-}
-
-/// The names of the instances, where the run's description is there.
-pub(super) fn targets(history: &History) -> Vec<String> {
-    let targets = history.run.iter().flat_map(|(run, _)| &run.targets);
-    targets.map(|target| target.name.clone()).collect()
 }
 
 fn key(i: &Invocation<'_>) -> Option<Fingerprint> {

@@ -16,10 +16,8 @@ use contract::campaign::Window;
 use contract::history::follow::Follower;
 use contract::history::{Completion, Event, HistoryError, Integrity, Promise, Sink as _};
 
-use super::confirm::targets;
 use crate::check::Certainty;
 use crate::evidence::collect::Collector;
-use crate::evidence::shared;
 use crate::source::history::{History, NO_ROOM};
 use crate::verdict::{Report, judge};
 
@@ -118,13 +116,10 @@ impl Everything {
             campaign.starts_at = *self.starts.get(&*campaign.name).unwrap_or(&campaign.starts_at);
             campaign.keys_whole = whole;
             campaign.whole &= whole;
-            campaign.targets = targets(history);
+            campaign.targets = history.targets();
         }
         let all: Vec<usize> = (0..evidence.campaigns.len()).collect();
-        crate::settle(&mut evidence, &all)?;
-        shared::find(&mut evidence.campaigns);
-        history.find_refusals(&mut evidence.campaigns)?;
-        all.into_iter().try_for_each(|at| crate::decide(&mut evidence, at, None))?;
+        crate::find_contradictions(&mut evidence, &all, history, None)?;
         Ok(judge(evidence.campaigns, Vec::new(), Certainty::Proven))
     }
 }
@@ -132,86 +127,48 @@ impl Everything {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+    use std::path::Path;
 
     use super::*;
-    use contract::history::{Invocation, Kind};
-    use contract::outcome::{Coupon, Outcome};
-
-    use crate::verdict::Kind as Found;
-
-    const COUPONS: u64 = 40;
-
-    fn promise(starts_at: i64) -> Event<'static> {
-        Event::Campaign(Promise {
-            campaign: "c".into(),
-            coupons: COUPONS,
-            starts_at: Window { earliest: starts_at, latest: starts_at },
-            per_user: None,
-            restock: false,
-        })
-    }
-
-    /// A coupon of this rank, asked for and told at a moment of its own.
-    fn coupon(rank: u64) -> [Event<'static>; 2] {
-        let at = i64::try_from(rank).unwrap() * 10;
-        let code = char::from_u32(0xAC00 + u32::try_from(rank).unwrap()).unwrap().to_string();
-        let seq = i64::try_from(rank).ok();
-        let coupon = Coupon { code: code.into(), seq, remaining: None, order: None };
-        let (accepted, status, stamp) = (None, None, None);
-        let outcome = Outcome::Issued(coupon);
-        [
-            Event::Invoke(Invocation {
-                op: rank,
-                campaign: "c".into(),
-                kind: Kind::Issue,
-                at,
-                intended: None,
-                woken: None,
-                target: None,
-                user: None,
-                key: None,
-                follows: None,
-            }),
-            Event::Complete(Completion { op: rank, at: at + 5, accepted, outcome, status, stamp }),
-        ]
-    }
+    use crate::check::sample::{Sample, campaign};
+    use crate::verdict::Kind;
 
     fn everything(held: usize) -> Everything {
-        let mut everything = Everything::new();
-        everything.collector = Collector::holding(held);
-        everything.take(&promise(0));
-        everything
+        Everything { collector: Collector::holding(held), ..Everything::new() }
     }
 
     fn proven(everything: &Everything) -> BTreeSet<&'static str> {
-        let history = History::alone(std::path::Path::new("nowhere"));
-        let report = everything.judge(&history, 0, true).unwrap();
-        report.findings().filter(|f| f.kind == Found::Violation).map(|f| f.check).collect()
+        let report = everything.judge(&History::alone(Path::new("nowhere")), 0, true).unwrap();
+        report.findings().filter(|f| f.kind == Kind::Violation).map(|f| f.check).collect()
     }
 
     #[test]
     fn a_look_in_the_middle_changes_nothing_held_or_put_aside() {
-        for held in [1_000, 5] {
+        let ranked = |e: Sample, (rank, code): (i64, &'static str)| {
+            e.ranked(code, (Some(rank), None), 100 + 10 * rank, 105 + 10 * rank)
+        };
+        let codes = ["가", "나", "다", "라", "마", "바", "사"];
+        let events = (1..).zip(codes).fold(campaign(6), ranked).events();
+        let (last, right) = events.split_last().unwrap();
+        for held in [1_000, 2] {
             let mut everything = everything(held);
-            for rank in 1..=COUPONS {
-                coupon(rank).iter().for_each(|event| everything.take(event));
-                assert!(proven(&everything).is_empty(), "{held}, {rank}");
+            for event in right {
+                everything.take(event);
+                assert!(proven(&everything).is_empty(), "{held}, {event:?}");
             }
-            coupon(COUPONS + 1).iter().for_each(|event| everything.take(event));
-            assert_eq!(
-                proven(&everything),
-                BTreeSet::from(["over-issued", "contradicting-counts"]),
-                "{held}"
-            );
+            everything.take(last);
+            let broken = BTreeSet::from(["over-issued", "contradicting-counts"]);
+            assert_eq!(proven(&everything), broken, "{held}");
         }
     }
 
     #[test]
     fn a_start_that_is_known_better_counts() {
+        let told = campaign(1).issued("가", 110, 120);
         let mut everything = everything(1_000);
-        coupon(1).iter().for_each(|event| everything.take(event));
+        told.events().iter().for_each(|event| everything.take(event));
         assert!(proven(&everything).is_empty());
-        everything.take(&promise(20));
+        everything.take(&told.starts(121, 130).events()[0]);
         assert_eq!(proven(&everything), BTreeSet::from(["early-issue"]));
     }
 }

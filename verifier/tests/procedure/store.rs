@@ -2,32 +2,19 @@
 
 use std::path::Path;
 
+use super::database;
 use super::story::{Ask, Row, Story, Told, code};
 
 /// Writes all stories into one database, each as the campaign of its number.
 pub(crate) fn write(path: &Path, stories: &[Story]) {
-    let mut db = rusqlite::Connection::open(path).unwrap();
-    let all = db.transaction().unwrap();
-    all.execute_batch(
-        "CREATE TABLE campaigns(number INTEGER PRIMARY KEY, name, coupons, starts_at_us,
-             per_user_limit, issued, created_at_us);
-         CREATE TABLE coupons(campaign, seq, code, user NULL, key NULL, issued_at_us,
-             PRIMARY KEY(campaign, seq));",
-    )
-    .unwrap();
-    for (campaign, story) in stories.iter().enumerate() {
-        let rows = story.rows.as_ref().unwrap();
-        let promised = rusqlite::params![campaign as i64, story.coupons, rows.len() as i64];
-        let insert = "INSERT INTO campaigns VALUES (?1, 'launch', ?2, 0, NULL, ?3, 0)";
-        all.execute(insert, promised).unwrap();
-        for (seq, row) in (1_i64..).zip(rows) {
-            let user = row.user.map(|u| format!("u{u}"));
-            let key = row.key.map(|k| format!("k{k}"));
-            let row = rusqlite::params![campaign as i64, seq, code(campaign, row.code), user, key];
-            all.execute("INSERT INTO coupons VALUES (?1, ?2, ?3, ?4, ?5, 0)", row).unwrap();
-        }
-    }
-    all.commit().unwrap();
+    let stored = |(campaign, story): (usize, &Story)| {
+        let row = |row: &Row| {
+            let (user, key) = (row.user.map(|u| format!("u{u}")), row.key.map(|k| format!("k{k}")));
+            (code(campaign, row.code), user, key)
+        };
+        (story.coupons, story.rows.as_ref().unwrap().iter().map(row).collect())
+    };
+    database::write(path, stories.iter().enumerate().map(stored));
 }
 
 /// Whether the store is taken for that of another campaign: both sides have codes, and none in common.
