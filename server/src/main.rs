@@ -34,6 +34,11 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, error, info, warn};
 
+/// A request allocates two dozen small things, and the allocator of a static binary has one lock for all
+/// threads.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The server could not start: bad flags, an address that is taken, a store that is not there.
 const CANNOT_START: u8 = 2;
 

@@ -235,10 +235,9 @@ pub(crate) fn script_calls(redis: &e2e::Redis, path: &str, calls: u32) -> f64 {
     let mut bench = Command::new("redis-benchmark");
     bench.args(["-p", &port, "-c", &CONNECTIONS.to_string(), "-n", &calls.to_string()]);
     bench.args(["--csv", "-r", "2000000000", "EVALSHA", sha.trim(), "6"]).args(keys);
-    // The number is twelve digits, so all is as long as what loadgen sends; nothing has a zero byte in it.
+    // The number is twelve digits, so all is as long as what loadgen sends.
     let (user, key) = ("u000__rand_int__", "00000000-0000-4000-8000-__rand_int__");
-    bench.args([user, user, key, &format!("{user}.{key}")]);
-    let csv = output(bench.args(["가가가a__rand_int__", "가가가b__rand_int__"]));
+    let csv = output(bench.args([user, user, key, "가가가a__rand_int__"]));
     let row = csv.lines().last().unwrap();
     let rate = row.rsplit("\",\"").nth(6).unwrap_or_else(|| panic!("no rate in {row:?}"));
     rate.parse().unwrap_or_else(|_| panic!("no rate in {row:?}"))

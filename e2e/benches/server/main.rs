@@ -26,6 +26,10 @@ use std::time::Duration;
 use load::{Launch, Overload, Sample};
 use parts::{Store, Subject};
 
+/// The server's: the bare answer is measured in this program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const USAGE: &str = "\
 usage: cargo bench -p e2e --bench server [-- [--quick] [--filled COUPONS]]
   --quick    one short round of each; writes nothing

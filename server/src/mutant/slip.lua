@@ -38,10 +38,12 @@ end
 if limited and user == '' then
   return told('user_missing', '', 0, 0)
 end
+local held = limited and redis.call('HGET', users, user)
 if key ~= '' and sees_key == '1' then
   local seq = redis.call('HGET', keys, user .. '\0' .. key)
-  if seq then
-    return recorded('issued', seq)
+  local row = held and redis.call('XRANGE', ledger, held .. '-0', held .. '-0')[1]
+  if seq or row and row[2][6] == key then
+    return recorded('issued', seq or held)
   end
 end
 if terms[4] then
@@ -50,11 +52,8 @@ end
 if now < starts_at then
   return told('not_started', '', 0, 0)
 end
-if limited and sees_holder == '1' then
-  local seq = redis.call('HGET', users, user)
-  if seq then
-    return recorded('already_issued', seq)
-  end
+if held and sees_holder == '1' then
+  return recorded('already_issued', held)
 end
 if issued >= coupons + tonumber(more) then
   return told('sold_out', '', 0, 0)

@@ -16,30 +16,27 @@ use crate::code::CampaignNumber;
 use crate::metrics::metrics;
 use crate::traces::StepSpan;
 
-/// How many codes a request brings. Even among a hundred million coupons one in 10^8 requests needs the
-/// second, and a collision hardly ever costs another step.
-pub(super) const CANDIDATES: usize = 2;
-/// How often a request is tried whose codes all collided. With 52.9 random bits even one is rare.
+/// How often a request is tried whose code was taken. Even among a hundred million coupons one in 10^8
+/// requests needs a second time.
 const ATTEMPTS: usize = 16;
 
-/// The codes that a request brings.
-pub(super) type Codes = [String; CANDIDATES];
-/// What a step says of a request; nothing if all its codes are taken, and then nothing was done.
+/// What a step says of a request; nothing if its code is taken, and then nothing was done.
 pub(super) type Attempt = Result<Option<Decision>, StoreError>;
 
 /// A request, and who waits for it.
 pub(super) struct Job {
     pub(super) ask: Arc<Ask>,
-    pub(super) codes: Codes,
+    /// Drawn for the coupon that it may get.
+    pub(super) code: String,
     pub(super) reply: oneshot::Sender<Attempt>,
     pub(super) span: StepSpan,
 }
 
 impl Job {
     /// A request of this task, and where it is answered.
-    pub(super) fn new(ask: Arc<Ask>, codes: Codes) -> (Self, oneshot::Receiver<Attempt>) {
+    pub(super) fn new(ask: Arc<Ask>, code: String) -> (Self, oneshot::Receiver<Attempt>) {
         let (reply, answer) = oneshot::channel();
-        (Self { ask, codes, reply, span: StepSpan::new() }, answer)
+        (Self { ask, code, reply, span: StepSpan::new() }, answer)
     }
 }
 
@@ -165,18 +162,17 @@ fn tell((job, told): (Job, Attempt)) {
     let _ = job.reply.send(told);
 }
 
-/// Attempts with new codes until some are free.
-pub(super) async fn with_free_codes<F>(
+/// Attempts with new codes until one is free.
+pub(super) async fn with_free_code<F>(
     ask: Ask,
-    attempt: impl Fn(Arc<Ask>, Codes) -> F,
+    attempt: impl Fn(Arc<Ask>, String) -> F,
 ) -> Result<Decision, StoreError>
 where
     F: Future<Output = Attempt>,
 {
     let ask = Arc::new(ask);
     for _ in 0..ATTEMPTS {
-        let codes = std::array::from_fn(|_| ask.campaign.random_code());
-        if let Some(decision) = attempt(ask.clone(), codes).await? {
+        if let Some(decision) = attempt(ask.clone(), ask.campaign.random_code()).await? {
             return Ok(decision);
         }
     }

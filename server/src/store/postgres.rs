@@ -28,7 +28,7 @@ use connect::{pool, prepare};
 use reply::{Told, campaign_number, count, lost};
 pub(crate) use reply::{decision, failed, number};
 
-use super::gather::{Attempt, Codes, Job, Served, Waiting, tell_all, tell_each, with_free_codes};
+use super::gather::{Attempt, Job, Served, Waiting, tell_all, tell_each, with_free_code};
 use super::{
     Ask, CampaignState, Decision, LEASE, Lead, Queue, Sharing, Store, StoreError, limit_flag, time,
 };
@@ -113,8 +113,8 @@ impl PostgresStore {
         })))
     }
 
-    async fn decide(&self, ask: Arc<Ask>, codes: Codes) -> Attempt {
-        let (job, answer) = Job::new(ask, codes);
+    async fn decide(&self, ask: Arc<Ask>, code: String) -> Attempt {
+        let (job, answer) = Job::new(ask, code);
         self.enqueue(job)?;
         answer.await.unwrap_or_else(|_| Err(lost()))
     }
@@ -191,7 +191,7 @@ impl Inner {
         };
         let (users, holders) = (each(Ask::sent), each(Ask::holder));
         let keys = each(|ask| ask.key.as_deref().unwrap_or_default());
-        let codes: Vec<String> = batch.iter().flat_map(|job| job.codes.clone()).collect();
+        let codes: Vec<String> = batch.iter().map(|job| job.code.clone()).collect();
         let step = sqlx::query_as(include_str!("postgres/step.sql"));
         let step: Asked<Told> =
             step.bind(number(campaign)).bind(users).bind(holders).bind(keys).bind(codes);
@@ -301,7 +301,7 @@ impl Store for PostgresStore {
     }
 
     async fn issue(&self, ask: Ask) -> Result<Decision, StoreError> {
-        with_free_codes(ask, |ask, codes| self.decide(ask, codes)).await
+        with_free_code(ask, |ask, code| self.decide(ask, code)).await
     }
 
     async fn ready(&self) -> Result<DateTime<Utc>, StoreError> {

@@ -25,7 +25,7 @@ use link::Link;
 use script::Call;
 pub(crate) use script::Script;
 
-use super::gather::{Attempt, Codes, Job, Served, Waiting, tell_all, tell_each, with_free_codes};
+use super::gather::{Attempt, Job, Served, Waiting, tell_all, tell_each, with_free_code};
 use super::{Ask, CampaignState, Coupon, Decision, Lead, Queue, Sharing, Store, StoreError, time};
 use crate::code::CampaignNumber;
 
@@ -99,8 +99,8 @@ impl RedisStore {
         self.0.link.run(&LOOK.over(&keys(number))).await
     }
 
-    async fn decide(&self, ask: Arc<Ask>, codes: Codes) -> Attempt {
-        let (job, answer) = Job::new(ask, codes);
+    async fn decide(&self, ask: Arc<Ask>, code: String) -> Attempt {
+        let (job, answer) = Job::new(ask, code);
         self.enqueue(job)?;
         answer.await.unwrap_or_else(|_| Err(StoreError::Unavailable("the request was lost".into())))
     }
@@ -163,16 +163,8 @@ fn step(campaign: CampaignNumber, batch: &[Job]) -> Call<'static> {
     asks().for_each(|ask| _ = call.arg(ask.sent()));
     asks().for_each(|ask| _ = call.arg(ask.holder()));
     asks().for_each(|ask| _ = call.arg(ask.key.as_deref().unwrap_or_default()));
-    asks().for_each(|ask| _ = call.arg(name_of_key(ask)));
-    let codes = || batch.iter().map(|Job { codes: [first, other], .. }| [first, other]);
-    codes().for_each(|[first, _]| _ = call.arg(first));
-    codes().for_each(|[_, other]| _ = call.arg(other));
+    batch.iter().for_each(|job| _ = call.arg(&job.code));
     call
-}
-
-/// What an idempotency key is found by; empty if there is none.
-fn name_of_key(ask: &Ask) -> String {
-    ask.key.as_deref().map_or_else(String::new, |key| [ask.holder(), "\0", key].concat())
 }
 
 fn reply_all(campaign: CampaignNumber, mut batch: Vec<Job>, (coupons, now_us, decisions): Step) {
@@ -184,13 +176,12 @@ fn reply_all(campaign: CampaignNumber, mut batch: Vec<Job>, (coupons, now_us, de
         ));
         return tell_all(batch, &Err(error));
     }
-    let first_codes: Vec<_> =
-        batch.iter_mut().map(|Job { codes: [first, _], .. }| std::mem::take(first)).collect();
-    let mut first_codes = first_codes.into_iter();
+    let codes: Vec<_> = batch.iter_mut().map(|job| std::mem::take(&mut job.code)).collect();
+    let mut codes = codes.into_iter();
     let told = decisions.into_iter().map(|value| {
-        let first_code = first_codes.next().unwrap_or_default();
+        let code = codes.next().unwrap_or_default();
         if let Value::Int(rank) = value {
-            return decision("issued", (first_code, rank, now_us), coupons);
+            return decision("issued", (code, rank, now_us), coupons);
         }
         if let Value::BulkString(what) = &value {
             return decision(&String::from_utf8_lossy(what), Default::default(), coupons);
@@ -207,7 +198,7 @@ fn whole_decision(value: Value, coupons: i64) -> Attempt {
     decision(&what, (code, seq, at_us), coupons)
 }
 
-/// What the scripts say of a request; `None` stands for a collision of all codes.
+/// What the scripts say of a request; `None` stands for a code that is taken.
 fn decision(what: &str, (code, seq, at_us): (String, i64, i64), coupons: i64) -> Attempt {
     Ok(Some(match what {
         "issued" => {
@@ -304,7 +295,7 @@ impl Store for RedisStore {
     }
 
     async fn issue(&self, ask: Ask) -> Result<Decision, StoreError> {
-        with_free_codes(ask, |ask, codes| self.decide(ask, codes)).await
+        with_free_code(ask, |ask, code| self.decide(ask, code)).await
     }
 
     async fn ready(&self) -> Result<DateTime<Utc>, StoreError> {

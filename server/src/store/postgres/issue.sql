@@ -2,7 +2,7 @@
 --
 -- users, keys   of each request; '' where absent
 -- holders       what the users are found by, however they were spelled
--- codes         as many candidates for each request, one request after the other
+-- codes         one for each, should it get a coupon
 -- Gives a row for each request, in their order; none if there is no such campaign.
 --
 -- The campaign's row is locked in a statement of its own. In a Read Committed transaction each
@@ -18,7 +18,6 @@ SET enable_seqscan TO off
 SET enable_bitmapscan TO off
 AS $$
 DECLARE
-    candidates CONSTANT integer := cardinality(codes) / cardinality(users);
     terms    coupon.campaigns;
     held     coupon.coupons;
     limited  boolean;
@@ -65,19 +64,16 @@ BEGIN
             decision := 'sold_out';
         ELSE
             decision := 'collision';
-            FOR at IN (i - 1) * candidates + 1 .. i * candidates LOOP
-                INSERT INTO coupon.coupons
-                VALUES (campaign_number, terms.issued + 1, codes[at], users[i], holders[i], keys[i], now_us)
-                ON CONFLICT (code) DO NOTHING;
-                IF FOUND THEN
-                    terms.issued := terms.issued + 1;
-                    decision := 'issued';
-                    given := codes[at];
-                    rank := terms.issued;
-                    at_us := now_us;
-                    EXIT;
-                END IF;
-            END LOOP;
+            INSERT INTO coupon.coupons
+            VALUES (campaign_number, terms.issued + 1, codes[i], users[i], holders[i], keys[i], now_us)
+            ON CONFLICT (code) DO NOTHING;
+            IF FOUND THEN
+                terms.issued := terms.issued + 1;
+                decision := 'issued';
+                given := codes[i];
+                rank := terms.issued;
+                at_us := now_us;
+            END IF;
         END IF;
         RETURN NEXT;
     END LOOP;

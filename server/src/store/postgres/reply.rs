@@ -35,7 +35,7 @@ pub(super) fn count(number: i64) -> Result<u64, StoreError> {
     u64::try_from(number).map_err(|_| StoreError::Damaged(format!("{number} is not a count")))
 }
 
-/// A decision as the function returns it; `None` stands for a collision of all codes.
+/// A decision as the function returns it; `None` stands for a code that is taken.
 pub(crate) fn decision((what, code, seq, at_us, coupons): Told) -> Attempt {
     Ok(Some(match what.as_str() {
         "issued" => Decision::Issued(Coupon {

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 
 use futures_util::future::join_all;
 
-use super::super::gather::CANDIDATES;
 use super::*;
 
 const QUEUE: Queue = Queue { capacity: 1_000, patience: Duration::MAX };
@@ -48,9 +47,9 @@ fn ask(campaign: CampaignNumber, user: &str) -> Ask {
     Ask { campaign, user: crate::user::User::new(user), key: None }
 }
 
-/// Codes of a campaign, by their last parts.
-fn codes(campaign: CampaignNumber, tails: [&str; CANDIDATES]) -> Codes {
-    tails.map(|tail| campaign.prefix() + tail)
+/// A code of a campaign, by its last part.
+fn code(campaign: CampaignNumber, tail: &str) -> String {
+    campaign.prefix() + tail
 }
 
 #[tokio::test]
@@ -61,15 +60,15 @@ async fn a_collision_takes_the_next_code_and_never_a_coupon() {
     let ask = Arc::new(Ask { campaign, user: None, key: None });
     let (a, b) = ("가가가가가가가", "나나나나나나나");
 
-    let first = store.decide(ask.clone(), codes(campaign, [a, a])).await.unwrap();
+    let first = store.decide(ask.clone(), code(campaign, a)).await.unwrap();
     assert!(matches!(&first, Some(Decision::Issued(c)) if c.seq == 1 && c.code.ends_with(a)));
-    assert_eq!(store.decide(ask.clone(), codes(campaign, [a, a])).await, Ok(None));
+    assert_eq!(store.decide(ask.clone(), code(campaign, a)).await, Ok(None));
     assert_eq!(store.campaign(campaign).await.unwrap().unwrap().issued, 1);
-    let next = store.decide(ask, codes(campaign, [a, b])).await.unwrap();
+    let next = store.decide(ask, code(campaign, b)).await.unwrap();
     assert!(matches!(&next, Some(Decision::Issued(c)) if c.seq == 2 && c.code.ends_with(b)));
 }
 
-/// What one call tells these requests: user, key and the last part of the only code of each.
+/// What one call tells these requests: user, key and the last part of the code of each.
 async fn told_in_one_call(
     store: &RedisStore,
     campaign: CampaignNumber,
@@ -79,7 +78,7 @@ async fn told_in_one_call(
         .iter()
         .map(|&(user, key, tail)| {
             let ask = Ask { key: Some(key.to_owned()), ..ask(campaign, user) };
-            Job::new(Arc::new(ask), codes(campaign, [tail; CANDIDATES]))
+            Job::new(Arc::new(ask), code(campaign, tail))
         })
         .unzip();
     store.0.run(campaign, batch).await;
@@ -124,29 +123,31 @@ async fn commands(operator: &mut redis::aio::MultiplexedConnection) -> HashMap<S
 
 #[tokio::test]
 async fn only_rows_of_the_ledger_are_written_one_by_one() {
-    let redis = e2e::Redis::start();
-    let store = store(&redis).await;
-    let campaign = campaign_with(&store, 100, Some(1)).await;
-    let mut operator = operator(&redis).await;
-    redis::cmd("CONFIG").arg("RESETSTAT").exec_async(&mut operator).await.unwrap();
-    let names: Vec<_> =
-        (0..BATCH).map(|n| (format!("u{n}"), format!("가가가가가{n:03}"))).collect();
-    let requests: Vec<_> = names.iter().map(|(user, tail)| (&**user, "k", &**tail)).collect();
-    let told = told_in_one_call(&store, campaign, &requests).await;
-    for (at, told) in told.into_iter().enumerate() {
-        match told {
-            Some(Decision::Issued(coupon)) => {
-                assert_eq!((coupon.seq, coupon.remaining), (at as u64 + 1, 99 - at as u64));
-                assert!(coupon.code.ends_with(&names[at].1), "{}", coupon.code);
+    // Terms, names and codes are read; codes and names are written, and how many keys there are.
+    for (limit, expected) in [(Some(1), [100, 3, 2, 1, 0, 0, 0]), (None, [100, 3, 2, 1, 1, 0, 0])] {
+        let redis = e2e::Redis::start();
+        let store = store(&redis).await;
+        let campaign = campaign_with(&store, 100, limit).await;
+        let mut operator = operator(&redis).await;
+        redis::cmd("CONFIG").arg("RESETSTAT").exec_async(&mut operator).await.unwrap();
+        let names: Vec<_> =
+            (0..BATCH).map(|n| (format!("u{n}"), format!("가가가가가{n:03}"))).collect();
+        let requests: Vec<_> = names.iter().map(|(user, tail)| (&**user, "k", &**tail)).collect();
+        let told = told_in_one_call(&store, campaign, &requests).await;
+        for (at, told) in told.into_iter().enumerate() {
+            match told {
+                Some(Decision::Issued(coupon)) => {
+                    assert_eq!((coupon.seq, coupon.remaining), (at as u64 + 1, 99 - at as u64));
+                    assert!(coupon.code.ends_with(&names[at].1), "{}", coupon.code);
+                }
+                other => assert_eq!((other, at >= 100), (Some(Decision::SoldOut), true), "{at}"),
             }
-            other => assert_eq!((other, at >= 100), (Some(Decision::SoldOut), true), "{at}"),
         }
+        let ran = commands(&mut operator).await;
+        let counts = ["xadd", "hmget", "hset", "incrby", "hincrby", "hget", "hexists"];
+        let counts = counts.map(|command| ran.get(command).copied().unwrap_or_default());
+        assert_eq!(counts, expected, "{limit:?}: {ran:?}");
     }
-    let ran = commands(&mut operator).await;
-    let counts = ["xadd", "hmget", "hset", "incrby", "hincrby", "hget", "hexists"];
-    let counts = counts.map(|command| ran.get(command).copied().unwrap_or_default());
-    // Terms, keys, users and codes are read; codes, users and keys are written.
-    assert_eq!(counts, [100, 4, 3, 1, 1, 0, 0], "{ran:?}");
 }
 
 #[tokio::test]
@@ -178,7 +179,7 @@ async fn a_request_whose_sender_is_gone_is_skipped() {
     let store = store(&redis).await;
     let campaign = campaign(&store, 10).await;
     let ask = Ask { campaign, user: None, key: None };
-    let (job, answer) = Job::new(Arc::new(ask.clone()), codes(campaign, ["a", "b"]));
+    let (job, answer) = Job::new(Arc::new(ask.clone()), code(campaign, "a"));
     drop(answer);
     store.enqueue(job).unwrap();
     let Decision::Issued(coupon) = store.issue(ask).await.unwrap() else { panic!("no coupon") };
@@ -238,22 +239,27 @@ async fn a_campaign_that_lost_a_part_issues_nothing_more() {
     let redis = e2e::Redis::start();
     let store = store(&redis).await;
     let mut connection = operator(&redis).await;
-    for parts in [
-        &["issued"][..],
-        &["ledger"],
-        &["codes"],
-        &["users"],
-        &["keys"],
-        &["campaign"],
-        &["issued", "ledger", "codes"],
-        &["issued", "ledger", "codes", "users", "keys"],
-        &["campaign", "issued", "codes", "users", "keys"],
+    let (limited, unlimited) = (Some(1), None);
+    for (limit, parts) in [
+        (limited, &["issued"][..]),
+        (limited, &["ledger"]),
+        (limited, &["codes"]),
+        (limited, &["users"]),
+        (unlimited, &["keys"]),
+        (limited, &["campaign"]),
+        (unlimited, &["campaign"]),
+        (limited, &["issued", "ledger", "codes"]),
+        (limited, &["issued", "ledger", "codes", "users"]),
+        (unlimited, &["issued", "ledger", "codes", "keys"]),
+        (limited, &["campaign", "issued", "codes", "users"]),
+        (unlimited, &["campaign", "issued", "codes", "keys"]),
     ] {
-        let campaign = campaign_with(&store, 3, Some(1)).await;
+        let campaign = campaign_with(&store, 3, limit).await;
         let first = Ask { key: Some("k".to_owned()), ..ask(campaign, "u") };
         store.issue(first).await.unwrap();
         let lost: Vec<_> = parts.iter().map(|part| key(campaign, part)).collect();
-        redis::cmd("DEL").arg(&lost).exec_async(&mut connection).await.unwrap();
+        let gone: usize = redis::cmd("DEL").arg(&lost).query_async(&mut connection).await.unwrap();
+        assert_eq!(gone, parts.len(), "{parts:?}");
         for user in ["u", "v", "w", "x"] {
             let told = store.issue(ask(campaign, user)).await;
             assert!(matches!(told, Err(StoreError::Damaged(_))), "{parts:?} {user}: {told:?}");

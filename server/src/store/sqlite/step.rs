@@ -86,8 +86,9 @@ pub(crate) fn decide(
     if terms.per_user_limit && ask.user.is_none() {
         return Ok(Decision::UserMissing);
     }
-    if let Some(before) = replay(transaction, terms, ask)? {
-        return Ok(Decision::Issued(before));
+    let before = find(transaction, terms, ask).map_err(unavailable)?;
+    if let Some(row) = before.as_ref().filter(|row| ask.key.is_some() && row.key == ask.key) {
+        return terms.coupon(row.code.clone(), row.seq, row.issued_at_us).map(Decision::Issued);
     }
     if terms.cancelled {
         return Ok(Decision::Cancelled);
@@ -97,9 +98,7 @@ pub(crate) fn decide(
     if now_us < terms.starts_at_us {
         return Ok(Decision::NotStarted);
     }
-    if terms.per_user_limit
-        && let Some(code) = held(transaction, ask).map_err(unavailable)?
-    {
+    if let Some(Row { code, .. }) = before {
         return Ok(Decision::AlreadyIssued { code });
     }
     if terms.issued >= terms.coupons {
@@ -123,26 +122,33 @@ impl Terms {
     }
 }
 
-/// The coupon that this user's key got before.
-fn replay(transaction: &Transaction<'_>, terms: &Terms, ask: &Ask) -> Outcome<Option<Coupon>> {
-    let Some(key) = &ask.key else { return Ok(None) };
-    let found = transaction
-        .prepare_cached(include_str!("replay.sql"))
-        .and_then(|mut query| {
-            query
-                .query_row(params![ask.campaign.get(), holder(ask), key], |row| {
-                    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-                })
-                .optional()
-        })
-        .map_err(unavailable)?;
-    found.map(|(code, seq, issued_at_us)| terms.coupon(code, seq, issued_at_us)).transpose()
+/// A coupon that is in the ledger.
+struct Row {
+    code: String,
+    seq: u64,
+    key: Option<String>,
+    issued_at_us: i64,
 }
 
-/// The code of the coupon that this user holds.
-fn held(transaction: &Transaction<'_>, ask: &Ask) -> rusqlite::Result<Option<String>> {
-    let mut query = transaction.prepare_cached(include_str!("holder.sql"))?;
-    query.query_row(params![ask.campaign.get(), holder(ask)], |row| row.get(0)).optional()
+/// What was issued to whoever asks, if that matters: with a limit the user's coupon, which is one at most,
+/// and otherwise the one of the user's key.
+fn find(transaction: &Transaction<'_>, terms: &Terms, ask: &Ask) -> rusqlite::Result<Option<Row>> {
+    let (query, key) = match (terms.per_user_limit, &ask.key) {
+        (true, _) => (include_str!("holder.sql"), None),
+        (false, Some(key)) => (include_str!("replay.sql"), Some(key)),
+        (false, None) => return Ok(None),
+    };
+    let mut query = transaction.prepare_cached(query)?;
+    let row = |row: &rusqlite::Row<'_>| {
+        let (code, seq, key, issued_at_us) = row.try_into()?;
+        Ok(Row { code, seq, key, issued_at_us })
+    };
+    let number = ask.campaign.get();
+    match key {
+        None => query.query_row(params![number, holder(ask)], row),
+        Some(key) => query.query_row(params![number, holder(ask), key], row),
+    }
+    .optional()
 }
 
 /// Writes a coupon into the ledger; `false` if its code is taken.
