@@ -33,7 +33,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const USAGE: &str = "\
 usage: cargo bench -p e2e --bench server [-- [--quick] [--filled COUPONS]]
   --quick    one short round of each; writes nothing
-  --filled   coupons that are issued before a full campaign is measured [default: 1000000]";
+  --filled   coupons that are issued before a full campaign is measured [default: 10000000]";
 /// Instances of a launch.
 const INSTANCES: usize = 5;
 /// How much longer a campaign is filled for than anything is measured for.
@@ -61,7 +61,7 @@ const FULL: Effort = Effort {
     launch: Duration::from_secs(4),
     overload: Duration::from_secs(9),
     calls: 100_000,
-    filled: 1_000_000,
+    filled: 10_000_000,
 };
 const QUICK: Effort = Effort {
     rounds: 1,

@@ -261,46 +261,52 @@ async fn equivalent<S: Sabotage>(bugs: &[Mutant], stores: Vec<[S; 2]>) -> Vec<&'
     same.map(|(bug, _)| bug.name()).collect()
 }
 
+/// Panics if a bug makes no difference, where `unseen` names those of some bugs that make none.
+async fn each_makes_a_difference(
+    at_once: usize,
+    mut unseen: impl AsyncFnMut(&[Mutant]) -> Vec<&'static str>,
+) {
+    let mut perhaps = Vec::new();
+    for bugs in bugs_of_stores(at_once) {
+        perhaps.extend(unseen(&bugs).await);
+    }
+    // So many launches can be late for the start on a busy machine: again, one by one.
+    for name in perhaps {
+        assert!(unseen(&[name.parse().unwrap()]).await.is_empty(), "nobody can see {name}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_bug_makes_a_difference_on_sqlite() {
-    let mut unseen = Vec::new();
-    for bugs in bugs_of_stores(12) {
+    let unseen = async |bugs: &[Mutant]| {
         let dir = tempfile::tempdir().unwrap();
         let stores = (0..=bugs.len()).map(|n| sqlite(dir.path(), n)).collect();
-        unseen.extend(equivalent(&bugs, stores).await);
-    }
-    assert!(unseen.is_empty(), "nobody can see {unseen:?}");
+        equivalent(bugs, stores).await
+    };
+    each_makes_a_difference(12, unseen).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_bug_makes_a_difference_on_redis() {
-    let mut unseen = Vec::new();
-    for bugs in bugs_of_stores(12) {
+    let unseen = async |bugs: &[Mutant]| {
         let server = e2e::Redis::start();
         let stores = join_all((0..=bugs.len()).map(|n| redis(&server, n))).await;
-        unseen.extend(equivalent(&bugs, stores).await);
-    }
-    assert!(unseen.is_empty(), "nobody can see {unseen:?}");
+        equivalent(bugs, stores).await
+    };
+    each_makes_a_difference(12, unseen).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_bug_makes_a_difference_on_postgres() {
     let server = e2e::Postgres::start();
     let mut databases = 0..;
-    let mut unseen = async |bugs: &[Mutant]| {
+    let unseen = async |bugs: &[Mutant]| {
         let numbers: Vec<usize> = databases.by_ref().take(bugs.len() + 1).collect();
         let stores = join_all(numbers.iter().map(|n| postgres(&server, *n))).await;
         equivalent(bugs, stores).await
     };
-    let mut perhaps = Vec::new();
     // Each of their connections is a process.
-    for bugs in bugs_of_stores(5) {
-        perhaps.extend(unseen(&bugs).await);
-    }
-    // So many processes can be late for the start: again, with the machine for themselves.
-    for name in perhaps {
-        assert!(unseen(&[name.parse().unwrap()]).await.is_empty(), "nobody can see {name}");
-    }
+    each_makes_a_difference(5, unseen).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,9 +15,6 @@ const APPLICATION_ID: i64 = 0x436f_7570;
 pub(super) const LAYOUT: i64 = 2;
 /// How long SQLite waits for others that do not know of the lock file, such as a backup.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// Pages of SQLite's log, 64 MiB, after which they are copied into the database, each once however often it
-/// was written. Codes and users are random, so the same pages are written all the time.
-const LOG_PAGES: i64 = 16_384;
 /// Codes are worth something, and users have names. SQLite gives its other files the same mode.
 const OWNER_ONLY: u32 = 0o600;
 
@@ -201,7 +198,6 @@ pub(super) fn prepare_file(path: &Path, connection: &mut Connection) -> Result<(
     connection.pragma_update(None, "journal_mode", "WAL").map_err(fail)?;
     // In WAL mode FULL is what makes a commit wait for the disk.
     connection.pragma_update(None, "synchronous", "FULL").map_err(fail)?;
-    connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES).map_err(fail)?;
     if fresh {
         let transaction =
             connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fail)?;
