@@ -44,18 +44,54 @@ pub async fn run<S: Store>(store: S, name: String) {
 }
 
 fn tell(lead: &Lead, led: bool) {
-    if lead.leads && !led {
-        info!("leads: opens campaigns at their start");
-    }
-    if !lead.leads && led {
-        info!("another instance leads");
+    if let Some(change) = change(led, lead.leads) {
+        info!("{change}");
     }
     for number in &lead.opened {
         info!("campaign {number} is open");
     }
 }
 
+/// What there is to say of who leads.
+fn change(led: bool, leads: bool) -> Option<&'static str> {
+    match (led, leads) {
+        (false, true) => Some("leads: opens campaigns at their start"),
+        (true, false) => Some("another instance leads"),
+        (true, true) | (false, false) => None,
+    }
+}
+
 fn until_next(lead: &Lead) -> Duration {
     let next = lead.next.map_or(TICK, |next| (next - lead.now).to_std().unwrap_or(SHORTEST));
     next.clamp(SHORTEST, TICK)
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::{DateTime, TimeDelta};
+
+    use super::*;
+
+    #[test]
+    fn who_leads_is_said_when_it_changes() {
+        assert!(change(false, true).unwrap().starts_with("leads"));
+        assert!(change(true, false).unwrap().starts_with("another"));
+        assert_eq!((change(true, true), change(false, false)), (None, None));
+    }
+
+    #[test]
+    fn the_next_look_is_at_the_next_start() {
+        let now = DateTime::UNIX_EPOCH;
+        let wait = |starts_in_us: Option<i64>| {
+            let next = starts_in_us.map(|us| now + TimeDelta::microseconds(us));
+            until_next(&Lead { leads: true, now, opened: Vec::new(), next })
+        };
+        assert_eq!(wait(Some(250_125)), Duration::from_micros(250_125));
+        assert_eq!(wait(Some(60_000_000)), TICK, "the lead has to be kept");
+        assert_eq!(
+            (wait(Some(3)), wait(Some(0)), wait(Some(-60_000_000))),
+            (SHORTEST, SHORTEST, SHORTEST)
+        );
+        assert_eq!(wait(None), TICK);
+    }
 }

@@ -163,3 +163,42 @@ fn event(state: &CampaignState) -> Bytes {
     let data = serde_json::to_string(&told).unwrap_or_default();
     format!("event: {}\ndata: {data}\n\n", wire::STATUS_EVENT).into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::sqlite::{Settings, SqliteStore};
+    use crate::store::{Queue, Sharing};
+
+    #[tokio::test]
+    async fn nobody_looks_once_nobody_follows() {
+        let dir = tempfile::tempdir().unwrap();
+        let queue = Queue { capacity: 10, patience: Duration::MAX };
+        let settings = Settings { queue, sharing: Sharing::Gathered };
+        let store = SqliteStore::open(&dir.path().join("coupons.db"), settings).unwrap();
+        let new = wire::NewCampaign {
+            name: "launch".to_owned(),
+            coupons: 1,
+            starts_at: chrono::Utc::now(),
+            per_user_limit: None,
+        };
+        let state = store.create(new, None).await.unwrap();
+        let looks =
+            Arc::new(Looks { store: Arc::new(store), patience: LOOK, campaigns: Mutex::default() });
+        let one = looks.clone().follow(state.clone());
+        let other = looks.clone().follow(state);
+        assert_eq!(looks.campaigns().len(), 1, "they share a look");
+        drop(one);
+        tokio::time::sleep(2 * LOOK).await;
+        assert_eq!(looks.campaigns().len(), 1, "somebody follows");
+        drop(other);
+        // The look itself has the only other reference.
+        let over = async {
+            while Arc::strong_count(&looks) > 1 {
+                tokio::time::sleep(SHORTEST).await;
+            }
+        };
+        tokio::time::timeout(20 * LOOK, over).await.expect("a look that nobody follows goes on");
+        assert!(looks.campaigns().is_empty());
+    }
+}
