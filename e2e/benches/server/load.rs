@@ -71,12 +71,13 @@ fn scenario(subject: &Subject, load: &str) -> String {
     format!(
         "name: bench\nseed: {seed}\ncampaign: {{ coupons: 100000000, starts_in: 300ms }}\n\
          system: {{ targets: {} }}\nmapping:\n  request:\n    method: POST\n    path: {}\n\
-         \x20   headers: {{ idempotency-key: \"{{key}}\" }}\n    json: {{ user: \"{{user}}\" }}\n\
+         \x20   headers: {{ idempotency-key: \"{{key}}\" }}\n    json: {{ user: \"{}\" }}\n\
          \x20 outcomes:\n  - {{ status: 201, json: {{ $.code: {{ exists: true }} }}, is: issued, \
          code: $.code, seq: $.seq, remaining: $.remaining }}\n\
          load: {{ begin: 0s, {load} }}\n",
         targets(&subject.servers),
         subject.path,
+        subject.user,
     )
 }
 

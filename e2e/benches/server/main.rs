@@ -194,6 +194,9 @@ fn five_processes(effort: Effort) -> Vec<Series<Sample>> {
     let mut series = [
         Subject::new(report::SQLITE, Store::sqlite(), INSTANCES, &[]),
         Subject::new(report::SQLITE_ALONE, Store::sqlite(), INSTANCES, &["--alone"]),
+        Subject::new(report::SQLITE_ANYBODY, Store::sqlite(), INSTANCES, &[]).by_anybody(),
+        Subject::new(report::SQLITE_ALONE_ANYBODY, Store::sqlite(), INSTANCES, &["--alone"])
+            .by_anybody(),
     ]
     .map(Series::of);
     (1..=effort.rounds).for_each(|round| saturate(&mut series, effort, round));

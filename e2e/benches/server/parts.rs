@@ -129,12 +129,17 @@ pub(crate) struct Subject {
     pub(crate) store: Option<Store>,
     /// Where coupons of the campaign are asked for.
     pub(crate) path: String,
+    /// Who asks, as a scenario's template.
+    pub(crate) user: &'static str,
 }
+
+/// Users who are numbered in the order in which they ask.
+const NUMBERED: &str = "{user}";
 
 impl Subject {
     pub(crate) fn bare(name: &'static str) -> Self {
         let path = "/campaigns/1/coupons".to_owned();
-        Self { name, servers: vec![Server::bare()], store: None, path }
+        Self { name, servers: vec![Server::bare()], store: None, path, user: NUMBERED }
     }
 
     /// `instances` servers with these flags.
@@ -142,9 +147,15 @@ impl Subject {
         let url = store.url();
         let servers: Vec<Server> =
             (0..instances).map(|_| Server::coupon_server(&url, flags)).collect();
-        let mut subject = Self { name, servers, store: Some(store), path: String::new() };
+        let store = Some(store);
+        let mut subject = Self { name, servers, store, path: String::new(), user: NUMBERED };
         subject.renew();
         subject
+    }
+
+    /// Asked by users whose names come in no order.
+    pub(crate) fn by_anybody(self) -> Self {
+        Self { user: "{uuid}", ..self }
     }
 
     /// Goes over to an empty campaign.

@@ -9,6 +9,8 @@ use super::{Calls, Effort, Filled, INSTANCES, QUEUE, Series};
 pub(crate) const BARE: &str = "bare hyper answer";
 pub(crate) const SQLITE: &str = "SQLite";
 pub(crate) const SQLITE_ALONE: &str = "SQLite, --alone";
+pub(crate) const SQLITE_ANYBODY: &str = "SQLite, UUIDs as users";
+pub(crate) const SQLITE_ALONE_ANYBODY: &str = "SQLite, --alone, UUIDs as users";
 pub(crate) const REDIS: &str = "Redis";
 pub(crate) const REDIS_ALONE: &str = "Redis, --alone";
 pub(crate) const POSTGRES: &str = "PostgreSQL";
@@ -66,8 +68,9 @@ pub(crate) fn text(figures: &Figures) -> String {
     let _ = writeln!(text, "## One instance\n\n{}", saturating(&figures.one, Some(&figures.calls)));
     let _ = writeln!(
         text,
-        "## {INSTANCES} processes on one SQLite file\n\n{}",
-        saturating(&figures.five, None)
+        "## {INSTANCES} processes on one SQLite file\n\n{}\n{}",
+        saturating(&figures.five, None),
+        ANYBODY
     );
     let _ = writeln!(
         text,
@@ -80,6 +83,11 @@ pub(crate) fn text(figures: &Figures) -> String {
     let _ = write!(text, "## Twice the capacity\n\n{}", overload(figures.overload));
     text
 }
+
+const ANYBODY: &str = "\
+Users are numbered as they come, wherever nothing else is said. A table's index by user is then written at its
+end; by UUIDs each coupon is another page of it, which are written, logged and synced.
+";
 
 const LAUNCH: &str = "\
 From one second before the start on, so everybody before it has to be told so. *first* is from the start

@@ -178,3 +178,51 @@ where
     }
     Err(StoreError::Damaged(format!("{ATTEMPTS} times no code was free")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a request is told of which so many codes are taken, and the codes it came with.
+    async fn told(taken: usize) -> (Result<Decision, StoreError>, Vec<String>) {
+        let campaign = CampaignNumber::new(1).unwrap();
+        let ask = Ask { campaign, user: None, key: Some("k".to_owned()) };
+        let codes = Mutex::new(Vec::new());
+        let told = with_free_code(ask.clone(), async |asked, code| {
+            assert_eq!(*asked, ask);
+            let mut codes = codes.lock().unwrap();
+            codes.push(code);
+            Ok((codes.len() > taken).then_some(Decision::SoldOut))
+        });
+        (told.await, codes.into_inner().unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_request_whose_code_is_taken_comes_again_with_another_one() {
+        let (told, codes) = told(ATTEMPTS - 1).await;
+        assert_eq!(told, Ok(Decision::SoldOut));
+        let mut distinct = codes.clone();
+        distinct.sort();
+        distinct.dedup();
+        assert_eq!((codes.len(), distinct.len()), (ATTEMPTS, ATTEMPTS));
+    }
+
+    #[tokio::test]
+    async fn a_campaign_without_free_codes_is_not_asked_for_ever() {
+        let (told, codes) = told(usize::MAX).await;
+        assert!(matches!(told, Err(StoreError::Damaged(_))), "{told:?}");
+        assert_eq!(codes.len(), ATTEMPTS);
+    }
+
+    #[tokio::test]
+    async fn a_request_that_fails_does_not_come_again() {
+        let campaign = CampaignNumber::new(1).unwrap();
+        let ask = Ask { campaign, user: None, key: None };
+        let times = Mutex::new(0);
+        let told = with_free_code(ask, async |_, _| {
+            *times.lock().unwrap() += 1;
+            Err(StoreError::Overloaded)
+        });
+        assert_eq!((told.await, times.into_inner().unwrap()), (Err(StoreError::Overloaded), 1));
+    }
+}

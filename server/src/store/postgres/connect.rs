@@ -5,7 +5,8 @@ use std::time::Duration;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, PgPool};
 
-/// The layout this version reads and writes.
+/// The layout this version reads and writes. Another one after any change of the scripts below: they run
+/// once, in a database that has none of it.
 const LAYOUT: i32 = 2;
 /// What stands in the database.
 const SCRIPTS: [&str; 3] =

@@ -51,7 +51,7 @@ async fn until_waiting(server: &e2e::Postgres, wanted: usize) {
 }
 
 #[tokio::test]
-async fn a_collision_takes_the_next_code_and_never_a_coupon() {
+async fn a_collision_takes_no_coupon() {
     let server = e2e::Postgres::start();
     let store = store(&server).await;
     let campaign = campaign(&store, 10).await;

@@ -9,7 +9,7 @@ use super::{Outcome, now_us, unavailable};
 use crate::code::CampaignNumber;
 use crate::user::User;
 
-/// How often a code is drawn for a coupon. With 52.9 random bits even a second time is rare.
+/// How often a code is drawn for a coupon. With 45.3 random bits even a second time is rare.
 const DRAWS: usize = 16;
 
 /// The campaigns that a transaction has met, so that each is read and counted up once.
