@@ -153,9 +153,9 @@ fn measure(effort: Effort) -> report::Figures {
 fn one_instance(effort: Effort) -> (Vec<Series<Sample>>, Vec<Calls>) {
     let mut series = [
         Subject::bare(report::BARE),
-        Subject::new(report::SQLITE, Store::sqlite(), 1, &[]),
         Subject::new(report::REDIS, Store::redis(), 1, &[]),
         Subject::new(report::REDIS_ALONE, Store::redis(), 1, &["--alone"]),
+        Subject::new(report::SQLITE, Store::sqlite(), 1, &[]),
         Subject::new(report::POSTGRES, Store::postgres(), 1, &[]),
         Subject::new(report::POSTGRES_ALONE, Store::postgres(), 1, &["--alone"]),
     ]
@@ -172,6 +172,8 @@ fn one_instance(effort: Effort) -> (Vec<Series<Sample>>, Vec<Calls>) {
 fn saturate(series: &mut [Series<Sample>], effort: Effort, round: usize) {
     for series in series {
         eprintln!("round {round} of {}: {}", effort.rounds, series.subject.name);
+        // What the one before left to be written is not this one's to bear.
+        nix::unistd::sync();
         series.rounds.push(load::saturate(&series.subject, effort.saturating));
     }
 }
