@@ -175,8 +175,8 @@ mod tests {
     #[test]
     fn codes_differ_and_use_the_whole_alphabet() {
         let campaign = CampaignNumber::new(1).unwrap();
-        let codes: HashSet<_> = (0..2_000).map(|_| campaign.random_code()).collect();
-        assert_eq!(codes.len(), 2_000);
+        let codes: HashSet<_> = (0..6_000).map(|_| campaign.random_code()).collect();
+        assert_eq!(codes.len(), 6_000);
         for at in LENGTH - RANDOM..LENGTH {
             let seen: HashSet<_> = codes.iter().map(|code| code.chars().nth(at)).collect();
             assert_eq!(seen.len(), RADIX, "character {at}");
