@@ -188,7 +188,7 @@ fn loadgen(dir: &Path) -> Command {
     command
 }
 
-fn run(target: &str, set: &[&str]) -> Outcome {
+fn prepared(target: &str, set: &[&str]) -> (Command, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("s.yaml"), SCENARIO).unwrap();
     let mut command = loadgen(dir.path());
@@ -196,8 +196,12 @@ fn run(target: &str, set: &[&str]) -> Outcome {
     for assignment in set {
         command.args(["--set", assignment]);
     }
-    let output = command.output().unwrap();
-    Outcome { output, dir }
+    (command, dir)
+}
+
+fn run(target: &str, set: &[&str]) -> Outcome {
+    let (mut command, dir) = prepared(target, set);
+    Outcome { output: ended::in_time(&mut command), dir }
 }
 
 #[test]
@@ -224,9 +228,11 @@ fn the_clock_that_counts_is_the_systems_own() {
 #[test]
 fn a_start_that_is_past_already_is_refused() {
     let set = ["campaign.starts_in=0s", "load.begin=0s"];
-    let outcome = run(&StandIn::start(Manner::Refuses).url(), &set);
-    assert_eq!(outcome.code(), 2);
-    let text = outcome.text();
+    let system = StandIn::start(Manner::Refuses);
+    let (mut command, _dir) = prepared(&system.url(), &set);
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let text = ended::text(&output);
     assert!(text.contains("the first arrival would be late"), "{text}");
 }
 
@@ -241,8 +247,7 @@ fn limited(limits: &str, system: &StandIn, set: &[&str]) -> Outcome {
     for assignment in set {
         command.args(["--set", assignment]);
     }
-    let output = command.output().unwrap();
-    Outcome { output, dir }
+    Outcome { output: ended::in_time(&mut command), dir }
 }
 
 #[test]
@@ -316,8 +321,7 @@ fn a_target_that_is_gone_means_failed() {
     std::fs::write(dir.path().join("s.yaml"), SCENARIO).unwrap();
     let mut command = loadgen(dir.path());
     command.args(["run", "s.yaml", "--out", "run", "--target", &system.url(), "--target", &dead]);
-    let output = command.output().unwrap();
-    let outcome = Outcome { output, dir };
+    let outcome = Outcome { output: ended::in_time(&mut command), dir };
     assert_eq!(outcome.summary()["failures"]["not connected"], 50, "{}", outcome.text());
     assert_eq!((outcome.count("decided"), outcome.count("failed")), (50, 50));
     assert!(outcome.holds());
@@ -344,7 +348,7 @@ fn interrupted(system: &StandIn, signals: &[&str]) -> Outcome {
     std::fs::write(dir.path().join("s.yaml"), SCENARIO.replace("500ms", "60s")).unwrap();
     let mut command = loadgen(dir.path());
     command.args(["run", "s.yaml", "--out", "run", "--target", &system.url()]);
-    command.args(["--set", "load.timeout=60s"]);
+    command.args(["--set", "load.timeout=60s", "--set", "campaign.starts_in=3s"]);
     let mut child = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
     ended::wait_until(&mut child, || system.requests() >= 20);
     for signal in signals {
@@ -393,6 +397,7 @@ fn interrupted_hard(system: &StandIn) -> tempfile::TempDir {
     std::fs::write(dir.path().join("s.yaml"), SCENARIO.replace("500ms", "60s")).unwrap();
     let mut command = loadgen(dir.path());
     command.args(["run", "s.yaml", "--out", "run", "--target", &system.url()]);
+    command.args(["--set", "campaign.starts_in=3s"]);
     let mut child = command.spawn().unwrap();
     ended::wait_until(&mut child, || system.requests() >= 20);
     child.kill().unwrap();

@@ -107,13 +107,13 @@ fn prepared(system: &StandIns, set: &[&str]) -> (Command, tempfile::TempDir) {
 
 fn run(system: &StandIns, set: &[&str]) -> Ran {
     let (mut command, dir) = prepared(system, set);
-    Ran { output: command.output().unwrap(), dir }
+    Ran { output: ended::in_time(&mut command), dir }
 }
 
 /// Runs for long, and is interrupted once so many requests have come.
 fn interrupted(system: &StandIns, set: &[&str], requests: usize) -> Ran {
     let (mut command, dir) = prepared(system, set);
-    command.args(["--set", "load.stages.0.for=60s"]);
+    command.args(["--set", "load.stages.0.for=60s", "--set", "campaign.starts_in=3s"]);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     system.wait_for(requests);
     let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();

@@ -95,7 +95,7 @@ load:
 
 fn loadgen(dir: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_loadgen"));
-    command.current_dir(dir).args(arguments).output().unwrap()
+    ended::in_time(command.current_dir(dir).args(arguments))
 }
 
 /// Runs the scenario with these thresholds and further assignments.

@@ -158,7 +158,7 @@ struct Done {
 
 fn start(dir: &Path, url: &str, load: &str) -> Child {
     let scenario = format!(
-        "name: s\ncampaign: {{ coupons: 1, starts_in: 500ms }}\nsystem: {{ targets: ['{url}'] }}\n\
+        "name: s\ncampaign: {{ coupons: 1, starts_in: 2s }}\nsystem: {{ targets: ['{url}'] }}\n\
          mapping:\n  request: {{ method: GET, path: '/coupon/{{n}}' }}\n\
          \x20 outcomes: [{{ status: 200, is: sold_out }}]\n\
          load: {{ begin: 0s, timeout: 60s, {load} }}\n"

@@ -270,7 +270,7 @@ fn ran(scenario: &Path, url: &str, set: &[&str]) -> Outcome {
     command.current_dir(dir.path()).arg("run").arg(scenario);
     command.args(["--out", "run", "--target", url]);
     command.args(set.iter().flat_map(|assignment| ["--set", assignment]));
-    let output = command.output().unwrap();
+    let output = ended::in_time(&mut command);
     let text = ended::text(&output);
     let summary = std::fs::read(dir.path().join("run/summary.json")).unwrap_or_default();
     let summary = serde_json::from_slice(&summary).unwrap_or_default();

@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "support/ended.rs"]
+mod ended;
 #[path = "support/history.rs"]
 mod history;
 
@@ -121,8 +123,8 @@ fn nothing_is_sent_twice(request: &str, set: &[&str]) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_loadgen"));
     command.current_dir(dir.path()).args(["run", "s.yaml", "--out", "run", "--target", &url]);
     set.iter().for_each(|set| _ = command.args(["--set", set]));
-    let output = command.output().unwrap();
-    let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    let output = ended::in_time(&mut command);
+    let text = ended::text(&output);
 
     let attempts = history::operations(&dir.path().join("run"));
     let read = read.lock().unwrap();

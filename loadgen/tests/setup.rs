@@ -171,7 +171,7 @@ fn loadgen(command: &str, scenario: &str, files: &[(&str, &str)]) -> Ended {
     if command == "run" {
         loadgen.arg("--out").arg(&run);
     }
-    let output = loadgen.output().unwrap();
+    let output = ended::in_time(&mut loadgen);
     let text = ended::text(&output);
     Ended { code: output.status.code(), text, run, _dir: dir }
 }

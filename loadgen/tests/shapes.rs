@@ -382,7 +382,7 @@ fn ran(scenario: &str, shape: Shape, targets: usize) -> Ran {
     let mut command = Command::new(env!("CARGO_BIN_EXE_loadgen"));
     command.arg("run").arg(shapes().join(scenario)).arg("--out").arg(dir.path().join("run"));
     system.urls.iter().for_each(|url| _ = command.args(["--target", url]));
-    let output = command.output().unwrap();
+    let output = ended::in_time(&mut command);
     let text = ended::text(&output);
     ended::assert_sound(output.status.code(), &text);
     Ran { dir, text, issued: system.dispenser.issued() }
