@@ -36,7 +36,7 @@ use rpc::Rpc;
 
 use crate::clock::{Clock, TOLERATED};
 use crate::metrics::{self, metrics};
-use crate::serve::{Answerer, Via};
+use crate::serve::{Answered, Answerer, Via};
 use crate::store::{Ask, Store};
 use crate::telemetry::Throttle;
 use crate::traces::{Span, store_call};
@@ -90,25 +90,15 @@ impl<S: Store> App<S> {
         Self { coupons, settings, rpc, events, rate }
     }
 
-    /// Answers a request that came over a connection, whatever it is.
-    pub async fn answer(&self, request: Request<Incoming>, via: Via) -> Answer {
-        let id = request_id(request.headers());
-        let (head, body) = request.into_parts();
-        let is_head = head.method == Method::HEAD;
-        let span = Span::begin(&head, template(head.uri.path()), &id);
-        let mut answer = {
-            // Pinned where it stands: handed on by value it would be copied, at every step anew.
-            let answering = pin!(self.answer_to(head, body, via, &id));
-            span.around(answering).await
-        };
-        span.end(answer.status());
-        self.sign(answer.headers_mut(), id);
-        if is_head { without_body(answer) } else { answer }
-    }
-
-    async fn answer_to(&self, head: Parts, body: Incoming, via: Via, id: &HeaderValue) -> Answer {
+    async fn answer_to(
+        &self,
+        head: Box<Parts>,
+        body: Incoming,
+        via: &Via,
+        id: &HeaderValue,
+    ) -> Answer {
         match rpc::right(head.uri.path()) {
-            Some(right) => Box::pin(self.call(right, head, body, (&via, id))).await,
+            Some(right) => Box::pin(self.call(right, *head, body, (via, id))).await,
             None => self.respond(head, body, via).await.unwrap_or_else(|refusal| {
                 self.coupons.note(&refusal, id);
                 refusal.into_answer()
@@ -147,7 +137,7 @@ impl<S: Store> App<S> {
         Ok(body)
     }
 
-    async fn respond(&self, head: Parts, body: Incoming, via: Via) -> Outcome<Answer> {
+    async fn respond(&self, head: Box<Parts>, body: Incoming, via: &Via) -> Outcome<Answer> {
         // Before everything else, see there.
         let body = body::read(body).await?;
         let route = Route::of(head.uri.path())
@@ -156,7 +146,7 @@ impl<S: Store> App<S> {
             return Err(not_allowed(&route));
         }
         if route.is_limited() {
-            self.within_rate(&via)?;
+            self.within_rate(via)?;
         }
         self.settings.access.check(route.right(&head.method), &head.headers)?;
         input::query(head.uri.query(), route.parameters(&head.method))?;
@@ -166,7 +156,9 @@ impl<S: Store> App<S> {
             let ask = asked(id, &head, &body)?;
             // They are parts of a read buffer, and a request may wait for long.
             drop((head, body));
-            return self.coupons.within_patience(pin!(self.issue(ask))).await;
+            let issuing = pin!(self.coupons.issue(ask));
+            let issued = self.coupons.within_patience(issuing).await?;
+            return Ok(json(StatusCode::CREATED, &issued));
         }
         // Rare and large: apart, so that what a launch is made of stays small.
         self.coupons.within_patience(Box::pin(self.dispatch(route, &head, &body, via))).await
@@ -187,7 +179,7 @@ impl<S: Store> App<S> {
         route: Route<'_>,
         head: &Parts,
         body: &[u8],
-        via: Via,
+        via: &Via,
     ) -> Outcome<Answer> {
         match route {
             Route::Health => Ok(json(StatusCode::OK, &serde_json::json!({ "status": "ok" }))),
@@ -221,10 +213,10 @@ impl<S: Store> App<S> {
         Ok(json(StatusCode::OK, &told))
     }
 
-    async fn events(&self, id: &str, via: Via) -> Outcome<Answer> {
+    async fn events(&self, id: &str, via: &Via) -> Outcome<Answer> {
         let place = self.events.place().map_err(store_failed)?;
         let state = self.coupons.state(id).await?;
-        Ok(self.events.stream(state, place, via))
+        Ok(self.events.stream(state, place, via.clone()))
     }
 
     async fn create(&self, head: &Parts, body: &[u8]) -> Outcome<Answer> {
@@ -244,15 +236,11 @@ impl<S: Store> App<S> {
         Ok(json(StatusCode::OK, &self.coupons.ledger(id, page).await?))
     }
 
-    async fn issue(&self, ask: Ask) -> Outcome<Answer> {
-        Ok(json(StatusCode::CREATED, &self.coupons.issue(ask).await?))
-    }
-
     /// Every answer says who gave it and when.
     fn sign(&self, headers: &mut HeaderMap, id: HeaderValue) {
         let now = self.settings.clock.now().to_rfc3339_opts(SecondsFormat::Micros, true);
         headers.insert(&INSTANCE, self.settings.instance.clone());
-        if let Ok(now) = HeaderValue::from_str(&now) {
+        if let Ok(now) = HeaderValue::try_from(now) {
             headers.insert(&SERVER_TIME, now);
         }
         headers.insert(&REQUEST_ID, id);
@@ -260,8 +248,23 @@ impl<S: Store> App<S> {
 }
 
 impl<S: Store> Answerer for Arc<App<S>> {
-    async fn answer(self, request: Request<Incoming>, via: Via) -> Answer {
-        App::answer(&self, request, via).await
+    // What waits for a coupon is moved and kept: the less it holds, and the fewer steps hand it on, the faster.
+    fn answer(self, request: Request<Incoming>, via: Via) -> impl Future<Output = Answered> + Send {
+        let id = request_id(request.headers());
+        let (head, body) = request.into_parts();
+        let head = Box::new(head);
+        async move {
+            let is_head = head.method == Method::HEAD;
+            let span = Span::begin(&head, template(head.uri.path()), &id);
+            let mut answer = {
+                // Pinned where it stands: handed on by value it would be copied, at every step anew.
+                let answering = pin!(self.answer_to(head, body, &via, &id));
+                span.around(answering).await
+            };
+            span.end(answer.status());
+            self.sign(answer.headers_mut(), id);
+            Ok(if is_head { without_body(answer) } else { answer })
+        }
     }
 }
 
@@ -290,6 +293,6 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
     });
     own.cloned().unwrap_or_else(|| {
         let id = format!("{:016x}", rand::random::<u64>());
-        HeaderValue::from_str(&id).unwrap_or(HeaderValue::from_static("unknown"))
+        HeaderValue::try_from(id).unwrap_or(HeaderValue::from_static("unknown"))
     })
 }

@@ -103,8 +103,11 @@ impl Signals {
 /// Answers requests; every connection has one of its own.
 pub trait Answerer: Clone + Send + Sync + 'static {
     /// The answer to a request that came over a connection, whatever it is.
-    fn answer(self, request: Request<Incoming>, via: Via) -> impl Future<Output = Answer> + Send;
+    fn answer(self, request: Request<Incoming>, via: Via) -> impl Future<Output = Answered> + Send;
 }
+
+/// An answer, as hyper wants it: there always is one.
+pub type Answered = Result<Answer, Infallible>;
 
 /// The connection that a request came over.
 #[derive(Clone, Debug)]
@@ -246,10 +249,7 @@ async fn converse<A: Answerer>(
     watcher: Watcher,
 ) -> Result<(), ConnectionError> {
     let too_slow = via.cut.clone();
-    let service = service_fn(move |request: Request<Incoming>| {
-        let (answer, via) = (answer.clone(), via.clone());
-        async move { Ok::<_, Infallible>(answer.answer(request, via).await) }
-    });
+    let service = service_fn(move |request| answer.clone().answer(request, via.clone()));
     let mut server = auto::Builder::new(TokioExecutor::new());
     // A small body is cheaper copied behind its head than written as a part of its own.
     server.http1().writev(false).timer(TokioTimer::new()).header_read_timeout(HEAD);

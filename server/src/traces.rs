@@ -4,7 +4,7 @@
 //! The trick: without a collector there is no tracer, and a span is nothing at all. With one, a task knows
 //! what it is answering, so nobody has to be told whose call of the store it is.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use hyper::header::HeaderValue;
 use hyper::http::request::Parts;
@@ -32,7 +32,7 @@ static TRACER: OnceLock<SdkTracer> = OnceLock::new();
 
 tokio::task_local! {
     /// The span that whatever this task does now is a part of, if there is a tracer.
-    static ANSWERING: Option<SpanContext>;
+    static ANSWERING: Option<Arc<SpanContext>>;
 }
 
 /// Spans go out while this is there, and the last ones when it is dropped.
@@ -89,7 +89,7 @@ impl Drop for Tracing {
 }
 
 /// A request that is being answered.
-pub struct Span(Option<SdkSpan>);
+pub struct Span(Option<Box<SdkSpan>>);
 
 impl Span {
     /// Begins the span of a request for `route` (empty where there is none), below the one that the request names, if it does.
@@ -109,12 +109,12 @@ impl Span {
         }
         let span =
             tracer.span_builder(name).with_kind(SpanKind::Server).with_attributes(attributes);
-        Self(Some(span.start_with_context(tracer, &parent)))
+        Self(Some(Box::new(span.start_with_context(tracer, &parent))))
     }
 
     /// Does what the request asks for.
     pub async fn around<T>(&self, answering: impl Future<Output = T>) -> T {
-        ANSWERING.scope(context(self.0.as_ref()), answering).await
+        ANSWERING.scope(context(self.0.as_deref()), answering).await
     }
 
     /// Ends it with the answer's status.
@@ -135,8 +135,8 @@ pub(crate) async fn store_call<T, E>(
     name: &'static str,
     call: impl Future<Output = Result<T, E>>,
 ) -> Result<T, E> {
-    let mut span = answering().and_then(|above| below(above, name, SpanKind::Client));
-    let told = ANSWERING.scope(context(span.as_ref()), call).await;
+    let mut span = answering().and_then(|above| below(&above, name, SpanKind::Client));
+    let told = ANSWERING.scope(context(span.as_deref()), call).await;
     if let Some(span) = &mut span {
         end(span, told.is_err());
     }
@@ -148,20 +148,19 @@ pub(crate) async fn store_call<T, E>(
 ///
 /// It waits in a queue with its request, so it is small where there is no collector.
 pub(crate) struct StepSpan {
-    above: Option<Box<SpanContext>>,
+    above: Option<Arc<SpanContext>>,
     begun: Option<Box<SdkSpan>>,
 }
 
 impl StepSpan {
     /// Of the call that this task is in.
     pub(crate) fn new() -> Self {
-        Self { above: answering().map(Box::new), begun: None }
+        Self { above: answering(), begun: None }
     }
 
     /// The step begins, for so many requests.
     pub(crate) fn begin(&mut self, batch: usize) {
-        let begun = self.above.take().and_then(|above| below(*above, "step", SpanKind::Internal));
-        self.begun = begun.map(Box::new);
+        self.begun = self.above.take().and_then(|above| below(&above, "step", SpanKind::Internal));
         if let Some(span) = &mut self.begun {
             let batch = i64::try_from(batch).unwrap_or(i64::MAX);
             span.set_attribute(KeyValue::new("coupon.batch", batch));
@@ -176,18 +175,19 @@ impl StepSpan {
     }
 }
 
-fn answering() -> Option<SpanContext> {
+fn answering() -> Option<Arc<SpanContext>> {
     ANSWERING.try_with(Clone::clone).ok().flatten()
 }
 
-fn context(span: Option<&SdkSpan>) -> Option<SpanContext> {
-    span.map(|span| span.span_context().clone())
+fn context(span: Option<&SdkSpan>) -> Option<Arc<SpanContext>> {
+    span.map(|span| Arc::new(span.span_context().clone()))
 }
 
-fn below(above: SpanContext, name: &'static str, kind: SpanKind) -> Option<SdkSpan> {
+fn below(above: &SpanContext, name: &'static str, kind: SpanKind) -> Option<Box<SdkSpan>> {
     let tracer = TRACER.get()?;
-    let above = Context::new().with_remote_span_context(above);
-    Some(tracer.span_builder(name).with_kind(kind).start_with_context(tracer, &above))
+    let above = Context::new().with_remote_span_context(above.clone());
+    let span = tracer.span_builder(name).with_kind(kind).start_with_context(tracer, &above);
+    Some(Box::new(span))
 }
 
 fn end(span: &mut SdkSpan, failed: bool) {

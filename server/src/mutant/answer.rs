@@ -14,8 +14,8 @@ use tokio::sync::oneshot;
 
 use super::Mutant;
 use super::luck::Luck;
-use crate::http::{Answer, App, Body};
-use crate::serve::{Answerer, Via};
+use crate::http::{App, Body};
+use crate::serve::{Answered, Answerer, Via};
 use crate::store::Store;
 
 /// How long an answer waits for another one to be swapped with.
@@ -41,9 +41,9 @@ impl<S: Store> Clone for Distorted<S> {
 }
 
 impl<S: Store> Answerer for Distorted<S> {
-    async fn answer(self, request: Request<Incoming>, via: Via) -> Answer {
+    async fn answer(self, request: Request<Incoming>, via: Via) -> Answered {
         let name = name_of(&request);
-        let mut answer = self.app.answer(request, via).await;
+        let mut answer = self.app.answer(request, via).await?;
         if let Some(name) = name {
             let (head, body) = answer.into_parts();
             answer = match body {
@@ -56,7 +56,7 @@ impl<S: Store> Answerer for Distorted<S> {
         }
         let mutant = HeaderValue::from_static(self.distortion.mutant.name());
         answer.headers_mut().insert(header::MUTANT, mutant);
-        answer
+        Ok(answer)
     }
 }
 
