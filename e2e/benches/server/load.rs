@@ -33,9 +33,10 @@ pub(crate) struct Sample {
     pub(crate) store_us: Option<f64>,
     /// Coupons of one step of the store.
     pub(crate) shared: Option<f64>,
-    /// From asking to the answer with a coupon, microseconds.
-    pub(crate) p50_us: f64,
-    pub(crate) p99_us: f64,
+    /// From asking to the answer with a coupon, microseconds; none where too few got one, as on a disk that stands
+    /// still.
+    pub(crate) p50_us: Option<f64>,
+    pub(crate) p99_us: Option<f64>,
 }
 
 /// Asks the subject over [`CONNECTIONS`] for so long.
@@ -58,8 +59,8 @@ pub(crate) fn saturate(subject: &Subject, time: Duration) -> Sample {
         cpu_us: each(after.0 - before.0),
         store_us: after.1.zip(before.1).map(|(after, before)| each(after.saturating_sub(before))),
         shared: subject.steps().zip(steps).map(|(after, before)| issued / (after - before)),
-        p50_us: figure(&summary, "/times/response_of_issued/p50_us"),
-        p99_us: figure(&summary, "/times/response_of_issued/p99_us"),
+        p50_us: seen(&summary, "/times/response_of_issued/p50_us"),
+        p99_us: seen(&summary, "/times/response_of_issued/p99_us"),
     }
 }
 
@@ -98,16 +99,19 @@ fn run(scenario: &str, dir: &Path) -> Value {
     serde_json::from_slice(&std::fs::read(dir.join("run/summary.json")).unwrap()).unwrap()
 }
 
+fn seen(summary: &Value, at: &str) -> Option<f64> {
+    summary.pointer(at).and_then(Value::as_f64)
+}
+
 fn figure(summary: &Value, at: &str) -> f64 {
-    let found = summary.pointer(at).and_then(Value::as_f64);
-    found.unwrap_or_else(|| panic!("no {at} in the summary: {}", summary["doubts"]))
+    seen(summary, at).unwrap_or_else(|| panic!("no {at} in the summary: {}", summary["doubts"]))
 }
 
 /// What came of a launch at [`RATE`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Launch {
-    pub(crate) p50_us: f64,
-    pub(crate) p99_us: f64,
+    pub(crate) p50_us: Option<f64>,
+    pub(crate) p99_us: Option<f64>,
     /// Processor time of the servers and of the store for each request, microseconds.
     pub(crate) cpu_us: f64,
     pub(crate) store_us: Option<f64>,
@@ -147,8 +151,8 @@ pub(crate) fn launch(subject: &Subject, time: Duration) -> Launch {
     let sent = figure(&summary, "/accounting/sent");
     let each = |cpu: Duration| cpu.as_secs_f64() * 1e6 / sent;
     Launch {
-        p50_us: figure(&summary, "/times/response_of_issued/p50_us"),
-        p99_us: figure(&summary, "/times/response_of_issued/p99_us"),
+        p50_us: seen(&summary, "/times/response_of_issued/p50_us"),
+        p99_us: seen(&summary, "/times/response_of_issued/p99_us"),
         cpu_us: each(after.0 - before.0),
         store_us: after.1.zip(before.1).map(|(after, before)| each(after.saturating_sub(before))),
         first_us: figure(&summary, "/launch/start_delay_us"),

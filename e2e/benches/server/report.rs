@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::load::{CONNECTIONS, Launch, Overload, RATE, Sample, Verdict};
 use super::table::{Goals, Limit, Table, cpu_model, grouped, median, ratio, shown};
-use super::{Calls, Effort, Filled, INSTANCES, QUEUE, Series};
+use super::{Calls, Effort, Filled, IN_MEMORY, INSTANCES, QUEUE, Series};
 
 pub(crate) const BARE: &str = "bare hyper answer";
 pub(crate) const SQLITE: &str = "SQLite";
@@ -59,7 +59,7 @@ pub(crate) fn text(figures: &Figures) -> String {
         text,
         "Written by `cargo bench -p e2e --bench server`. Ratios hold on this machine in this run \
          ({} cores, {});\nabsolute figures are the machine's. Medians of {} interleaved round(s) of \
-         {} s; {CONNECTIONS} connections.\n\n{METHOD}",
+         {} s,\n{IN_MEMORY} times as many of what needs no disk; {CONNECTIONS} connections.\n\n{METHOD}",
         std::thread::available_parallelism().map_or(1, usize::from),
         cpu_model(),
         effort.rounds,
@@ -114,8 +114,8 @@ fn saturating(all: &[Series<Sample>], calls: Option<&[Calls]>) -> Table {
             figure(&|s| s.shared, 1),
             figure(&|s| Some(s.cpu_us), 1),
             figure(&|s| s.store_us, 1),
-            figure(&|s| Some(s.p50_us), 0),
-            figure(&|s| Some(s.p99_us), 0),
+            figure(&|s| s.p50_us, 0),
+            figure(&|s| s.p99_us, 0),
         ];
         if calls.is_some() {
             row.insert(2, shown(ratio(rate, bare), 2));
@@ -150,8 +150,8 @@ fn launches(all: &[Series<Launch>]) -> Table {
         let figure = |f: &dyn Fn(&Launch) -> Option<f64>, digits| shown(series.figure(f), digits);
         table.row(vec![
             series.subject.name.into(),
-            figure(&|l| Some(l.p50_us), 0),
-            figure(&|l| Some(l.p99_us), 0),
+            figure(&|l| l.p50_us, 0),
+            figure(&|l| l.p99_us, 0),
             figure(&|l| Some(l.cpu_us), 1),
             figure(&|l| l.store_us, 1),
             figure(&|l| Some(l.first_us / 1e3), 2),
@@ -227,8 +227,18 @@ fn rate(all: &[Series<Sample>], name: &str) -> Option<f64> {
 
 /// The rate of one to that of another, of rounds that lay side by side.
 fn times(all: &[Series<Sample>], name: &str, other: &str) -> Option<f64> {
-    let rates = |name| Some(all.iter().find(|s| s.subject.name == name)?.rounds.iter());
-    median(rates(name)?.zip(rates(other)?).map(|(one, other)| one.rate / other.rate))
+    beside(all, name, other, |one, other| one.rate / other.rate)
+}
+
+/// A figure of two, of rounds that lay side by side.
+fn beside(
+    all: &[Series<Sample>],
+    name: &str,
+    other: &str,
+    figure: impl Fn(&Sample, &Sample) -> f64,
+) -> Option<f64> {
+    let rounds = |name| Some(all.iter().find(|s| s.subject.name == name)?.rounds.iter());
+    median(rounds(name)?.zip(rounds(other)?).map(|(one, other)| figure(one, other)))
 }
 
 /// What bounds the ratios to `--alone`.
@@ -240,8 +250,9 @@ fn ceiling(figures: &Figures) -> String {
     format!(
         "The bare answer itself is {} x Redis with a call each, and {} x what redis-benchmark gets \
          out of Redis:\nthese are the most that sharing calls can be worth where server, Redis and \
-         loadgen have these cores. With cores\nof its own for each of them Redis is what all wait for, \
-         and its own time for a coupon decides (*store µs*).\nWhat sharing transactions is worth depends on how long the disk \
+         loadgen have these cores. Where\neach of them has cores of its own, own time decides: the server's \
+         is what a core of servers carries, and Redis'\n(*store µs*) is what all servers together wait for.\n\
+         What sharing transactions is worth depends on how long the disk \
          takes: SQLite with one coupon a\ntransaction needs {one} µs for each.\n",
         to(rate(&figures.one, REDIS_ALONE)),
         to(calls)
@@ -255,6 +266,8 @@ fn goals(figures: &Figures) -> Table {
         goals.add(what, Limit::AtLeast(limit), "x", measured);
     };
     at_least("Redis, to the bare answer", 0.6, one(REDIS, BARE));
+    let own = beside(&figures.one, BARE, REDIS, |bare, redis| bare.cpu_us / redis.cpu_us);
+    at_least("server's own time for an answer, bare to with Redis", 0.6, own);
     at_least("Redis, to a call of the script each", 3.0, one(REDIS, REDIS_ALONE));
     let redis = figures.one.iter().find(|s| s.subject.name == REDIS);
     let rounds = redis.into_iter().flat_map(|s| &s.rounds).zip(&figures.calls);
